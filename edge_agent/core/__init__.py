@@ -1,0 +1,85 @@
+"""The few types that every room speaks; imports nothing of ours."""
+
+from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction, occurrence_id, parse_occurrence_id
+from edge_agent.core.block import Block
+from edge_agent.core.delivery import Committed, Delivered, Delivery, Ranges, chain_crc, decode_actions, encode_actions, topic
+from edge_agent.core.errors import ConfigError, EndOfInput, LogError, LogFull, Mistake, NotConnected, PharmedgeError, Refused, WireError
+from edge_agent.core.log import Append, Fault, Head, Log, Row
+from edge_agent.core.record import (
+    MODES,
+    SUMMARY_DTYPE,
+    Action,
+    Audit,
+    ClockStep,
+    Connection,
+    Context,
+    Definitions,
+    Entry,
+    Gap,
+    Heartbeat,
+    KeepAlive,
+    Overflow,
+    Record,
+    Start,
+    Summaries,
+)
+from edge_agent.core.samples import Samples, Texts
+from edge_agent.core.state import pack, unpack
+from edge_agent.core.tag import Catalogue, Tag
+from edge_agent.core.wire import decode, encode, kind_of
+
+__all__ = [
+    "MODES",
+    "SUMMARY_DTYPE",
+    "Action",
+    "AlarmDefinition",
+    "AlarmEvent",
+    "Append",
+    "Audit",
+    "Block",
+    "Catalogue",
+    "ClockStep",
+    "Committed",
+    "ConfigError",
+    "Connection",
+    "Context",
+    "Definitions",
+    "Delivered",
+    "Delivery",
+    "EndOfInput",
+    "Entry",
+    "Fault",
+    "Gap",
+    "Head",
+    "Heartbeat",
+    "KeepAlive",
+    "Log",
+    "LogError",
+    "LogFull",
+    "Mistake",
+    "NotConnected",
+    "OperatorAction",
+    "Overflow",
+    "PharmedgeError",
+    "Ranges",
+    "Record",
+    "Refused",
+    "Row",
+    "Samples",
+    "Start",
+    "Summaries",
+    "Tag",
+    "Texts",
+    "WireError",
+    "chain_crc",
+    "decode",
+    "decode_actions",
+    "encode",
+    "encode_actions",
+    "kind_of",
+    "occurrence_id",
+    "pack",
+    "parse_occurrence_id",
+    "topic",
+    "unpack",
+]

@@ -1,0 +1,229 @@
+"""What travels between edge and gateway: deliveries of records, and the ranges that a gateway has committed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from edge_agent.core.alarm import OperatorAction
+from edge_agent.core.errors import WireError
+from edge_agent.core.wire import frame, unframe
+
+DELIVERY_KIND: Final = 64
+COMMITTED_KIND: Final = 65
+MAX_MESSAGE: Final = 256 * 1024
+"""Bytes of one MQTT message at the most."""
+
+
+class Ranges:
+    """A set of positive integers as sorted, disjoint, closed ranges.
+
+    >>> r = Ranges([(1, 3)]); r.add(5, 6); r.add(4, 4); r.ranges
+    ((1, 6),)
+    >>> 6 in r, r.contiguous, Ranges([(2, 3)]).contiguous
+    (True, 6, 0)
+    """
+
+    __slots__ = ("_ranges",)
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._ranges: list[tuple[int, int]] = []
+        for a, b in ranges:
+            self.add(a, b)
+
+    def add(self, a: int, b: int) -> None:
+        """Take in a..b, both included; ValueError unless 1 <= a <= b."""
+        if not 1 <= a <= b:
+            raise ValueError(f"Ranges: expected 1 <= a <= b, found {a}..{b}")
+        before = [(x, y) for x, y in self._ranges if y < a - 1]
+        after = [(x, y) for x, y in self._ranges if x > b + 1]
+        touching = self._ranges[len(before) : len(self._ranges) - len(after)]
+        if touching:
+            a, b = min(a, touching[0][0]), max(b, touching[-1][1])
+        self._ranges = [*before, (a, b), *after]
+
+    def __contains__(self, seq: object) -> bool:
+        return isinstance(seq, int) and any(a <= seq <= b for a, b in self._ranges)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ranges) and self._ranges == other._ranges
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Ranges({self._ranges})"
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """The ranges in order."""
+        return tuple(self._ranges)
+
+    @property
+    def contiguous(self) -> int:
+        """The highest number up to which nothing is missing from 1 on; 0 when 1 is missing."""
+        return self._ranges[0][1] if self._ranges and self._ranges[0][0] == 1 else 0
+
+    @property
+    def highest(self) -> int:
+        """The highest number contained; 0 when empty."""
+        return self._ranges[-1][1] if self._ranges else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One record on its way: its place in the edge's sequence and its frame."""
+
+    seq: int
+    chain: int
+    """Running CRC-32 over all frames of the epoch up to this one: identity together with edge, epoch and seq."""
+    data: bytes
+    part: int = 0
+    parts: int = 1
+    """A frame too large for one message travels as `parts` pieces, `part` counting from 0; the gateway commits it once, when whole."""
+
+    def pieces(self, size: int) -> tuple[Delivered, ...]:
+        """This record cut into pieces of at most `size` bytes.
+
+        >>> [p.data for p in Delivered(1, 0, b"abcde").pieces(2)]
+        [b'ab', b'cd', b'e']
+        """
+        parts = max(1, -(-len(self.data) // size))
+        return tuple(Delivered(self.seq, self.chain, self.data[i * size : (i + 1) * size], i, parts) for i in range(parts))
+
+
+class _DeliveryHead(msgspec.Struct, forbid_unknown_fields=True):
+    site: str
+    edge: str
+    epoch: int
+    oldest_seq: int
+    simulated: bool
+    n: int
+
+
+class _CommittedHead(msgspec.Struct, forbid_unknown_fields=True):
+    gateway: str
+    session: str
+    edge: str
+    epochs: dict[str, list[tuple[int, int]]]
+
+
+_delivery_head: Final = msgspec.json.Decoder(_DeliveryHead)
+_committed_head: Final = msgspec.json.Decoder(_CommittedHead)
+_actions: Final = msgspec.json.Decoder(list[OperatorAction])
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Records of one edge in one message; `oldest_seq` is the oldest that the edge still has."""
+
+    site: str
+    edge: str
+    epoch: int
+    oldest_seq: int
+    simulated: bool
+    records: tuple[Delivered, ...]
+
+    def encode(self) -> bytes:
+        """One message; the sender packs it to at most MAX_MESSAGE bytes."""
+        head = msgspec.json.encode(_DeliveryHead(self.site, self.edge, self.epoch, self.oldest_seq, self.simulated, len(self.records)))
+        seqs = np.array([r.seq for r in self.records], "<i8").tobytes()
+        chains = np.array([r.chain for r in self.records], "<u4").tobytes()
+        sizes = np.array([len(r.data) for r in self.records], "<u4").tobytes()
+        parts = np.array([(r.part, r.parts) for r in self.records], "<u4").tobytes()
+        columns = (len(head).to_bytes(4, "little"), head, seqs, chains, sizes, parts)
+        return frame(DELIVERY_KIND, b"".join((*columns, *(r.data for r in self.records))))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Delivery:
+        """The delivery in a message; WireError when it is damaged. The frames inside are not decoded."""
+        kind, body = unframe(data)
+        if kind != DELIVERY_KIND:
+            raise WireError(f"delivery: expected kind {DELIVERY_KIND}, found {kind}")
+        at = 4 + int.from_bytes(body[:4], "little")
+        try:
+            head = _delivery_head.decode(body[4:at])
+            n = head.n
+            if n < 0 or len(body) < at + 24 * n:
+                raise WireError(f"delivery: expected {n} records, found {len(body)} bytes")
+            seqs = np.frombuffer(body, "<i8", n, at).tolist()
+            chains = np.frombuffer(body, "<u4", n, at + 8 * n).tolist()
+            sizes = np.frombuffer(body, "<u4", n, at + 12 * n).tolist()
+            parts = np.frombuffer(body, "<u4", 2 * n, at + 16 * n).reshape(n, 2).tolist()
+        except (msgspec.DecodeError, ValueError) as error:
+            raise WireError(f"delivery: {error}") from error
+        at += 24 * n
+        if len(body) != at + sum(sizes):
+            raise WireError(f"delivery: expected {at + sum(sizes)} bytes, found {len(body)}")
+        records = []
+        for seq, chain, size, (part, of) in zip(seqs, chains, sizes, parts, strict=True):
+            if seq < 1 or not part < of:
+                raise WireError(f"delivery: expected sequence numbers from 1 and part < parts, found {seq}, part {part} of {of}")
+            records.append(Delivered(seq, chain, body[at : at + size], part, of))
+            at += size
+        return cls(head.site, head.edge, head.epoch, head.oldest_seq, head.simulated, tuple(records))
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one gateway holds of one edge, by epoch; a new `session` asks the edge to send everything else again."""
+
+    gateway: str
+    session: str
+    edge: str
+    epochs: dict[int, Ranges]
+
+    def encode(self) -> bytes:
+        """One retained message."""
+        epochs = {str(epoch): list(ranges.ranges) for epoch, ranges in self.epochs.items()}
+        return frame(COMMITTED_KIND, msgspec.json.encode(_CommittedHead(self.gateway, self.session, self.edge, epochs)))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Committed:
+        """The message; WireError when it is damaged."""
+        kind, body = unframe(data)
+        if kind != COMMITTED_KIND:
+            raise WireError(f"committed: expected kind {COMMITTED_KIND}, found {kind}")
+        try:
+            head = _committed_head.decode(body)
+            epochs = {int(epoch): Ranges(ranges) for epoch, ranges in head.epochs.items()}
+        except (msgspec.DecodeError, ValueError) as error:
+            raise WireError(f"committed: {error}") from error
+        return cls(head.gateway, head.session, head.edge, epochs)
+
+
+def encode_actions(actions: Sequence[OperatorAction]) -> bytes:
+    """The full list of outstanding operator actions as a JSON list."""
+    return msgspec.json.encode(list(actions))
+
+
+def decode_actions(data: bytes) -> tuple[OperatorAction, ...]:
+    """The outstanding actions of an edge; WireError when the message is not such a list. An empty payload is an empty list."""
+    if not data:
+        return ()
+    try:
+        return tuple(_actions.decode(data))
+    except msgspec.DecodeError as error:
+        raise WireError(f"actions: {error}") from error
+
+
+def chain_crc(previous: int, data: bytes) -> int:
+    """The running CRC behind one more frame.
+
+    >>> chain_crc(chain_crc(0, b"a"), b"b") == zlib.crc32(b"ab")
+    True
+    """
+    return zlib.crc32(data, previous)
+
+
+def topic(site: str, edge: str, leaf: str) -> str:
+    """The MQTT topic of one edge.
+
+    >>> topic("demo", "e1", "records")
+    'pharmedge/demo/e1/records'
+    """
+    return f"pharmedge/{site}/{edge}/{leaf}"

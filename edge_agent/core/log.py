@@ -1,0 +1,313 @@
+"""The one log: numbered frames in SQLite, committed together or not at all.
+
+Intake journal, outbox and inbox are three uses of it. One file holds several streams; a commit appends to any of them, moves cursors and
+writes small values in one transaction (WAL, synchronous=FULL: durable when `commit` returns). Within a stream numbers are contiguous from 1
+and are never given twice, also when everything has been forgotten. `chain` is the running CRC over all frames of the stream.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edge_agent.core.delivery import chain_crc
+from edge_agent.core.errors import LogError
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS head (stream TEXT PRIMARY KEY, seq INTEGER NOT NULL, chain INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cursor (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS value (key TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+"""
+_STREAM: Final = """
+CREATE TABLE IF NOT EXISTS "{0}" (seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, lane INTEGER NOT NULL, shed INTEGER NOT NULL,
+  size INTEGER NOT NULL, crc INTEGER NOT NULL, chain INTEGER NOT NULL, ref_stream TEXT, ref_seq INTEGER, data BLOB);
+CREATE INDEX IF NOT EXISTS "{0}_ref" ON "{0}" (ref_seq) WHERE ref_seq IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{0}_lane" ON "{0}" (lane, seq);
+"""
+
+SHED_NEVER: Final = 0
+SHED_SUMMARY: Final = 1
+SHED_SAMPLES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One frame to append. With `same_as` the bytes are those of another frame of this commit and are stored once:
+    (stream, index among this commit's appends to that stream)."""
+
+    stream: str
+    kind: int
+    data: bytes
+    lane: int = 1
+    shed: int = SHED_NEVER
+    same_as: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One frame as it is kept."""
+
+    seq: int
+    kind: int
+    lane: int
+    chain: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a stream: last number, running CRC, bytes held (references count nothing)."""
+
+    seq: int
+    chain: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One frame that is not as it was written."""
+
+    stream: str
+    seq: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.seq}: {self.what}"
+
+
+class Log:
+    """A log file; safe for one committing thread and any number of reading ones."""
+
+    def __init__(self, path: Path, streams: Sequence[str], *, synchronous: str = "FULL") -> None:
+        self.path = path
+        self.streams = tuple(streams)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(f"PRAGMA synchronous={synchronous}")
+            self._db.executescript(_SCHEMA)
+            for stream in self.streams:
+                self._db.executescript(_STREAM.format(stream))
+                self._db.execute("INSERT OR IGNORE INTO head VALUES (?, 0, 0, 0)", (stream,))
+            self._heads = {s: Head(q, c, b) for s, q, c, b in self._db.execute("SELECT stream, seq, chain, bytes FROM head")}
+            self._reader = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+            self._reader.execute("PRAGMA query_only=1")
+        except sqlite3.DatabaseError:
+            self._db.close()
+            raise
+
+    @classmethod
+    def open_or_quarantine(cls, path: Path, streams: Sequence[str], *, now_ns: int, synchronous: str = "FULL") -> tuple[Log, Path | None]:
+        """The log at `path`; a file that SQLite cannot read is moved aside and a new one begun.
+
+        Returns the log and, when that happened, where the damaged file now is: the caller declares the loss and raises an alarm.
+        """
+        try:
+            log = cls(path, streams, synchronous=synchronous)
+            log._probe()
+            return log, None
+        except sqlite3.OperationalError:
+            raise  # disk full, locked, read-only: the file itself is not at fault
+        except sqlite3.DatabaseError:
+            aside = path.with_name(f"{path.name}.damaged-{now_ns}")
+            for suffix in ("", "-wal", "-shm"):
+                part = path.with_name(path.name + suffix)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
+            return cls(path, streams, synchronous=synchronous), aside
+
+    def _probe(self) -> None:
+        # The tail is what a torn write or a bad block hits first; a full check is `verify`.
+        for stream in self.streams:
+            self._db.execute(f'SELECT max(seq), count(*) FROM (SELECT seq FROM "{stream}" ORDER BY seq DESC LIMIT 100)').fetchone()
+
+    def close(self) -> None:
+        """Release the file; further calls fail."""
+        with self._write_lock, self._read_lock:
+            self._reader.close()
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._write_lock:
+            heads = dict(self._heads)
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._heads = heads
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def commit(
+        self,
+        appends: Iterable[Append] = (),
+        *,
+        values: Mapping[str, bytes | None] | None = None,
+        cursors: Mapping[str, int] | None = None,
+    ) -> dict[str, range]:
+        """Append, set values (None deletes) and move cursors, all durable or none; returns the numbers given, by stream."""
+        given: dict[str, list[int]] = {}
+        with self._transaction() as db:
+            for a in appends:
+                head = self._heads[a.stream]
+                seq, chain = head.seq + 1, chain_crc(head.chain, a.data)
+                ref_stream = ref_seq = None
+                data: bytes | None = a.data
+                held = head.bytes + len(a.data)
+                if a.same_as is not None:
+                    ref_stream, index = a.same_as
+                    ref_seq, data, held = given[ref_stream][index], None, head.bytes
+                db.execute(
+                    f'INSERT INTO "{a.stream}" VALUES (?,?,?,?,?,?,?,?,?,?)',
+                    (seq, a.kind, a.lane, a.shed, len(a.data), zlib.crc32(a.data), chain, ref_stream, ref_seq, data),
+                )
+                self._heads[a.stream] = Head(seq, chain, held)
+                given.setdefault(a.stream, []).append(seq)
+            for stream in given:
+                head = self._heads[stream]
+                db.execute("UPDATE head SET seq=?, chain=?, bytes=? WHERE stream=?", (head.seq, head.chain, head.bytes, stream))
+            self._put(db, values, cursors)
+        return {stream: range(seqs[0], seqs[-1] + 1) for stream, seqs in given.items()}
+
+    @staticmethod
+    def _put(db: sqlite3.Connection, values: Mapping[str, bytes | None] | None, cursors: Mapping[str, int] | None) -> None:
+        for key, data in (values or {}).items():
+            if data is None:
+                db.execute("DELETE FROM value WHERE key=?", (key,))
+            else:
+                db.execute("INSERT INTO value VALUES (?,?) ON CONFLICT (key) DO UPDATE SET data=excluded.data", (key, data))
+        for name, seq in (cursors or {}).items():
+            db.execute("INSERT INTO cursor VALUES (?,?) ON CONFLICT (name) DO UPDATE SET seq=excluded.seq", (name, seq))
+
+    def head(self, stream: str) -> Head:
+        """The end of a stream."""
+        return self._heads[stream]
+
+    def first(self, stream: str) -> int:
+        """The oldest number still held; one more than the head when none is."""
+        found = self._query(f'SELECT min(seq) FROM "{stream}"')[0][0]
+        return self._heads[stream].seq + 1 if found is None else int(found)
+
+    def value(self, key: str) -> bytes | None:
+        """A small value, or None."""
+        rows = self._query("SELECT data FROM value WHERE key=?", (key,))
+        return bytes(rows[0][0]) if rows else None
+
+    def values(self, prefix: str) -> dict[str, bytes]:
+        """All small values whose key starts with `prefix`."""
+        return {k: bytes(d) for k, d in self._query("SELECT key, data FROM value WHERE substr(key,1,?)=?", (len(prefix), prefix))}
+
+    def cursor(self, name: str) -> int:
+        """A reader's position: the last number it has done with; 0 at first."""
+        rows = self._query("SELECT seq FROM cursor WHERE name=?", (name,))
+        return int(rows[0][0]) if rows else 0
+
+    def read(
+        self, stream: str, after: int, *, through: int | None = None, max_bytes: int = 1 << 20, max_rows: int = 1000, lanes: Sequence[int] | None = None
+    ) -> list[Row]:
+        """Frames after a number, oldest first, until a bound is met; at least one when there is any.
+
+        A frame whose CRC does not match is not returned but raises LogError naming it: `verify` lists all of them.
+        """
+        lane_sql = "" if lanes is None else f" AND lane IN ({','.join(str(int(lane)) for lane in lanes)})"
+        bound = self._heads[stream].seq if through is None else through
+        rows: list[Row] = []
+        taken = 0
+        with self._read_lock:
+            found = self._reader.execute(
+                f'SELECT seq, kind, lane, size, crc, chain, ref_stream, ref_seq, data FROM "{stream}" WHERE seq>? AND seq<=?{lane_sql} ORDER BY seq LIMIT ?',
+                (after, bound, max_rows),
+            )
+            for seq, kind, lane, size, crc, chain, ref_stream, ref_seq, data in found:
+                if rows and taken + size > max_bytes:
+                    break
+                if ref_stream is not None:
+                    held = self._reader.execute(f'SELECT data FROM "{ref_stream}" WHERE seq=?', (ref_seq,)).fetchone()
+                    data = held[0] if held else b""
+                if zlib.crc32(data) != crc:
+                    raise LogError(f"{self.path.name}: {stream} {seq}: expected CRC {crc:08x}, found {zlib.crc32(data):08x}")
+                rows.append(Row(seq, kind, lane, chain, bytes(data)))
+                taken += size
+            found.close()
+        return rows
+
+    def forget(self, stream: str, through: int) -> int:
+        """Delete frames up to a number that no other stream refers to any more; returns how many were deleted."""
+        with self._transaction() as db:
+            limit = through
+            for other in self.streams:
+                held = db.execute(f'SELECT min(ref_seq) FROM "{other}" WHERE ref_stream=?', (stream,)).fetchone()[0]
+                if held is not None:
+                    limit = min(limit, held - 1)
+            return self._delete(db, stream, "seq<=?", (limit,))
+
+    def shed(self, stream: str, level: int, max_bytes: int) -> list[tuple[int, int]]:
+        """Delete the oldest frames of one shed level until the stream holds at most `max_bytes`; returns the ranges given up.
+
+        Frames that refer to another stream hold no bytes of their own; they are shed too, so that what they pin can be forgotten.
+        """
+        gone: list[tuple[int, int]] = []
+        with self._transaction() as db:
+            excess = self._heads[stream].bytes - max_bytes
+            chosen: list[int] = []
+            for seq, size in db.execute(f'SELECT seq, size FROM "{stream}" WHERE shed=? ORDER BY seq', (level,)):
+                if excess <= 0:
+                    break
+                chosen.append(seq)
+                excess -= size
+            for seq in chosen:
+                if gone and gone[-1][1] == seq - 1:
+                    gone[-1] = (gone[-1][0], seq)
+                else:
+                    gone.append((seq, seq))
+            for a, b in gone:
+                self._delete(db, stream, "seq BETWEEN ? AND ?", (a, b))
+        return gone
+
+    def _delete(self, db: sqlite3.Connection, stream: str, where: str, args: tuple[int, ...]) -> int:
+        count, size = db.execute(f'SELECT count(*), coalesce(sum(size) FILTER (WHERE data IS NOT NULL), 0) FROM "{stream}" WHERE {where}', args).fetchone()
+        if count:
+            db.execute(f'DELETE FROM "{stream}" WHERE {where}', args)
+            head = self._heads[stream]
+            self._heads[stream] = Head(head.seq, head.chain, head.bytes - size)
+            db.execute("UPDATE head SET bytes=? WHERE stream=?", (head.bytes - size, stream))
+        return int(count)
+
+    def verify(self, stream: str) -> list[Fault]:
+        """Read everything: each frame against its CRC, the chain from frame to frame, the head against the last frame."""
+        faults: list[Fault] = []
+        previous: tuple[int, int] | None = None
+        after = 0
+        while True:
+            rows = self._query(f'SELECT seq, crc, chain, ref_stream, ref_seq, data FROM "{stream}" WHERE seq>? ORDER BY seq LIMIT 500', (after,))
+            for seq, crc, chain, ref_stream, ref_seq, data in rows:
+                if ref_stream is not None:
+                    held = self._query(f'SELECT data FROM "{ref_stream}" WHERE seq=?', (ref_seq,))
+                    data = held[0][0] if held else b""
+                if zlib.crc32(data) != crc:
+                    faults.append(Fault(stream, seq, f"expected CRC {crc:08x}, found {zlib.crc32(data):08x}"))
+                if previous is not None and previous[0] == seq - 1 and chain_crc(previous[1], data) != chain:
+                    faults.append(Fault(stream, seq, f"expected chain {chain_crc(previous[1], data):08x}, found {chain:08x}"))
+                previous = (seq, chain)
+            if not rows:
+                break
+            after = rows[-1][0]
+        if previous is not None and previous[0] > self._heads[stream].seq:
+            faults.append(Fault(stream, previous[0], f"expected the head at or behind it, found head {self._heads[stream].seq}"))
+        return faults
+
+    def _query(self, sql: str, args: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        with self._read_lock:
+            return self._reader.execute(sql, args).fetchall()

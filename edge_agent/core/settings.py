@@ -1,0 +1,228 @@
+"""Loading a YAML configuration so that every mistake is named by file, line and key, all at once.
+
+Precedence: command line > environment > file. The environment variable PHARMEDGE_<SECTION>__<KEY> sets section.key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pydantic
+import yaml
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from edge_agent.core.errors import ConfigError, Mistake
+
+ENV_PREFIX: Final = "PHARMEDGE_"
+
+Place = tuple[str | int, ...]
+M = TypeVar("M", bound="Settings")
+
+
+class Section(pydantic.BaseModel):
+    """Base of every configuration section: frozen, unknown keys refused, keys in snake_case as they stand in the file."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+class Settings(BaseSettings):
+    """Base of a whole configuration file."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+
+    def mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        """What is wrong between sections although each section is right: (place, expected, found)."""
+        return ()
+
+
+class _Lines:
+    """Line numbers of every key and item of a YAML document."""
+
+    def __init__(self, node: yaml.Node | None) -> None:
+        self._lines: dict[Place, int] = {(): 1}
+        self.duplicates: list[tuple[Place, int]] = []
+        if node is not None:
+            self._walk(node, ())
+
+    def _walk(self, node: yaml.Node, place: Place) -> None:
+        self._lines.setdefault(place, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                inner = (*place, str(key.value))
+                if inner in self._lines:
+                    self.duplicates.append((inner, key.start_mark.line + 1))
+                self._lines[inner] = key.start_mark.line + 1
+                self._walk(value, inner)
+        elif isinstance(node, yaml.SequenceNode):
+            for i, value in enumerate(node.value):
+                self._lines[(*place, i)] = value.start_mark.line + 1
+                self._walk(value, (*place, i))
+
+    def of(self, place: Place) -> int:
+        while place not in self._lines:
+            place = place[:-1]
+        return self._lines[place]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that keeps dates as text and refuses anything but plain data."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def key_text(place: Place) -> str:
+    """A place as people write it.
+
+    >>> key_text(("sources", 0, "url"))
+    'sources[0].url'
+    """
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "(file)"
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], _Lines]:
+    """The mapping in a YAML file and its line numbers; ConfigError when it cannot be read as one."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Mistake(str(path), 1, "(file)", "a readable UTF-8 file", str(error))]) from error
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError([Mistake(str(path), line, "(file)", "valid YAML", error.problem or "a syntax error")]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError([Mistake(str(path), 1, "(file)", "valid YAML", str(error).splitlines()[0])]) from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError([Mistake(str(path), 1, "(file)", "a mapping of sections", type(data).__name__)])
+    return data, _Lines(node)
+
+
+def _merge(low: Any, high: Any) -> Any:
+    if isinstance(low, Mapping) and isinstance(high, Mapping):
+        return {**low, **{k: _merge(low.get(k), v) for k, v in high.items()}}
+    return low if high is None else high
+
+
+_EXPECTED: Final[dict[str, str]] = {
+    "missing": "a value",
+    "extra_forbidden": "no such key",
+    "string_type": "a text",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+
+
+def _expected(error: Any) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _EXPECTED:
+        return _EXPECTED[kind]
+    if kind in ("literal_error", "enum"):
+        return f"one of {context['expected']}"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return f"`kind` to be one of {context.get('expected_tags', 'the known kinds')}"
+    for bound, word in (("gt", "greater than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most")):
+        if bound in context and kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+            return f"a number {word} {context[bound]}"
+    return str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+def _found(error: Any) -> str:
+    if error["type"] == "missing":
+        return "nothing"
+    if error["type"] == "extra_forbidden":
+        return repr(error["loc"][-1])
+    text = repr(error["input"])
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _place(loc: tuple[int | str, ...], data: Any) -> Place:
+    # pydantic puts the tag of a union member and the names of validators into the location; the file has no such keys.
+    place: list[str | int] = []
+    here = data
+    for i, part in enumerate(loc):
+        last = i == len(loc) - 1
+        if isinstance(here, Mapping) and (part in here or (last and not (here.get("kind") == part))):
+            place.append(part)
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            place.append(part)
+            here = here[part]
+    return tuple(place)
+
+
+def load(
+    model: type[M],
+    path: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    expand: Callable[[dict[str, Any], Path], tuple[dict[str, Any], dict[Place, tuple[str, int]]]] | None = None,
+) -> M:
+    """The configuration in a file, with the environment and `overrides` laid over it.
+
+    `expand` may rewrite the raw data before it is checked (tags from CSV files) and says which places now come from another file and line.
+    Raises ConfigError with every mistake found, in the order of the file.
+    """
+    data, lines = read_yaml(path)
+    mistakes = [Mistake(str(path), line, key_text(place), "each key once", "it twice") for place, line in lines.duplicates]
+    elsewhere: dict[Place, tuple[str, int]] = {}
+    if expand is not None:
+        try:
+            data, elsewhere = expand(data, path)
+        except ConfigError as error:
+            raise ConfigError([*mistakes, *error.mistakes]) from error
+
+    def mistake(place: Place, expected: str, found: str) -> Mistake:
+        for length in range(len(place), 0, -1):
+            if place[:length] in elsewhere:
+                file, line = elsewhere[place[:length]]
+                return Mistake(file, line, key_text(place), expected, found)
+        return Mistake(str(path), lines.of(place), key_text(place), expected, found)
+
+    environment = EnvSettingsSource(model, env_prefix=ENV_PREFIX, env_nested_delimiter="__")()
+    merged = _merge(_merge(data, environment), dict(overrides or {}))
+    try:
+        settings = model.model_validate(merged)
+    except pydantic.ValidationError as error:
+        mistakes += [mistake(_place(e["loc"], merged), _expected(e), _found(e)) for e in error.errors(include_url=False)]
+        raise ConfigError(sorted(mistakes, key=lambda m: (m.file != str(path), m.line))) from error
+    mistakes += [mistake(*found) for found in settings.mistakes()]
+    if mistakes:
+        raise ConfigError(sorted(mistakes, key=lambda m: (m.file != str(path), m.line)))
+    return settings
+
+
+def secret(path: Path | None) -> str | None:
+    """The secret in a file without its trailing newline, or None when there is no file to read; `$CREDENTIALS_DIRECTORY` is tried for bare names."""
+    if path is None:
+        return None
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and not path.exists() and (Path(credentials) / path.name).exists():
+        path = Path(credentials) / path.name
+    try:
+        return path.read_text("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError([Mistake(str(path), 1, "(file)", "a readable secret file", str(error.strerror))]) from error

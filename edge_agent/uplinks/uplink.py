@@ -1,0 +1,47 @@
+"""What an uplink is: a reader of the outbox with a place of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from edge_agent.core import Log, OperatorAction
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What an uplink is given.
+
+    outbox    the log that holds the stream "outbox"; an uplink only reads it
+    epoch     identity of this outbox's numbers; a call, because a gateway that knows more than we do makes the edge mint a new one
+    moved     tell the agent that everything up to a number is safe at this uplink's target (the agent keeps the cursor and forgets)
+    acted     hand over the outstanding operator actions a gateway shows us (the agent drops those it knows)
+    ahead     tell the agent that a gateway holds a number beyond our head: it mints a new epoch and says so
+    wake      waits until the outbox has grown, at most the given seconds
+    """
+
+    site: str
+    edge: str
+    simulated: bool
+    outbox: Log
+    epoch: Callable[[], int]
+    moved: Callable[[int], None]
+    acted: Callable[[tuple[OperatorAction, ...]], None]
+    ahead: Callable[[int], None]
+    wake: Callable[[float], Awaitable[None]]
+    clock: Callable[[], int]
+    data_dir: Path
+    status: dict[str, object] = field(default_factory=dict)
+    """What /status and /metrics show, written by the uplink: connected, sent_records, sent_bytes, resent_records, committed_seq, error."""
+
+
+class Uplink(Protocol):
+    """Carries the outbox to one target.
+
+    The runner calls `run` and, when it raises NotConnected, backs off and calls it again. An uplink never deletes; it may be cancelled at any await.
+    """
+
+    async def run(self) -> None:
+        """Deliver for as long as it is connected; raises NotConnected."""

@@ -1,0 +1,74 @@
+"""`@kernel`: one declaration for every compiled loop of the product.
+
+A kernel is a plain Python function over arrays and scalars with its signature in the decorator. Where the package carries kernels that were
+compiled ahead of time (`models._kernels`), those are used and numba is not imported at all; otherwise numba compiles the function when it is
+declared and caches the machine code beside the source. Both run without the interpreter lock. No kernel uses fastmath or parallel loops:
+they change the last bits (see docs/decisions).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Kernel(NamedTuple):
+    """A declared kernel: what the ahead-of-time compiler needs."""
+
+    name: str
+    signature: str
+    function: Callable[..., Any]
+
+
+DECLARED: Final[dict[str, Kernel]] = {}
+"""Every kernel declared so far, by its name `<module>.<function>`."""
+
+_AHEAD: Final = importlib.import_module("models._kernels") if importlib.util.find_spec("models._kernels") else None
+
+
+def kernel(signature: str) -> Callable[[F], F]:
+    """Declare a kernel with its numba signature, e.g. ``"void(float64[::1], float64, float64[::1])"``.
+
+    The pure Python function stays reachable as `.py_func`. Raises ValueError when a kernel of the same module and name was declared with
+    another signature.
+
+    >>> @kernel("float64(float64, float64)")
+    ... def added(a, b):
+    ...     return a + b
+    >>> added(1.0, 2.0), added.py_func(1.0, 2.0)
+    (3.0, 3.0)
+    """
+
+    def declare(function: F) -> F:
+        name = f"{function.__module__}.{function.__name__}"
+        known = DECLARED.get(name)
+        if known is not None and known.signature != signature:
+            raise ValueError(f"kernel {name}: expected signature {known.signature}, found {signature}")
+        DECLARED[name] = Kernel(name, signature, function)
+        ahead = getattr(_AHEAD, name.replace(".", "__"), None)
+        if ahead is not None:
+            return _Ahead(ahead, function)  # type: ignore[return-value]
+        import numba  # noqa: PLC0415 - only where nothing was compiled ahead of time: numba costs about 150 MB in the process
+
+        cache = "<" not in function.__code__.co_filename  # functions typed at a prompt have no file to cache beside
+        compiled: F = numba.njit(signature, nogil=True, cache=cache, error_model="numpy")(function)
+        return compiled
+
+    return declare
+
+
+class _Ahead:
+    """A kernel compiled ahead of time, with the interface of a numba dispatcher that callers use."""
+
+    __slots__ = ("_compiled", "py_func")
+
+    def __init__(self, compiled: Callable[..., Any], function: Callable[..., Any]) -> None:
+        self._compiled = compiled
+        self.py_func = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._compiled(*args)

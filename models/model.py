@@ -1,0 +1,57 @@
+"""What a run-time model is: a bank that judges many tags in one pass over columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+
+class ModelConfig(pydantic.BaseModel):
+    """Base of a model's configuration; each model adds `kind: Literal[...]` and its parameters."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    tags: tuple[str, ...]
+    """Names of the tags it judges; `*` stands for any text."""
+    adaptive: ClassVar[bool] = True
+    """Whether it goes on learning while it runs: then it is advisory only."""
+
+
+class Bank(Protocol):
+    """One kind of model over many slots; a slot is one tag judged with one configuration.
+
+    Constructed as `Bank(configs)` with one configuration per slot. The same rows in the same order give the same outputs and the same state,
+    bit for bit, however they are cut into calls (batch invariance), and a restored bank goes on as if it had never stopped.
+    """
+
+    outputs: ClassVar[tuple[str, ...]]
+    """Names of the derived tags, appended to the tag's name: `<tag>.<kind>.<output>`."""
+    units: ClassVar[tuple[str, ...]]
+    """Units of the outputs, "" for none."""
+    reasons: ClassVar[tuple[str, ...]]
+    """Names of further numbers that explain an output of the same row, e.g. the expected value."""
+
+    def step(
+        self,
+        slot: NDArray[np.int32],
+        time_ns: NDArray[np.int64],
+        value: NDArray[np.float64],
+        usable: NDArray[np.uint8],
+        out: NDArray[np.float64],
+    ) -> None:
+        """Judge n rows in order.
+
+        slot    (n,) which slot each row belongs to
+        usable  (n,) 1 = judge and learn; 0 = neither (bad quality, wrong mode): the row leaves the state as it was and its outputs are NaN
+        out     (n, len(outputs) + len(reasons)) is written; NaN where there is nothing to say, as during warm-up
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as arrays and numbers; independent copies."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of `state`; ValueError when it is of another shape."""
