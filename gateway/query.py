@@ -1,0 +1,339 @@
+"""What the console and every other reader may ask of the gateway: the read interface and the rows it answers with.
+
+All times are ns UTC. All methods but `subscribe` are plain functions that may be called from any thread; none takes longer than a file read.
+Rows are JSON-ready: a number that is not there (NaN, infinity, no value) is None. The store (`gateway/store.py`) implements `Query`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal, Protocol, TypedDict
+
+from edge_agent.core import PharmedgeError
+
+Quality = Literal["good", "uncertain", "bad", "stale"]
+Level = Literal["raw", "window", "60", "3600"]
+Value = float | str | None
+
+MAX_POINTS = 10_000
+"""Buckets of one series at the most."""
+
+
+class NotFound(PharmedgeError):  # noqa: N818 - named by what it says, like its siblings
+    """There is no such tag, alarm occurrence or edge."""
+
+
+class LastValue(TypedDict):
+    """The newest value of a tag by source time."""
+
+    time_ns: int
+    value: Value
+    status: int
+    quality: Quality
+    received_ns: int
+
+
+class LimitRow(TypedDict):
+    """One configured limit of a tag."""
+
+    alarm: str
+    side: str
+    limit: float | None
+    priority: int
+
+
+class Report(TypedDict):
+    """How a tag reports: periodically every `expected_s` seconds, or by exception (None)."""
+
+    kind: Literal["periodic", "by_exception"]
+    expected_s: float | None
+
+
+TagRow = TypedDict(
+    "TagRow",
+    {
+        "key": str,  # "<edge>:<tag name>", the tag's public key
+        "edge": str,
+        "name": str,
+        "unit": str,
+        "decimals": int,
+        "range": tuple[float, float] | None,
+        "kind": str,
+        "class": str,
+        "path": str,
+        "description": dict[str, str],
+        "role": str,
+        "version": int,
+        "record": str,
+        "report": Report,
+        "derived_from": list[str],
+        "model": str,
+        "limits": list[LimitRow],
+        "last": LastValue | None,
+    },
+)
+
+
+class SeriesRow(TypedDict):
+    """One tag over [from_ns, to_ns) in at most `points` buckets, oldest first; empty buckets are left out.
+
+    `time_ns` is the start of a bucket (the value's own time at level "raw"); `n` counts values that are not bad.
+    `text` has one item per row for a text tag, and is empty for a numeric one.
+    """
+
+    tag: str
+    from_ns: int
+    to_ns: int
+    level: Level
+    time_ns: list[int]
+    n: list[int]
+    mean: list[float | None]
+    min: list[float | None]
+    max: list[float | None]
+    first: list[float | None]
+    last: list[float | None]
+    n_bad: list[int]
+    n_uncertain: list[int]
+    worst_status: list[int]
+    text: list[str]
+
+
+class EventRow(TypedDict):
+    """One transition of an occurrence."""
+
+    time_ns: int
+    received_ns: int
+    event: str
+    state_from: str
+    state_to: str
+    value: float | None
+    status: int
+    explanation: str
+    user: str
+    role: str
+    station: str
+    reason: str
+    action_id: str
+
+
+class AlarmRow(TypedDict):
+    """One alarm occurrence, folded from its events; `state` is its last `state_to`, "NORM" once it is over."""
+
+    occurrence: str
+    alarm: str
+    edge: str
+    tag: str
+    state: str
+    priority: int
+    advisory: bool
+    raised_ns: int
+    last_ns: int
+    value: float | None
+    limit: float | None
+    unit: str
+    acked_by: str
+    acked_ns: int | None
+    cause: dict[str, str]
+    response: dict[str, str]
+    consequence: dict[str, str]
+    explanation: str
+    contributions: dict[str, float]
+    events: list[EventRow]
+
+
+class SourceRow(TypedDict):
+    """One source of an edge, as far as the edge has told."""
+
+    name: str
+    state: str
+    last_data_ns: int | None
+    error: str
+
+
+class EdgeRow(TypedDict):
+    """One edge and how far its records have been committed; `backlog` counts records that it announced and that are not committed."""
+
+    edge: str
+    site: str
+    simulated: bool
+    refused: bool
+    epoch: int
+    committed_through: int
+    last_seen_ns: int | None
+    connected: bool
+    backlog: int
+    oldest_seq: int
+    software: str
+    config_hash: str
+    sources: list[SourceRow]
+
+
+class TargetRow(TypedDict):
+    """One forwarding target and its place in the inbox."""
+
+    name: str
+    kind: str
+    connected: bool
+    cursor: int
+    behind: int
+    written: int
+    rejected: int
+    error: str
+
+
+class StatusRow(TypedDict):
+    """The gateway at a glance."""
+
+    version: str
+    gateway: str
+    site: str
+    mode: str
+    uptime_s: float
+    now_ns: int
+    rows: int
+    rows_by_kind: dict[str, int]
+    records: int
+    duplicates: int
+    quarantined: int
+    refused: int
+    dead_letters: int
+    inbox_records: int
+    inbox_bytes: int
+    queue_bytes: int
+    segments: int
+    segment_bytes: int
+    segment_rows: int
+    manifest_rows: int
+    manifest_head: str
+    last_commit_ns: int | None
+    last_seal_ns: int | None
+    commit_ms: float | None
+    broker_connected: bool
+    broker_error: str
+    seal_error: str
+    targets: list[TargetRow]
+    alarms_standing: int
+    notices: list[str]
+
+
+class LedgerRow(TypedDict):
+    """The accounting of one tag (rule: sent = good + uncertain + bad + late + rejected + duplicate + missing)."""
+
+    edge: str
+    tag: str
+    key: str
+    n_good: int
+    n_uncertain: int
+    n_bad: int
+    n_late: int
+    n_rejected: int
+    n_duplicate: int
+    n_missing: int
+    sum: float
+    first_ns: int | None
+    last_ns: int | None
+    gaps: int
+
+
+class Change(TypedDict):
+    """What has changed since the last look: newest value per tag key as (time_ns, value, status), changed occurrences, changed edges.
+
+    `tags` is true when definitions changed: ask for `tags()` again.
+    """
+
+    values: dict[str, tuple[int, Value, int]]
+    alarms: dict[str, AlarmRow]
+    edges: dict[str, EdgeRow]
+    tags: bool
+
+
+class Subscription:
+    """A look at live changes; what is not taken is merged, newest wins, so its memory is bounded by the number of tags and alarms.
+
+    >>> import asyncio
+    >>> async def look():
+    ...     s = Subscription(lambda closed: None)
+    ...     s.offer({"values": {"e:a": (1, 2.0, 0)}, "alarms": {}, "edges": {}, "tags": False})
+    ...     s.offer({"values": {"e:a": (2, 3.0, 0)}, "alarms": {}, "edges": {}, "tags": False})
+    ...     return (await s.take(1.0))["values"]
+    >>> asyncio.run(look())
+    {'e:a': (2, 3.0, 0)}
+    """
+
+    def __init__(self, closed: Callable[[Subscription], None]) -> None:
+        self._closed = closed
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self._pending = _nothing()
+
+    def offer(self, change: Change) -> None:
+        """Merge a change; on the subscriber's loop only."""
+        self._pending["values"].update(change["values"])
+        self._pending["alarms"].update(change["alarms"])
+        self._pending["edges"].update(change["edges"])
+        self._pending["tags"] |= change["tags"]
+        self._ready.set()
+
+    def offer_from_thread(self, change: Change) -> None:
+        """Merge a change from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self.offer, change)
+        except RuntimeError:  # the subscriber's loop is gone, and so is the subscriber
+            self._closed(self)
+
+    async def take(self, timeout_s: float) -> Change | None:
+        """Everything that changed since the last call, waiting for it; None when nothing did in that time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            return None
+        self._ready.clear()
+        taken, self._pending = self._pending, _nothing()
+        return taken
+
+    def close(self) -> None:
+        """Stop receiving; call it in a `finally`."""
+        self._closed(self)
+
+
+def _nothing() -> Change:
+    return {"values": {}, "alarms": {}, "edges": {}, "tags": False}
+
+
+class Query(Protocol):
+    """Everything a reader may ask; raises NotFound for unknown keys, ValueError for impossible arguments, Refused for actions not possible."""
+
+    def tags(self) -> list[TagRow]:
+        """All tags of all edges with their newest value, by edge and definition order."""
+
+    def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
+        """One tag over [from_ns, to_ns) in at most `points` (1 .. MAX_POINTS) rows."""
+
+    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
+        """Standing occurrences (by priority, newest first) or all of them, newest first."""
+
+    def alarm(self, occurrence: str) -> AlarmRow:
+        """One occurrence with all its events."""
+
+    def edges(self) -> list[EdgeRow]:
+        """All edges that were ever heard."""
+
+    def status(self) -> StatusRow:
+        """The gateway at a glance."""
+
+    def ledger(self) -> list[LedgerRow]:
+        """The accounting of every tag."""
+
+    def acknowledge(self, occurrence: str, user: str, reason: str) -> str:
+        """Ask the edge to acknowledge an occurrence; the action's id. NotFound when unknown, Refused when there is nothing to acknowledge."""
+
+    def ready(self) -> list[str]:
+        """What keeps the gateway from being ready, in plain words; empty when it is ready."""
+
+    def counters(self) -> dict[str, float]:
+        """Counts and gauges for /metrics by their Prometheus name without prefix; names ending `_total` are counters."""
+
+    def subscribe(self) -> Subscription:
+        """A look at live changes; call it on the event loop that will take them."""
