@@ -1,0 +1,1 @@
+"""Simulated plant: lines with ground truth, protocol servers, replay of recordings and the demo launcher."""

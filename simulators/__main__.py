@@ -1,0 +1,191 @@
+"""Command line of the simulated plant: `edge-sim`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulators import demo as demo_launcher
+from simulators.faults import KINDS, fault_from_text
+from simulators.plant import Plant, PlantConfig
+from simulators.press import DEMO, Press, PressSettings
+from simulators.recording import RecordingError, parse_time, read_recording
+from simulators.replay import Replay, unit_from_file
+from simulators.sent import write_atomically
+from simulators.servers.mqtt import MqttConfig, MqttPublisher
+from simulators.servers.opcua import OpcUaConfig, OpcUaPlant
+from simulators.signals import Line
+from simulators.tags import tag_csv
+
+app = typer.Typer(help="Simulated pharmaceutical plant with ground truth. All its data is marked simulated.",
+                  no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Speed = Annotated[float, typer.Option(help="Seconds of the line per second of the clock.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random; the same seed gives the same values.")]
+Duration = Annotated[float | None, typer.Option(help="Seconds after which to stop; without it until Ctrl-C.")]
+OpcUaPort = Annotated[int | None, typer.Option(help="Port of the OPC UA server; 0 = no OPC UA.")]
+Host = Annotated[str, typer.Option(help="Address the OPC UA server listens on.")]
+Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Broker to publish to.")]
+Keep = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for sent.csv, truth.jsonl and sim.json.")]
+StartWhen = Annotated[Path | None, typer.Option(metavar="FILE", help="Hold the line until this file exists.")]
+Security = Annotated[str, typer.Option(help="OPC UA security: none, basic256sha256 or both.")]
+Pki = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the server's certificate, made once and kept.")]
+User = Annotated[str | None, typer.Option(help="User name the OPC UA server asks for.")]
+PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the password of that user.")]
+
+LINES = {"press": "Rotary tablet press, 36 stations, 24 tablets a second: force, weight loop, feed frame NIR, hopper, batches."}
+
+
+class UsageError(Exception):
+    """The command line or a file it names is wrong; exit code 2."""
+
+
+def _broker(text: str) -> MqttConfig:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(f"--mqtt: expected HOST:PORT, found {text!r}")
+    return MqttConfig(host=host, port=int(port))
+
+
+def _opcua(line: Line, port: int, host: str, security: str, pki: Path | None, user: str | None,
+           password_file: Path | None) -> OpcUaPlant:
+    password = None if password_file is None else password_file.read_text(encoding="utf-8").strip()
+    return OpcUaPlant(line.signals, OpcUaConfig(port=port, host=host, security=security, pki_dir=pki, username=user,
+                                                password=password))
+
+
+def _serve(plant: Plant) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sig, plant.stop)
+        await plant.run()
+
+    asyncio.run(main())
+    state = plant.state()
+    typer.echo(f"{state['samples']} samples sent, {state['mqtt_not_sent']} refused by a full queue, "
+               f"{state['mqtt_pending']} not acknowledged by the broker")
+
+
+@app.command("list")
+def list_lines(signals: Annotated[bool, typer.Option("--signals", help="Also list every signal.")] = False) -> None:
+    """List the lines and the faults of each."""
+    for name, what in LINES.items():
+        typer.echo(f"{name}: {what}")
+        for kind in KINDS.values():
+            typer.echo(f"  fault {kind.name}: {kind.what}")
+        if signals:
+            for s in Press().signals:
+                typer.echo(f"  {s.name} [{s.unit}] {s.period_s:g} s over {s.road}: {s.en}")
+    typer.echo("replay FILE: a recorded CSV file over the same protocols")
+
+
+@app.command()
+def run(
+    line: Annotated[str, typer.Argument(metavar="LINE", help="Name from `edge-sim list`.")],
+    speed: Speed = 1.0,
+    fault: Annotated[list[str] | None, typer.Option(metavar="NAME@T", help="NAME@SECONDS, NAME, or random.")] = None,
+    seed: Seed = 1,
+    duration: Duration = None,
+    opcua_port: OpcUaPort = 4841,
+    host: Host = "127.0.0.1",
+    mqtt: Mqtt = None,
+    keep: Keep = None,
+    real_pace: Annotated[bool, typer.Option("--real-pace", help="Slow processes at the pace of a real press: "
+                                            "weights each 10 min, 4 h batches, cleaning between them.")] = False,
+    start_when: StartWhen = None,
+    security: Security = "none",
+    pki: Pki = None,
+    user: User = None,
+    password_file: PasswordFile = None,
+    tags: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Write a matching tag CSV for the agent.")] = None,
+) -> None:
+    """Run a line and serve it over OPC UA and, with --mqtt, over MQTT."""
+    if line not in LINES:
+        raise UsageError(f"LINE: expected one of {', '.join(LINES)}, found {line!r}")
+    span = None if duration is None else duration * speed
+    faults = tuple(f for text in fault or () for f in fault_from_text(text, seed, span))
+    press = Press(seed, PressSettings() if real_pace else DEMO, faults)
+    _write_tags(tags, press, speed)
+    plant = Plant(press, PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when),
+                  _opcua(press, opcua_port, host, security, pki, user, password_file) if opcua_port else None,
+                  MqttPublisher(_broker(mqtt)) if mqtt else None)
+    _serve(plant)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, wide or long, plain or gzip.")],
+    speed: Speed = 1.0,
+    duration: Duration = None,
+    opcua_port: OpcUaPort = None,
+    host: Host = "127.0.0.1",
+    mqtt: Mqtt = None,
+    mqtt_tags: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Columns that go over MQTT when OPC UA "
+                                                        "is served too.")] = None,
+    text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Serve a column of numbers as text.")] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit name before the tag names; default from the file name.")] = None,
+    start_at: Annotated[str | None, typer.Option(metavar="TIME", help="Skip everything before this time.")] = None,
+    max_pause: Annotated[float, typer.Option(help="Shorten longer pauses to this many recorded seconds; 0 = keep.")] = 0.0,
+    original_times: Annotated[bool, typer.Option("--original-times", help="Keep the recorded times.")] = False,
+    keep: Keep = None,
+    start_when: StartWhen = None,
+    tags: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Write a matching tag CSV for the agent.")] = None,
+) -> None:
+    """Serve a recorded CSV file over OPC UA (default), MQTT, or both."""
+    if opcua_port is None:
+        opcua_port = 0 if mqtt and not mqtt_tags else 4841
+    recording = Replay(
+        read_recording(file), unit or unit_from_file(file.name), road="opcua" if opcua_port else "mqtt",
+        mqtt_tags=tuple(mqtt_tags or ()) if mqtt else (), max_pause_s=max_pause, text_columns=tuple(text or ()),
+        start_ns=None if start_at is None else parse_time(start_at))
+    _write_tags(tags, recording, 1.0 if original_times else speed)
+    config = PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when,
+                         original_start_ns=recording.first_ns if original_times else None)
+    plant = Plant(recording, config, _opcua(recording, opcua_port, host, "none", None, None, None) if opcua_port else None,
+                  MqttPublisher(_broker(mqtt)) if mqtt else None)
+    _serve(plant)
+
+
+def _write_tags(out: Path | None, line: Line, speed: float) -> None:
+    if out is not None:
+        unit = line.signals[0].name.partition("/")[0]
+        write_atomically(out, tag_csv(line.signals, opcua_source="press_ua", mqtt_source="press_mqtt",
+                                      path=f"demo/solids/press-line/{unit}", speed=speed))
+
+
+@app.command()
+def demo(
+    duration: Duration = None,
+    seed: Seed = 1,
+    port: Annotated[int, typer.Option(help="Port of the console; 0 = any free one.")] = 8080,
+    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave configs, stores, logs, sent.csv, truth.jsonl.")] = None,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Kill agent, gateway and broker at random moments.")] = False,
+    faults: Annotated[bool, typer.Option("--faults/--no-faults", help="Inject the five faults of the press.")] = True,
+    json_line: Annotated[bool, typer.Option("--json", help="Print the accounts as the last line, in JSON.")] = False,
+) -> None:
+    """Start broker, simulated press, agent and gateway; print the address of the console; stop cleanly."""
+    code = demo_launcher.launch(demo_launcher.DemoConfig(duration_s=duration, seed=seed, port=port, keep=keep, chaos=chaos,
+                                                         faults=faults, json_line=json_line))
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point: exit 0 ok, 1 failed, 2 wrong usage or file."""
+    try:
+        app()
+    except (UsageError, RecordingError, ValueError) as exc:
+        typer.echo(f"edge-sim: {exc}", err=True)
+        sys.exit(2)
+    except OSError as exc:
+        typer.echo(f"edge-sim: {exc}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Protocol servers of the simulated plant: OPC UA server and MQTT publisher."""
