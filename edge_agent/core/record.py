@@ -130,6 +130,15 @@ class ClockStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     step_ns: int
 
 
+class Diagnostic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent found something about itself that is or is no longer an alarm: a full outbox, a damaged log."""
+
+    received_ns: int
+    alarm: str
+    active: bool
+    explanation: str = ""
+
+
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An operator action arrived at the edge."""
 
@@ -193,7 +202,7 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     alarms: tuple[AlarmDefinition, ...] = ()
 
 
-Entry = Samples | Texts | Block | Heartbeat | Connection | KeepAlive | Overflow | Start | ClockStep | Action
+Entry = Samples | Texts | Block | Heartbeat | Connection | KeepAlive | Overflow | Start | ClockStep | Action | Diagnostic
 """What the journal holds: everything that the pipeline is a function of."""
 
 Record = Samples | Texts | Block | Summaries | AlarmEvent | Context | Gap | Audit | Definitions

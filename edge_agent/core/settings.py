@@ -97,7 +97,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], _Lines]:
         raise ConfigError([Mistake(str(path), 1, "(file)", "a readable UTF-8 file", str(error))]) from error
     try:
         node = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader of ours
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([Mistake(str(path), line, "(file)", "valid YAML", error.problem or "a syntax error")]) from error
@@ -165,7 +165,7 @@ def _place(loc: tuple[int | str, ...], data: Any) -> Place:
     here = data
     for i, part in enumerate(loc):
         last = i == len(loc) - 1
-        if isinstance(here, Mapping) and (part in here or (last and not (here.get("kind") == part))):
+        if isinstance(here, Mapping) and (part in here or (last and here.get("kind") != part)):
             place.append(part)
             here = here.get(part)
         elif isinstance(here, list) and isinstance(part, int) and part < len(here):

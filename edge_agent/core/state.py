@@ -22,7 +22,6 @@ _FLOAT: Final = "\u0000float"
 _ALLOWED: Final = frozenset("biuf")
 
 
-
 def pack(state: Mapping[str, Any]) -> bytes:
     """Bytes of a nested mapping of arrays (bool, integer, float), int, float, str, bool, None, lists and mappings.
 
@@ -37,7 +36,7 @@ def pack(state: Mapping[str, Any]) -> bytes:
     def walk(value: Any, where: str) -> Any:
         nonlocal size
         if isinstance(value, np.ndarray):
-            if value.dtype.kind not in _ALLOWED and value.dtype.names is None:
+            if value.dtype.hasobject or (value.dtype.kind not in _ALLOWED and value.dtype.names is None):
                 raise TypeError(f"state {where}: expected a numeric array, found {value.dtype}")
             data = np.ascontiguousarray(value).tobytes()
             descr = value.dtype.descr if value.dtype.names else value.dtype.str
@@ -62,9 +61,15 @@ def pack(state: Mapping[str, Any]) -> bytes:
 
 
 def _key(key: Any, where: str) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"state {where}: expected text keys, found {key!r}")
+    if not isinstance(key, str) or key.startswith("\0"):
+        raise TypeError(f"state {where}: expected text keys that do not begin with NUL, found {key!r}")
     return key
+
+
+def _field(field: list[Any]) -> tuple[Any, ...]:
+    # JSON made lists of the tuples in a dtype: (name, type) or (name, type, shape), types of nested structures again.
+    name, kind, *shape = field
+    return (name, kind if isinstance(kind, str) else [_field(inner) for inner in kind], *(tuple(s) for s in shape))
 
 
 def unpack(data: bytes) -> dict[str, Any]:
@@ -78,8 +83,10 @@ def unpack(data: bytes) -> dict[str, Any]:
         if isinstance(value, dict):
             if _ARRAY in value:
                 descr, shape, at = value[_ARRAY]
-                dtype = np.dtype(descr if isinstance(descr, str) else [tuple(field) for field in descr])
+                dtype = np.dtype(descr if isinstance(descr, str) else [_field(field) for field in descr])
                 count = math.prod(shape)
+                if min(shape, default=0) < 0:
+                    raise WireError(f"state: expected a shape of 0 or more, found {shape}")
                 return np.frombuffer(body, dtype, count, start + at).reshape(shape).copy()
             if _FLOAT in value:
                 return float(value[_FLOAT])
@@ -90,7 +97,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 
     try:
         tree = walk(msgspec.json.decode(body[4:start]))
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise WireError(f"state: {error}") from error
     if not isinstance(tree, dict):
         raise WireError(f"state: expected a mapping, found {type(tree).__name__}")

@@ -53,7 +53,7 @@ def quality(status: int, *, simulated: bool = False) -> int:
 
 def qualities(status: NDArray[np.uint32], *, simulated: bool = False) -> NDArray[np.uint8]:
     """The quality class of each status code, shape (n,): 0 good, 1 uncertain, 2 bad."""
-    severity = np.minimum(status >> np.uint32(30), np.uint32(QUALITY_BAD)).astype(np.uint8)
+    severity: NDArray[np.uint8] = np.minimum(status >> np.uint32(30), np.uint32(QUALITY_BAD)).astype(np.uint8)
     if simulated:
         severity[(status & np.uint32(CODE_MASK)) == UNCERTAIN_SIMULATED] = QUALITY_GOOD
     return severity

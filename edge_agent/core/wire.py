@@ -8,9 +8,11 @@
            8   u32   bytes of the body as stored
           12   u32   bytes of the body uncompressed
           16   u32   CRC-32 (ISO-HDLC) of bytes 0..16 and the stored body
-          20         body: u32 length of the header JSON, the header, then the columns in order
+          20         body of columns (kinds below 8): u32 length of the header JSON, the header, then the columns in order
+                     body of one structure (all other kinds): MessagePack map of its fields
 
 All numbers little-endian. Times and tags are stored as differences from row to row, which the compressor likes.
+JSON has no NaN and no infinity, and an alarm raised by a reading of infinity must say so: structures are MessagePack, which keeps every float64.
 A frame is accepted only when every byte of it is accounted for; anything else is a WireError.
 """
 
@@ -52,13 +54,15 @@ _STRUCTS: Final[dict[int, type[msgspec.Struct]]] = {
     24: r.Start,
     25: r.ClockStep,
     26: r.Action,
+    27: r.Diagnostic,
 }
 KINDS: Final[dict[type[Any], int]] = {Samples: 1, Texts: 2, Block: 3, r.Summaries: 4} | {cls: kind for kind, cls in _STRUCTS.items()}
 """Kind number of each class; a number is never given to another class."""
 KIND_NAMES: Final[dict[int, str]] = {kind: cls.__name__.lower() for cls, kind in KINDS.items()}
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
-_decoders: Final = {kind: msgspec.json.Decoder(cls) for kind, cls in _STRUCTS.items()}
+_struct_encoder = msgspec.msgpack.Encoder()
+_decoders: Final = {kind: msgspec.msgpack.Decoder(cls) for kind, cls in _STRUCTS.items()}
 
 
 class _SamplesHead(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,7 +126,10 @@ def unframe(data: bytes | memoryview) -> tuple[int, bytes]:
         body = stored
     else:
         try:
-            body = zstandard.ZstdDecompressor().decompress(stored, max_output_size=body_bytes)
+            # zstd allocates what its own frame promises: that promise is checked before it is believed.
+            if zstandard.frame_content_size(stored) != body_bytes:
+                raise WireError(f"frame: expected {body_bytes} bytes uncompressed, found {zstandard.frame_content_size(stored)}")
+            body = zstandard.ZstdDecompressor().decompress(stored, max_output_size=body_bytes, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise WireError(f"frame: expected a zstd body, found {error}") from error
     if len(body) != body_bytes:
@@ -194,7 +201,7 @@ def encode(item: r.Entry | r.Record) -> bytes:
         head = _BlockHead(n, k, item.tag, item.status.ndim == 2, item.axis_unit, item.unit, item.received_ns)
         body = _with_header(head, _delta(item.time_ns), item.values.tobytes(), item.axis.tobytes(), item.status.tobytes())
     else:
-        body = _encoder.encode(item)
+        body = _struct_encoder.encode(item)
     return frame(kind_of(item), body)
 
 
@@ -207,7 +214,7 @@ def decode(data: bytes | memoryview) -> r.Entry | r.Record:
         if kind not in KIND_NAMES:
             raise WireError(f"frame: expected a known kind, found {kind}")
         return _decode_columns(kind, _Body(body))
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
         raise WireError(f"{KIND_NAMES.get(kind, kind)}: {error}") from error
 
 
@@ -221,9 +228,9 @@ def _decode_columns(kind: int, body: _Body) -> r.Entry | r.Record:
         item = Samples(time_ns, _undelta(body.take(4 * n), "<i4"), value, np.frombuffer(body.take(4 * n), "<u4"), head.received_ns)
     elif kind == KINDS[r.Summaries]:
         head = _samples_head.decode(body.head)
-        rows = np.empty(head.n, r.SUMMARY_DTYPE)
-        for name, dtype in r.SUMMARY_COLUMNS:
-            part = body.take(np.dtype(dtype).itemsize * head.n)
+        parts = [(name, dtype, body.take(np.dtype(dtype).itemsize * head.n)) for name, dtype in r.SUMMARY_COLUMNS]
+        rows = np.empty(head.n, r.SUMMARY_DTYPE)  # only now: n is known to be the number of rows that are there
+        for name, dtype, part in parts:
             rows[name] = _undelta(part, dtype) if name in ("start_ns", "first_ns", "last_ns", "tag") else np.frombuffer(part, dtype)
         item = r.Summaries(rows, head.received_ns)
     elif kind == KINDS[Texts]:
