@@ -1,0 +1,144 @@
+"""The HTTP interface under /api/v1: every route reads or asks through `Query` and answers JSON, CSV or server-sent events."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+import unicodedata
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter, Path, Request, Response
+from fastapi import Query as Parameter
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+from gateway.console.errors import MEDIA_TYPE, Impossible
+from gateway.console.instants import Instant, rfc3339
+from gateway.console.live import Live, LiveResponse
+from gateway.query import MAX_POINTS, AlarmRow, EdgeRow, LedgerRow, Query, SeriesRow, StatusRow, TagRow
+
+HOUR_NS: Final = 3_600_000_000_000
+_SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "n_uncertain", "worst_status", "text")
+
+ROWS: Final = (TagRow, SeriesRow, AlarmRow, EdgeRow, StatusRow, LedgerRow)
+"""Row types whose schemas the OpenAPI document carries."""
+
+
+def _one_line(text: str) -> str:
+    if any(unicodedata.category(c).startswith("C") for c in text):
+        raise ValueError("expected text without control characters")
+    return text
+
+
+class Acknowledgement(BaseModel):
+    """Who acknowledges, and why if they wish to say it."""
+
+    model_config = ConfigDict(extra="forbid")
+    user: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64), AfterValidator(_one_line)]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_one_line)] = ""
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+def _documented(row: type, key: str = "") -> dict[int | str, dict[str, Any]]:
+    schema: dict[str, Any] = {"$ref": f"#/components/schemas/{row.__name__}"}
+    if key:
+        schema = {"type": "object", "required": [key], "properties": {key: {"type": "array", "items": schema}}}
+    return {
+        200: {"content": {"application/json": {"schema": schema}}, "description": "OK"},
+        "default": {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}, "description": "Problem details (RFC 9457)"},
+    }
+
+
+def _csv(series: SeriesRow) -> Response:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(("tag", "time_ns", "time_utc", *_SERIES_COLUMNS))
+    for i, time_ns in enumerate(series["time_ns"]):
+        cells = (series[column][i] if i < len(series[column]) else None for column in _SERIES_COLUMNS)
+        writer.writerow((series["tag"], time_ns, rfc3339(time_ns), *("" if cell is None else cell for cell in cells)))
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in series["tag"])
+    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
+
+
+def api(query: Query, live: Live, timezone: str) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/api/v1")
+
+    @routes.get("/tags", responses=_documented(TagRow, "tags"))
+    def tags() -> Response:
+        """All tags of all edges with their limits and newest value."""
+        return _json({"tags": query.tags()})
+
+    @routes.get("/series", responses=_documented(SeriesRow))
+    def series(
+        tag: Annotated[str, Parameter(min_length=3, max_length=512, description="<edge>:<tag name>", examples=["press-edge-1:press1/main_force"])],
+        from_ns: Annotated[Instant | None, Parameter(alias="from", description="start, included; an hour before `to` when absent")] = None,
+        to_ns: Annotated[Instant | None, Parameter(alias="to", description="end, not included; now when absent")] = None,
+        points: Annotated[int, Parameter(ge=1, le=MAX_POINTS)] = 500,
+        form: Annotated[Literal["json", "csv"], Parameter(alias="format")] = "json",
+    ) -> Response:
+        """One tag over a span in at most `points` buckets: raw values where they are few, else windows and rollups."""
+        end = time.time_ns() if to_ns is None else to_ns
+        begin = max(0, end - HOUR_NS) if from_ns is None else from_ns
+        if begin >= end:
+            raise Impossible(f"from: expected an instant before `to`, found {begin} and {end}")
+        try:
+            row = query.series(tag, begin, end, points)
+        except ValueError as error:
+            raise Impossible(str(error)) from error
+        return _csv(row) if form == "csv" else _json(row)
+
+    @routes.get("/alarms", responses=_documented(AlarmRow, "alarms"))
+    def alarms(
+        state: Annotated[Literal["standing", "history"], Parameter()] = "standing",
+        limit: Annotated[int, Parameter(ge=1, le=10_000)] = 1000,
+    ) -> Response:
+        """Standing occurrences by priority, or the history, newest first."""
+        return _json({"alarms": query.alarms(state, limit)})
+
+    @routes.post("/alarms/{occurrence:path}/ack", status_code=202, responses=_documented(AlarmRow))
+    def acknowledge(occurrence: Annotated[str, Path(max_length=1024)], body: Acknowledgement) -> Response:
+        """Ask the edge to acknowledge one occurrence; it takes effect when the edge's event comes back on the live stream."""
+        return _json({"action_id": query.acknowledge(occurrence, body.user, body.reason), "state": "sent"}, 202)
+
+    @routes.get("/alarms/{occurrence:path}", responses=_documented(AlarmRow))
+    def alarm(occurrence: Annotated[str, Path(max_length=1024)]) -> Response:
+        """One occurrence with all its events."""
+        return _json(query.alarm(occurrence))
+
+    @routes.get("/edges", responses=_documented(EdgeRow, "edges"))
+    def edges() -> Response:
+        """All edges that were ever heard, with their sources and backlog."""
+        return _json({"edges": query.edges()})
+
+    @routes.get("/status", responses=_documented(StatusRow))
+    def status() -> Response:
+        """The gateway at a glance."""
+        return _json({**query.status(), "timezone": timezone})
+
+    @routes.get("/ledger", responses=_documented(LedgerRow, "ledger"))
+    def ledger() -> Response:
+        """The accounting of every tag."""
+        return _json({"ledger": query.ledger()})
+
+    @routes.get("/live", responses={200: {"content": {"text/event-stream": {}}, "description": "hello, values, alarms, edges, tags, beat"}})
+    async def stream(request: Request) -> Response:  # noqa: ARG001 - FastAPI hands the raw request on to the response
+        """Server-sent events: `values` at most twice a second, `beat` every second."""
+        return _Stream(LiveResponse(live, await live.open()))
+
+    return routes
+
+
+class _Stream(Response):
+    """Lets FastAPI hand the connection to a LiveResponse."""
+
+    def __init__(self, response: LiveResponse) -> None:
+        super().__init__()
+        self._response = response
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._response(scope, receive, send)

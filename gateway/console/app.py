@@ -1,0 +1,129 @@
+"""The web application of the gateway: API, live stream, health, metrics and the console's pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from gateway.console.api import ROWS, api
+from gateway.console.errors import PROBLEM_SCHEMA, install_errors
+from gateway.console.guard import Guard
+from gateway.console.live import Live, Pace
+from gateway.query import Query
+
+STATIC: Final = Path(__file__).with_name("static")
+PREFIX: Final = "pharmedge_gateway_"
+_TEMPLATE: Final = "#/components/schemas/{name}"
+
+
+class _Counters(Collector):
+    """Counts of the store and of the live stream as Prometheus metrics."""
+
+    def __init__(self, query: Query, live: Live) -> None:
+        self._query = query
+        self._live = live
+
+    def collect(self) -> Iterable[Metric]:
+        """One family per count."""
+        counts = {**self._query.counters(), "console_pages": float(self._live.clients), "console_cut_off_total": float(self._live.cut_off_total)}
+        for name, count in counts.items():
+            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            metric = family(PREFIX + name, name.removesuffix("_total").replace("_", " "))
+            metric.add_metric([], count)
+            yield metric
+
+
+def create_app(query: Query, *, timezone: str, hosts: Collection[str] = (), pace: Pace | None = None) -> FastAPI:
+    """The application over one store.
+
+    timezone  IANA name of the plant's local time, written beside every time on the screen
+    hosts     host names a browser may use, without port (`guard.LOOPBACK` for a loopback listener); empty accepts any
+
+    Open pages hold their stream open: whoever runs the server calls `await app.state.live.close()` when it is told to stop,
+    or gives uvicorn a `timeout_graceful_shutdown`. ValueError when the zone is unknown.
+    """
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"timezone: expected an IANA name such as 'Asia/Shanghai', found {timezone!r}") from error
+
+    def hello() -> dict[str, Any]:
+        status = query.status()
+        return {key: status[key] for key in ("version", "gateway", "site", "mode")} | {"timezone": timezone}
+
+    live = Live(query, hello, pace=pace)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await live.close()
+
+    app = FastAPI(
+        title="Pharmedge gateway",
+        version="1",
+        docs_url=None,  # the stock pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        lifespan=lifespan,
+    )
+    app.state.live = live
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
+    app.add_middleware(Guard, hosts=hosts)
+    install_errors(app)
+    app.include_router(api(query, live, timezone))
+    _add_health(app, query, live)
+    app.mount("/", StaticFiles(directory=STATIC, html=True), name="console")
+    _describe(app)
+    return app
+
+
+def _add_health(app: FastAPI, query: Query, live: Live) -> None:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Counters(query, live))
+
+    @app.get("/healthz", include_in_schema=False)
+    def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", include_in_schema=False)
+    def readyz() -> Response:
+        """Whether records can be taken in, stored and answered; 503 with the reasons when not."""
+        why = query.ready()
+        return Response(msgspec.json.encode({"ready": not why, "why": why}), 503 if why else 200, media_type="application/json")
+
+    @app.get("/version", include_in_schema=False)
+    def version() -> dict[str, str]:
+        """The software's version."""
+        return {"version": query.status()["version"]}
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        """Counts in Prometheus' text format."""
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _describe(app: FastAPI) -> None:
+    """The OpenAPI document, with the schemas of the rows taken from their types."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            components = app.openapi_schema.setdefault("components", {}).setdefault("schemas", {})
+            components.update(msgspec.json.schema_components(ROWS, ref_template=_TEMPLATE)[1])
+            components["Problem"] = PROBLEM_SCHEMA
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
