@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import pydantic
 import yaml
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from edge_agent.core.errors import ConfigError, Mistake
 
@@ -39,27 +39,36 @@ class Settings(BaseSettings):
 
 
 class _Lines:
-    """Line numbers of every key and item of a YAML document."""
+    """Line numbers of every key and item of a YAML document, and what makes it unusable before its content is looked at."""
 
     def __init__(self, node: yaml.Node | None) -> None:
         self._lines: dict[Place, int] = {(): 1}
         self.duplicates: list[tuple[Place, int]] = []
+        self.unusable: list[tuple[Place, int, str, str]] = []
         if node is not None:
-            self._walk(node, ())
+            self._walk(node, (), ())
 
-    def _walk(self, node: yaml.Node, place: Place) -> None:
+    def _walk(self, node: yaml.Node, place: Place, around: tuple[yaml.Node, ...]) -> None:
         self._lines.setdefault(place, node.start_mark.line + 1)
+        if node in around:
+            self.unusable.append((place, self._lines[place], "an anchor that does not contain itself", "one that does"))
+            return
+        around = (*around, node)
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
+                if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+                    # YAML 1.1 reads on, off, yes and no as booleans, also where they are meant as keys.
+                    self.unusable.append((place, key.start_mark.line + 1, "a text as key, in quotes if need be", str(key.value)))
+                    continue
                 inner = (*place, str(key.value))
                 if inner in self._lines:
                     self.duplicates.append((inner, key.start_mark.line + 1))
                 self._lines[inner] = key.start_mark.line + 1
-                self._walk(value, inner)
+                self._walk(value, inner, around)
         elif isinstance(node, yaml.SequenceNode):
             for i, value in enumerate(node.value):
                 self._lines[(*place, i)] = value.start_mark.line + 1
-                self._walk(value, (*place, i))
+                self._walk(value, (*place, i), around)
 
     def of(self, place: Place) -> int:
         while place not in self._lines:
@@ -107,13 +116,36 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], _Lines]:
         data = {}
     if not isinstance(data, dict):
         raise ConfigError([Mistake(str(path), 1, "(file)", "a mapping of sections", type(data).__name__)])
-    return data, _Lines(node)
+    lines = _Lines(node)
+    if lines.unusable:
+        raise ConfigError([Mistake(str(path), line, key_text(place), expected, found) for place, line, expected, found in lines.unusable])
+    return data, lines
 
 
 def _merge(low: Any, high: Any) -> Any:
     if isinstance(low, Mapping) and isinstance(high, Mapping):
         return {**low, **{k: _merge(low.get(k), v) for k, v in high.items()}}
     return low if high is None else high
+
+
+def _sets(values: Any, place: Place) -> bool:
+    # Whether these values, rather than the file, say what stands at a place.
+    for part in place:
+        if not isinstance(values, Mapping):
+            return True
+        if part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _environment(model: type[Settings]) -> dict[str, Any]:
+    try:
+        return EnvSettingsSource(model, env_prefix=ENV_PREFIX, env_nested_delimiter="__")()
+    except SettingsError as error:
+        field = str(error).partition('field "')[2].partition('"')[0]
+        variable = f"{ENV_PREFIX}{field.upper()}"
+        raise ConfigError([Mistake("environment", 1, variable, "JSON, or one variable for each key", repr(os.environ.get(variable, "")))]) from error
 
 
 _EXPECTED: Final[dict[str, str]] = {
@@ -184,7 +216,8 @@ def load(
     """The configuration in a file, with the environment and `overrides` laid over it.
 
     `expand` may rewrite the raw data before it is checked (tags from CSV files) and says which places now come from another file and line.
-    Raises ConfigError with every mistake found, in the order of the file.
+    Raises ConfigError with every mistake found, in the order of the file; a mistake in a variable names the file "environment", one in `overrides`
+    "command line".
     """
     data, lines = read_yaml(path)
     mistakes = [Mistake(str(path), line, key_text(place), "each key once", "it twice") for place, line in lines.duplicates]
@@ -195,14 +228,19 @@ def load(
         except ConfigError as error:
             raise ConfigError([*mistakes, *error.mistakes]) from error
 
+    environment = _environment(model)
+
     def mistake(place: Place, expected: str, found: str) -> Mistake:
+        if place and _sets(overrides or {}, place):
+            return Mistake("command line", 1, key_text(place), expected, found)
+        if place and _sets(environment, place):
+            return Mistake("environment", 1, ENV_PREFIX + "__".join(str(part) for part in place).upper(), expected, found)
         for length in range(len(place), 0, -1):
             if place[:length] in elsewhere:
                 file, line = elsewhere[place[:length]]
                 return Mistake(file, line, key_text(place), expected, found)
         return Mistake(str(path), lines.of(place), key_text(place), expected, found)
 
-    environment = EnvSettingsSource(model, env_prefix=ENV_PREFIX, env_nested_delimiter="__")()
     merged = _merge(_merge(data, environment), dict(overrides or {}))
     try:
         settings = model.model_validate(merged)
@@ -224,5 +262,6 @@ def secret(path: Path | None) -> str | None:
         path = Path(credentials) / path.name
     try:
         return path.read_text("utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise ConfigError([Mistake(str(path), 1, "(file)", "a readable secret file", str(error.strerror))]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        found = "bytes that are not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+        raise ConfigError([Mistake(str(path), 1, "(file)", "a readable secret file", found)]) from error
