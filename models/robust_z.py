@@ -1,0 +1,201 @@
+"""Robust z: single wild values against the median and MAD of the last values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from models.baseline import HUGE, SCORE_LIMIT, check_rows, floored, offsets, take_up
+from models.compiled import kernel
+from models.model import ModelConfig
+
+MAD_SIGMA: Final = 1.4826
+"""Sigma over the median absolute deviation of a normal distribution."""
+MEAN_SIGMA: Final = 1.2533
+"""Sigma over the mean absolute deviation of a normal distribution."""
+
+
+class RobustZConfig(ModelConfig):
+    """Distance of each value from the median of the last `window` values, in robust sigma; it follows the process by design.
+
+    Finds single values that do not fit; a lasting shift is soon the new normal: prefer EWMA or CUSUM for those. Usual limit: 3.5
+    (Iglewicz and Hoaglin, 1993).
+    """
+
+    kind: Literal["robust_z"] = "robust_z"
+    window: int = Field(60, ge=5, le=10_000)
+    """Usable values to compare with; nothing is said before there are as many."""
+    min_sigma: float = Field(0.0, ge=0)
+    """Least sigma in the tag's unit, e.g. its resolution."""
+
+    @classmethod
+    def bank(cls) -> type[RobustZ]:
+        """The bank that runs it."""
+        return RobustZ
+
+
+@kernel("int64(float64[::1], int64, int64, float64)")
+def place(a: NDArray[np.float64], start: int, n: int, x: float) -> int:
+    """Index of the first of the n ascending values from a[start] that is not below x; start + n when all are."""
+    low = start
+    high = start + n
+    while low < high:
+        middle = (low + high) // 2
+        if a[middle] < x:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel("float64(float64[::1], int64, int64)")
+def median(a: NDArray[np.float64], start: int, n: int) -> float:
+    """Median of n ascending values from a[start]."""
+    upper: float = a[start + n // 2]
+    return upper if n % 2 == 1 else 0.5 * (a[start + n // 2 - 1] + upper)
+
+
+@kernel("float64(float64[::1], int64, int64, float64, int64)")
+def deviation(a: NDArray[np.float64], start: int, n: int, centre: float, rank: int) -> float:
+    """The rank-th smallest (from 0) distance of n ascending values from their median `centre`.
+
+    The distances below and above the centre are two ascending rows; the number taken from the lower row is found by bisection.
+    """
+    half = n // 2
+    below = start + half - 1  # distances centre - a[below - j], j = 0 .. half - 1
+    above = start + half  # distances a[above + j] - centre, j = 0 .. n - half - 1
+    low = max(0, rank + 1 - (n - half))
+    high = min(half, rank + 1)
+    while low < high:
+        middle = (low + high) // 2
+        if centre - a[below - middle] < a[above + rank - middle] - centre:
+            low = middle + 1
+        else:
+            high = middle
+    found: float = -1.0
+    if low > 0:
+        found = centre - a[below - low + 1]
+    if rank - low >= 0:
+        found = max(found, a[above + rank - low] - centre)
+    return found
+
+
+@kernel("float64(float64[::1], int64, int64, float64)")
+def robust_sigma(a: NDArray[np.float64], start: int, n: int, centre: float) -> float:
+    """1.4826 MAD of n ascending values; where more than half are equal, 1.2533 times their mean absolute deviation."""
+    mad = deviation(a, start, n, centre, n // 2)
+    if n % 2 == 0:
+        mad = 0.5 * (deviation(a, start, n, centre, n // 2 - 1) + mad)
+    if mad > 0.0:
+        return MAD_SIGMA * mad
+    total = 0.0
+    for i in range(start, start + n):
+        total += abs(a[i] - centre)
+    return MEAN_SIGMA * total / n
+
+
+@kernel(
+    "void(Array(int32, 1, 'C', readonly=True), Array(float64, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), float64[:, ::1],"
+    " float64[::1], int64[::1], int64[::1], int64[::1], float64[::1], float64[::1])"
+)
+def robust_z(
+    slot: NDArray[np.int32],
+    value: NDArray[np.float64],
+    usable: NDArray[np.uint8],
+    out: NDArray[np.float64],
+    least: NDArray[np.float64],
+    start: NDArray[np.int64],
+    seen: NDArray[np.int64],
+    oldest: NDArray[np.int64],
+    arrived: NDArray[np.float64],
+    ranked: NDArray[np.float64],
+) -> None:
+    """z = (x - median) / sigma over the window as it was before x; then x replaces the oldest value.
+
+    arrived, ranked (sum of windows,)  the window in order of arrival (a ring beginning at `oldest`) and in ascending order
+    """
+    for i in range(len(slot)):
+        s = slot[i]
+        x = value[i]
+        out[i, 0] = np.nan
+        out[i, 1] = np.nan
+        out[i, 2] = np.nan
+        if usable[i] == 0 or not abs(x) <= HUGE:
+            continue
+        a = start[s]
+        n = start[s + 1] - a
+        if seen[s] < n:
+            j = place(ranked, a, seen[s], x)
+            for k in range(a + seen[s], j, -1):
+                ranked[k] = ranked[k - 1]
+            ranked[j] = x
+            arrived[a + seen[s]] = x
+            seen[s] += 1
+            continue
+        centre = median(ranked, a, n)
+        sigma = floored(robust_sigma(ranked, a, n, centre), centre, least[s])
+        out[i, 0] = min(max((x - centre) / sigma, -SCORE_LIMIT), SCORE_LIMIT)
+        out[i, 1] = centre
+        out[i, 2] = sigma
+        at = a + oldest[s]
+        j = place(ranked, a, n, arrived[at])
+        while j + 1 < a + n and ranked[j + 1] < x:
+            ranked[j] = ranked[j + 1]
+            j += 1
+        while j > a and ranked[j - 1] > x:
+            ranked[j] = ranked[j - 1]
+            j -= 1
+        ranked[j] = x
+        arrived[at] = x
+        oldest[s] = (oldest[s] + 1) % n
+
+
+class RobustZ:
+    """Bank of robust z scores (`models/model.py`).
+
+    >>> bank = RobustZ([RobustZConfig(tags=("a",), window=5)])
+    >>> out = np.empty((6, 3))
+    >>> bank.step(np.zeros(6, np.int32), np.arange(6), np.array([1.0, 5.0, 2.0, 4.0, 3.0, 9.0]), np.ones(6, np.uint8), out)
+    >>> out[5, 1:].tolist(), round(float(out[5, 0]), 4)
+    ([3.0, 1.4826], 4.0469)
+    """
+
+    outputs: ClassVar[tuple[str, ...]] = ("z",)
+    units: ClassVar[tuple[str, ...]] = ("",)
+    reasons: ClassVar[tuple[str, ...]] = ("expected", "sigma")
+
+    def __init__(self, configs: Sequence[RobustZConfig]) -> None:
+        n = len(configs)
+        self._least = np.array([c.min_sigma for c in configs], np.float64)
+        self._start = offsets(np.array([c.window for c in configs], np.int64))
+        self._state: dict[str, NDArray[Any]] = {
+            # In the order of the kernel's arguments.
+            "seen": np.zeros(n, np.int64),
+            "oldest": np.zeros(n, np.int64),
+            "arrived": np.zeros(int(self._start[-1]), np.float64),
+            "ranked": np.zeros(int(self._start[-1]), np.float64),
+        }
+
+    def step(
+        self,
+        slot: NDArray[np.int32],
+        time_ns: NDArray[np.int64],  # noqa: ARG002 - the window counts rows, not seconds
+        value: NDArray[np.float64],
+        usable: NDArray[np.uint8],
+        out: NDArray[np.float64],
+    ) -> None:
+        """Judge n rows in order; see `models.model.Bank.step`."""
+        check_rows(len(self._least), 3, slot, out)
+        robust_z(slot, value, usable, out, self._least, self._start, *self._state.values())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as independent copies."""
+        return {name: array.copy() for name, array in self._state.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of `state`; ValueError when it is of another shape."""
+        take_up(self._state, state)
