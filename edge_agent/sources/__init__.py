@@ -1,0 +1,10 @@
+"""Connectors: one file per protocol; the union is the register."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from edge_agent.sources.csv import CsvConfig
+from edge_agent.sources.mqtt import MqttConfig
+
+AnySource = Annotated[MqttConfig | CsvConfig, Field(discriminator="kind")]
