@@ -8,6 +8,7 @@ from edge_agent.core.log import Append, Fault, Head, Log, Row
 from edge_agent.core.record import (
     MODES,
     SUMMARY_DTYPE,
+    Abandoned,
     Action,
     Audit,
     ClockStep,
@@ -19,6 +20,7 @@ from edge_agent.core.record import (
     Gap,
     Heartbeat,
     KeepAlive,
+    Note,
     Overflow,
     Record,
     Start,
@@ -32,6 +34,7 @@ from edge_agent.core.wire import decode, encode, kind_of
 __all__ = [
     "MODES",
     "SUMMARY_DTYPE",
+    "Abandoned",
     "Action",
     "AlarmDefinition",
     "AlarmEvent",
@@ -60,6 +63,7 @@ __all__ = [
     "LogFull",
     "Mistake",
     "NotConnected",
+    "Note",
     "OperatorAction",
     "Overflow",
     "PharmedgeError",

@@ -279,16 +279,27 @@ class Log:
                     limit = min(limit, held - 1)
             return self._delete(db, heads, stream, "seq<=?", (limit,))
 
-    def shed(self, stream: str, level: int, max_bytes: int) -> list[tuple[int, int]]:
-        """Delete the oldest frames of one shed level until the stream holds at most `max_bytes`; returns the ranges given up.
+    def trim(self, stream: str, max_bytes: int, through: int) -> int:
+        """Forget the oldest frames, up to a number, until the stream holds at most `max_bytes`; returns how many were deleted."""
+        excess = self._heads[stream].bytes - max_bytes
+        if excess <= 0:
+            return 0
+        last = 0
+        for seq, size in self._query(f'SELECT seq, size FROM "{stream}" WHERE seq<=? ORDER BY seq LIMIT 10000', (through,)):
+            if excess <= 0:
+                break
+            last, excess = seq, excess - size
+        return self.forget(stream, last) if last else 0
 
-        Frames that refer to another stream hold no bytes of their own; they are shed too, so that what they pin can be forgotten.
+    def shed(self, stream: str, level: int, excess: int) -> list[tuple[int, int]]:
+        """Delete the oldest frames of one shed level until they sum to `excess` bytes; returns the ranges given up.
+
+        Frames that refer to another stream hold no bytes of their own but count in full: what they pin there can be forgotten afterwards.
         """
         gone: list[tuple[int, int]] = []
         with self._transaction() as (db, heads):
-            excess = heads[stream].bytes - max_bytes
             chosen: list[int] = []
-            for seq, size in db.execute(f'SELECT seq, iif(ref_stream IS NULL, size, 0) FROM "{stream}" WHERE shed=? ORDER BY seq', (level,)):
+            for seq, size in db.execute(f'SELECT seq, size FROM "{stream}" WHERE shed=? ORDER BY seq', (level,)):
                 if excess <= 0:
                     break
                 chosen.append(seq)

@@ -139,6 +139,25 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     explanation: str = ""
 
 
+class Abandoned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Records of the outbox were shed because its budget was used up: first..last, both included."""
+
+    received_ns: int
+    first: int
+    last: int
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something the agent did that belongs into the audit trail: a new epoch, a damaged log set aside."""
+
+    received_ns: int
+    action: str
+    object: str
+    old: str = ""
+    new: str = ""
+    reason: str = ""
+
+
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An operator action arrived at the edge."""
 
@@ -202,7 +221,7 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     alarms: tuple[AlarmDefinition, ...] = ()
 
 
-Entry = Samples | Texts | Block | Heartbeat | Connection | KeepAlive | Overflow | Start | ClockStep | Action | Diagnostic
+Entry = Samples | Texts | Block | Heartbeat | Connection | KeepAlive | Overflow | Start | ClockStep | Action | Diagnostic | Abandoned | Note
 """What the journal holds: everything that the pipeline is a function of."""
 
 Record = Samples | Texts | Block | Summaries | AlarmEvent | Context | Gap | Audit | Definitions

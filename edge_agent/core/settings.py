@@ -63,6 +63,7 @@ class _Lines:
                 inner = (*place, str(key.value))
                 if inner in self._lines:
                     self.duplicates.append((inner, key.start_mark.line + 1))
+                    self._lines = {known: line for known, line in self._lines.items() if known[: len(inner)] != inner}
                 self._lines[inner] = key.start_mark.line + 1
                 self._walk(value, inner, around)
         elif isinstance(node, yaml.SequenceNode):

@@ -85,8 +85,8 @@ def unpack(data: bytes) -> dict[str, Any]:
                 descr, shape, at = value[_ARRAY]
                 dtype = np.dtype(descr if isinstance(descr, str) else [_field(field) for field in descr])
                 count = math.prod(shape)
-                if min(shape, default=0) < 0:
-                    raise WireError(f"state: expected a shape of 0 or more, found {shape}")
+                if min([at, *shape]) < 0:
+                    raise WireError(f"state: expected a place and a shape of 0 or more, found {at} and {shape}")
                 return np.frombuffer(body, dtype, count, start + at).reshape(shape).copy()
             if _FLOAT in value:
                 return float(value[_FLOAT])

@@ -55,6 +55,8 @@ _STRUCTS: Final[dict[int, type[msgspec.Struct]]] = {
     25: r.ClockStep,
     26: r.Action,
     27: r.Diagnostic,
+    28: r.Abandoned,
+    29: r.Note,
 }
 KINDS: Final[dict[type[Any], int]] = {Samples: 1, Texts: 2, Block: 3, r.Summaries: 4} | {cls: kind for kind, cls in _STRUCTS.items()}
 """Kind number of each class; a number is never given to another class."""

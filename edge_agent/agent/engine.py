@@ -1,0 +1,241 @@
+"""The two threads behind the event loop: one judges, one writes."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import structlog
+
+from edge_agent.agent.clock import Clock
+from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, Commit, checkpoint_position, write
+from edge_agent.agent.intake import Intake, Offered
+from edge_agent.config.sections import OutboxSection
+from edge_agent.core import Abandoned, AlarmEvent, ClockStep, Diagnostic, Log, Start
+from edge_agent.core.log import SHED_SAMPLES, SHED_SUMMARY
+from edge_agent.pipeline.chain import Pipeline
+
+log = structlog.get_logger()
+
+HEARTBEAT_S: Final = 1.0
+"""An idle edge journals at least one entry in this time: it says that the edge was alive."""
+
+HOUSEKEEPING_S: Final = 5.0
+LATENCIES: Final = 4096
+
+
+class Engine:
+    """Steps entries through the pipeline and makes them durable with what follows from them.
+
+    on_commit is called on the event loop after each commit, with the alarm events in it.
+    safe_through says up to which number every required uplink has delivered.
+    """
+
+    def __init__(
+        self,
+        log_file: Log,
+        pipeline: Pipeline,
+        intake: Intake,
+        clock: Clock,
+        settings: OutboxSection,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        safe_through: Callable[[], int],
+        on_commit: Callable[[list[AlarmEvent]], None],
+        follow: Callable[[], None] | None = None,
+    ) -> None:
+        self.log, self.pipeline, self._intake, self._clock, self._settings = log_file, pipeline, intake, clock, settings
+        self._loop, self._safe_through, self._on_commit, self._follow = loop, safe_through, on_commit, follow
+        self._never_shed = np.array([t.never_shed for t in pipeline.catalogue], np.bool_) if pipeline.started else np.zeros(0, np.bool_)
+        self._delays = {}  # type: dict[str, int]
+        self._commits: queue.Queue[Commit | None] = queue.Queue(maxsize=4)
+        self._stopping = threading.Event()
+        self._judge = threading.Thread(target=self._guarded, args=(self._judging,), name="pipeline", daemon=True)
+        self._writer = threading.Thread(target=self._guarded, args=(self._writing,), name="writer", daemon=True)
+        self._checkpoint_at = time.monotonic() + settings.checkpoint_s
+        self._next_checkpoint = self._oldest_checkpoint()
+        self.latencies_ms: deque[float] = deque(maxlen=LATENCIES)
+        self.latency_count = 0
+        self.full = False
+        self.write_error = ""
+        self.failed: BaseException | None = None
+        self.commits = 0
+
+    def _oldest_checkpoint(self) -> int:
+        positions = [checkpoint_position(d) if (d := self.log.value(n)) else (-1, -1) for n in CHECKPOINTS]
+        return positions.index(min(positions))
+
+    def start(self, start: Start) -> None:
+        """Plan the pipeline and begin; the first commit holds the Start entry and a checkpoint."""
+        self._never_shed = np.array([t.never_shed for t in start.tags], np.bool_)
+        self._delays = {a.name: round(a.on_delay_s * 1e9) for a in start.alarms if a.kind in ("limit", "deviation", "rate")}
+        commit = Commit()
+        commit.add(start, self.pipeline.step(start))
+        commit.state = self.pipeline.state()
+        self._commits.put(commit)
+        self._judge.start()
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Judge and write what is queued, take a checkpoint, end both threads."""
+        self._stopping.set()
+        self._intake.stop()
+        self._judge.join(timeout=30)
+        self._writer.join(timeout=30)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        # A thread that dies silently would leave an agent that looks alive: keep the reason, the agent ends with it.
+        try:
+            work()
+        except BaseException as error:
+            self.failed = error
+            self._stopping.set()
+            self._intake.stop()
+            raise
+
+    # -- the pipeline thread ---------------------------------------------------------------------------------------------------
+
+    def _judging(self) -> None:
+        pending = Commit()
+        since = 0.0
+        beat_at = time.monotonic() + HEARTBEAT_S
+        limit_s = self._settings.commit_ms / 1000
+        while True:
+            stopping = self._stopping.is_set()
+            now = time.monotonic()
+            wait = limit_s - (now - since) if pending.entries else 0.1
+            taken = self._intake.take(0 if stopping else max(0.0, min(wait, 0.1)))
+            if not taken and (self.pipeline.due_ns <= self._clock() or time.monotonic() >= beat_at):
+                taken = [self._intake.heartbeat()]
+            if taken:
+                beat_at = time.monotonic() + HEARTBEAT_S
+                if not pending.entries:
+                    since = time.monotonic()
+            urgent = False
+            for offered in taken:
+                urgent |= self._step(offered, pending)
+                if pending.nbytes >= self._settings.commit_bytes:
+                    pending = self._hand_over(pending)
+                    since = time.monotonic()
+            if pending.entries and (urgent or stopping or time.monotonic() - since >= limit_s):
+                pending = self._hand_over(pending)
+            if stopping and not taken:
+                final = Commit(state=self.pipeline.state())
+                self._commits.put(final)
+                self._commits.put(None)
+                return
+
+    def _step(self, offered: Offered, pending: Commit) -> bool:
+        urgent = False
+        for entry in offered.entries:
+            records = self.pipeline.step(entry)
+            pending.add(entry, records)
+            urgent = urgent or any(isinstance(r, AlarmEvent) for r in records)
+        pending.nbytes += offered.nbytes
+        if offered.ack is not None:
+            pending.acks.append(offered.ack)
+        if offered.resume is not None:
+            pending.resumes[offered.source] = offered.resume
+        return urgent
+
+    def _hand_over(self, commit: Commit) -> Commit:
+        if time.monotonic() >= self._checkpoint_at:
+            commit.state = self.pipeline.state()
+            self._checkpoint_at = time.monotonic() + self._settings.checkpoint_s
+        self._commits.put(commit)
+        return Commit()
+
+    # -- the writer thread -----------------------------------------------------------------------------------------------------
+
+    def _writing(self) -> None:
+        housekeeping_at = time.monotonic() + HOUSEKEEPING_S
+        while True:
+            try:
+                commit = self._commits.get(timeout=0.5)
+            except queue.Empty:
+                commit = Commit()
+            if commit is None:
+                return
+            if commit.entries or commit.state is not None:
+                if not self._write(commit):
+                    return
+                events = [r for r, _ in commit.records if isinstance(r, AlarmEvent)]
+                self._measure(events)
+                self._loop.call_soon_threadsafe(self._durable, commit, events)
+            if self._follow is not None:
+                self._follow()
+            if time.monotonic() >= housekeeping_at:
+                self._keep_house()
+                housekeeping_at = time.monotonic() + HOUSEKEEPING_S
+
+    def _write(self, commit: Commit) -> bool:
+        """Try until it succeeds: a full or failing disk stops the sources, never the record. False when the agent stops meanwhile."""
+        pause = 0.1
+        while True:
+            try:
+                write(self.log, commit, self._never_shed, CHECKPOINTS[self._next_checkpoint])
+            except sqlite3.OperationalError as error:
+                if not self.write_error:
+                    log.error("commit failed, sources wait", error=str(error), path=str(self.log.path))
+                self.write_error = str(error)
+                if self._stopping.wait(pause):
+                    return False
+                pause = min(5.0, pause * 2)
+                continue
+            if self.write_error:
+                log.info("commits succeed again")
+                self.write_error = ""
+            if commit.state is not None:
+                self._next_checkpoint = 1 - self._next_checkpoint
+            self.commits += 1
+            return True
+
+    def _measure(self, events: list[AlarmEvent]) -> None:
+        now = self._clock()
+        for event in events:
+            if event.event == "raise" and event.alarm in self._delays:
+                self.latencies_ms.append((now - event.raised_ns - self._delays[event.alarm]) / 1e6)
+                self.latency_count += 1
+
+    def _durable(self, commit: Commit, events: list[AlarmEvent]) -> None:
+        for ack in commit.acks:
+            ack()
+        self._intake.release(commit.nbytes)
+        self._on_commit(events)
+
+    def _keep_house(self) -> None:
+        """Forget what is delivered, keep the journal to its ring, shed when the budget is used up, notice clock steps."""
+        self.log.forget(OUTBOX, self._safe_through())
+        checkpoint = min((checkpoint_position(d)[0] for n in CHECKPOINTS if (d := self.log.value(n))), default=0)
+        self.log.trim(JOURNAL, self._settings.journal_bytes, checkpoint)
+        excess = self.held_bytes - self._settings.max_bytes
+        for level in (SHED_SAMPLES, SHED_SUMMARY):
+            if excess <= 0:
+                break
+            for first, last in self.log.shed(OUTBOX, level, excess):
+                self._intake.put(lambda now, a=first, b=last: Abandoned(received_ns=now, first=a, last=b))  # type: ignore[misc]
+            self.log.trim(JOURNAL, self._settings.journal_bytes, checkpoint)
+            excess = self.held_bytes - self._settings.max_bytes
+        self._say_full(excess > 0)
+        if step := self._clock.step_ns():
+            self._intake.put(lambda now: ClockStep(received_ns=now, step_ns=step))
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that wait for delivery: the outbox's own and what it pins in the journal beyond its ring."""
+        pinned = max(0, self.log.head(JOURNAL).bytes - self._settings.journal_bytes)
+        return self.log.head(OUTBOX).bytes + pinned
+
+    def _say_full(self, full: bool) -> None:
+        if full != self.full:
+            self.full = full
+            text = f"{self.held_bytes} bytes wait for delivery, budget {self._settings.max_bytes}"
+            self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/outbox_full", active=full, explanation=text))
+            self._loop.call_soon_threadsafe(self._intake.shut, full)

@@ -1,0 +1,161 @@
+"""What the agent says of itself: health, readiness, figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from edge_agent import __version__
+from edge_agent.agent.commit import JOURNAL, OUTBOX
+from edge_agent.agent.engine import Engine
+from edge_agent.agent.intake import Intake
+
+
+@dataclass
+class Status:
+    """Gathers what is known; every call reads the moment."""
+
+    edge: str
+    site: str
+    simulated: bool
+    epoch: Callable[[], int]
+    engine: Engine
+    intake: Intake
+    sources: Callable[[], list[dict[str, Any]]]
+    uplinks: Callable[[], list[dict[str, Any]]]
+    required: frozenset[str]
+    started: float
+
+    def problems(self) -> list[str]:
+        """Why the edge is not ready; empty when it is."""
+        found = [f"source {s['name']}: {s['state']}" for s in self.sources() if s["state"] not in ("connected", "ended")]
+        found += [f"uplink {u['name']}: not connected" for u in self.uplinks() if u["name"] in self.required and not u.get("connected")]
+        if self.engine.full:
+            found.append("outbox is full: sources are not read")
+        if self.engine.write_error:
+            found.append(f"journal cannot be written: {self.engine.write_error}")
+        if self.engine.failed is not None:
+            found.append(f"stopped: {self.engine.failed}")
+        return found
+
+    def latency(self) -> dict[str, float | int | None]:
+        """Sensor-to-durable latency of raised alarms in ms, minus their delay; percentiles are null below 500 latencies."""
+        kept = list(self.engine.latencies_ms)
+        enough = len(kept) >= 500
+        return {
+            "p50_ms": float(np.percentile(kept, 50)) if enough else None,
+            "p99_ms": float(np.percentile(kept, 99)) if enough else None,
+            "n": self.engine.latency_count,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it."""
+        log, pipeline = self.engine.log, self.engine.pipeline
+        totals = {fate: int(counts.sum()) for fate, counts in pipeline.totals().items()} if pipeline.started else {}
+        standing = [row for row in pipeline.alarms.standing()] if pipeline.started else []
+        return {
+            "edge": self.edge,
+            "site": self.site,
+            "simulated": self.simulated,
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "ready": not self.problems(),
+            "problems": self.problems(),
+            "epoch": self.epoch(),
+            "journal": {"seq": log.head(JOURNAL).seq, "bytes": log.head(JOURNAL).bytes},
+            "outbox": {"seq": log.head(OUTBOX).seq, "bytes": log.head(OUTBOX).bytes, "oldest_seq": log.first(OUTBOX), "held_bytes": self.engine.held_bytes},
+            "waiting_bytes": self.intake.waiting_bytes,
+            "open_windows": pipeline.open_windows if pipeline.started else 0,
+            "samples": totals,
+            "sources": self.sources(),
+            "uplinks": self.uplinks(),
+            "alarms": {"standing": len(standing)},
+            "latency": self.latency(),
+            "latencies_ms": list(self.engine.latencies_ms),
+        }
+
+
+class _Figures(Collector):
+    """The status as Prometheus metrics."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> list[Metric]:
+        status = self._status
+        engine, log = status.engine, status.engine.log
+        samples = CounterMetricFamily("pharmedge_samples", "Values received, by what became of them", labels=["fate"])
+        if engine.pipeline.started:
+            for fate, counts in engine.pipeline.totals().items():
+                samples.add_metric([fate], float(counts.sum()))
+        up = GaugeMetricFamily("pharmedge_connector_up", "1 when the connector is connected and gets data", labels=["connector"])
+        age = GaugeMetricFamily("pharmedge_last_data_age_seconds", "Seconds since the connector's last value", labels=["connector"])
+        counts_ = CounterMetricFamily("pharmedge_connector_events", "What a connector counts", labels=["connector", "event"])
+        for source in status.sources():
+            up.add_metric([source["name"]], float(source["state"] == "connected"))
+            if source.get("last_data_ns"):
+                age.add_metric([source["name"]], max(0.0, (time.time_ns() - source["last_data_ns"]) / 1e9))
+            for event, count in source.get("counters", {}).items():
+                counts_.add_metric([source["name"], event], count)
+        delivered = GaugeMetricFamily("pharmedge_uplink_delivered_seq", "Number up to which an uplink has delivered", labels=["uplink"])
+        connected = GaugeMetricFamily("pharmedge_uplink_up", "1 when the uplink is connected", labels=["uplink"])
+        for uplink in status.uplinks():
+            delivered.add_metric([uplink["name"]], float(uplink.get("committed_seq", 0)))
+            connected.add_metric([uplink["name"]], float(bool(uplink.get("connected"))))
+        simple = [
+            ("pharmedge_journal_bytes", "Bytes of journal held", log.head(JOURNAL).bytes),
+            ("pharmedge_buffer_bytes", "Bytes waiting for delivery", engine.held_bytes),
+            ("pharmedge_buffer_records", "Records in the outbox", log.head(OUTBOX).seq - log.first(OUTBOX) + 1),
+            ("pharmedge_waiting_bytes", "Bytes received and not yet durable", status.intake.waiting_bytes),
+            ("pharmedge_alarms_standing", "Alarms standing", len(engine.pipeline.alarms.standing()) if engine.pipeline.started else 0),
+            ("pharmedge_ready", "1 when ready", float(not status.problems())),
+        ]
+        gauges = [GaugeMetricFamily(name, text, value=float(value)) for name, text, value in simple]
+        commits = CounterMetricFamily("pharmedge_commits", "Commits made durable", value=engine.commits)
+        return [samples, up, age, counts_, delivered, connected, commits, *gauges]
+
+
+def create_app(status: Status) -> Starlette:
+    """The agent's HTTP interface; read only."""
+    registry = CollectorRegistry()
+    registry.register(_Figures(status))
+
+    async def healthz(_: Request) -> Response:
+        failed = status.engine.failed
+        return PlainTextResponse("ok" if failed is None else f"stopped: {failed}", 200 if failed is None else 500)
+
+    async def readyz(_: Request) -> Response:
+        problems = status.problems()
+        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def version(_: Request) -> Response:
+        return JSONResponse({"version": __version__})
+
+    async def everything(_: Request) -> Response:
+        return JSONResponse(status.as_json())
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/ping", healthz),
+            Route("/readyz", readyz),
+            Route("/ready", readyz),
+            Route("/metrics", metrics),
+            Route("/version", version),
+            Route("/status", everything),
+        ]
+    )

@@ -1,0 +1,140 @@
+"""The whole configuration of an agent and what must agree between its sections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from edge_agent.config.sections import AnyAlarm, DeviationAlarm, EdgeSection, HttpSection, LimitAlarm, OutboxSection, TagSection, WindowsSection
+from edge_agent.config.tag_csv import expand_tags
+from edge_agent.core.settings import Place, Settings, load
+from edge_agent.sources import AnySource
+from edge_agent.uplinks import AnyUplink
+from models import BANKS, AnyModel
+
+
+class AgentSettings(Settings):
+    """Top-level keys of an agent's file."""
+
+    edge: EdgeSection
+    """Who this edge is and where it keeps its data."""
+    sources: tuple[AnySource, ...] = ()
+    """Where values come from."""
+    tags: tuple[TagSection, ...] = ()
+    """What the values mean; an item `csv: FILE` stands for the tags in that file."""
+    models: tuple[AnyModel, ...] = ()
+    """Models that judge tags; each makes derived tags `<tag>.<kind>.<output>`."""
+    alarms: tuple[AnyAlarm, ...] = ()
+    """What the operator is called for."""
+    windows: WindowsSection = WindowsSection()
+    """Summaries and late data."""
+    outbox: OutboxSection = OutboxSection()
+    """Buffers and their budgets."""
+    uplinks: tuple[AnyUplink, ...] = ()
+    """Where records go."""
+    http: HttpSection = Field(default_factory=HttpSection)
+    """Where the agent answers."""
+
+    def mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        """What does not fit together."""
+        yield from _twice("sources", [s.name for s in self.sources])
+        yield from _twice("tags", [t.name for t in self.tags])
+        yield from _twice("alarms", [a.name for a in self.alarms])
+        yield from _twice("uplinks", [u.name for u in self.uplinks])
+        yield from self._tag_mistakes()
+        yield from self._model_mistakes()
+        yield from self._alarm_mistakes()
+
+    def _tag_mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        sources = {s.name for s in self.sources}
+        for i, tag in enumerate(self.tags):
+            if tag.source is not None and tag.source not in sources:
+                yield ("tags", i, "source"), f"the name of a source ({_listed(sources)})", repr(tag.source)
+            if tag.range is not None and not tag.range[0] < tag.range[1]:
+                yield ("tags", i, "range"), "low < high", f"{list(tag.range)}"
+            if tag.record != "raw" and not tag.record_reason:
+                yield ("tags", i, "record"), "a record_reason beside it", f"record: {tag.record} without one"
+            if tag.role != "value" and tag.kind != "text":
+                yield ("tags", i, "role"), "kind: text for a tag that says what its unit does", f"kind: {tag.kind}"
+
+    def _model_mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        seen: set[tuple[str, str]] = set()
+        for i, model in enumerate(self.models):
+            for j, pattern in enumerate(model.tags):
+                names = [n for n in self._judged_before(i) if fnmatchcase(n, pattern)]
+                if not names:
+                    yield ("models", i, "tags", j), "a name or pattern of numeric tags", repr(pattern)
+                for name in names:
+                    if (model.kind, name) in seen:
+                        yield ("models", i, "tags", j), f"each tag once under {model.kind}", repr(name)
+                    seen.add((model.kind, name))
+
+    def _judged_before(self, index: int) -> list[str]:
+        # A model may judge measured tags and the outputs of models listed before it: so there is no cycle.
+        names = [t.name for t in self.tags if t.kind == "numeric"]
+        for model in self.models[:index]:
+            judged = [n for n in names if any(fnmatchcase(n, p) for p in model.tags)]
+            names += [f"{n}.{model.kind}.{output}" for n in judged for output in BANKS[model.kind].outputs]
+        return names
+
+    def _alarm_mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        numeric = set(self._judged_before(len(self.models)))
+        classes = {t.name: t.class_ for t in self.tags}
+        ranges = {t.name: t.range for t in self.tags}
+        for i, alarm in enumerate(self.alarms):
+            if alarm.tag not in numeric:
+                yield ("alarms", i, "tag"), "the name of a numeric tag", repr(alarm.tag)
+                continue
+            if isinstance(alarm, LimitAlarm) and (span := ranges.get(alarm.tag)) and not span[0] <= alarm.limit <= span[1]:
+                yield ("alarms", i, "limit"), f"a limit within the tag's range {list(span)}", f"{alarm.limit}"
+            if isinstance(alarm, DeviationAlarm):
+                yield from self._deviation_mistakes(i, alarm, numeric)
+            root = alarm.tag if alarm.tag in classes else self.judged_root(alarm.tag)
+            if root != alarm.tag and classes.get(root) == "gmp_critical" and not alarm.advisory and self._learns(alarm.tag):
+                yield ("alarms", i, "tag"), "advisory: true, or a static model, on a gmp_critical tag", f"an adaptive model ({alarm.tag})"
+
+    def _deviation_mistakes(self, i: int, alarm: DeviationAlarm, numeric: set[str]) -> Iterable[tuple[Place, str, str]]:
+        if (alarm.setpoint is None) == (alarm.setpoint_tag is None):
+            yield ("alarms", i), "either setpoint or setpoint_tag", "both" if alarm.setpoint is not None else "neither"
+        if alarm.setpoint_tag is not None and alarm.setpoint_tag not in numeric:
+            yield ("alarms", i, "setpoint_tag"), "the name of a numeric tag", repr(alarm.setpoint_tag)
+        if alarm.limit == 0 or (alarm.limit > 0) != (alarm.side == "high"):
+            yield ("alarms", i, "limit"), "above 0 for side high, below 0 for side low", f"{alarm.limit}"
+
+    def judged_root(self, name: str) -> str:
+        """The measured tag that a derived tag comes from; the name itself when it is measured."""
+        measured = {t.name for t in self.tags}
+        while name not in measured and name.count(".") >= 2:
+            name = name.rsplit(".", 2)[0]
+        return name
+
+    def _learns(self, derived: str) -> bool:
+        base, kind, _ = derived.rsplit(".", 2)
+        return any(m.kind == kind and any(fnmatchcase(base, p) for p in m.tags) and learns(m) for m in self.models)
+
+
+def learns(model: Any) -> bool:
+    """Whether a model takes its normal from what it sees while it runs: then it is adaptive, advisory only (rule 5)."""
+    return bool(getattr(model, "learns", type(model).adaptive))
+
+
+def _twice(section: str, names: Sequence[str]) -> Iterable[tuple[Place, str, str]]:
+    first: Counter[str] = Counter()
+    for i, name in enumerate(names):
+        first[name] += 1
+        if first[name] > 1:
+            yield (section, i, "name"), "a name used once", repr(name)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none is configured"
+
+
+def load_agent(path: Path, overrides: Mapping[str, Any] | None = None) -> AgentSettings:
+    """The configuration in a file; ConfigError with every mistake."""
+    return load(AgentSettings, path, overrides=overrides, expand=expand_tags)

@@ -1,0 +1,188 @@
+"""The sections of an agent's configuration file; sources, models and uplinks bring their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from edge_agent.core.settings import Section
+from edge_agent.core.tag import RecordPolicy, TagClass, TagKind, TagRole
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=200)]
+Text = dict[Literal["en", "zh"], str]
+
+
+def _text(value: Any) -> Any:
+    return {"en": value} if isinstance(value, str) else value
+
+
+class EdgeSection(Section):
+    """Who this edge is."""
+
+    site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+    """ISA-95 site; part of the MQTT topics."""
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+    """Name of this edge, unique in its site; part of the MQTT topics."""
+    data_dir: Path = Path("data")
+    """Folder of journal, outbox and certificates."""
+    simulated: bool = False
+    """The line is simulated: UncertainSimulatedValue counts as good, and every record says so."""
+    timezone: str = "UTC"
+    """IANA name of the plant's time zone, for reports; inside everything is UTC."""
+
+
+class PeriodicReport(Section):
+    """Values come at a steady rate."""
+
+    kind: Literal["periodic"] = "periodic"
+    expected_s: Annotated[float, Field(gt=0, le=86400)]
+    """Seconds between two values; after three periods without one the tag is stale."""
+
+
+class ByExceptionReport(Section):
+    """A value comes when it changes."""
+
+    kind: Literal["by_exception"] = "by_exception"
+
+
+class TagSection(Section):
+    """One tag."""
+
+    name: Name
+    """Its public name, "/" separated, unique on this edge."""
+    source: str | None = None
+    """Name of the source that feeds it."""
+    address: str = ""
+    """Where the source finds it; each source documents its form."""
+    kind: TagKind = "numeric"
+    """numeric or text."""
+    unit: str = ""
+    """Engineering unit."""
+    range: tuple[float, float] | None = None
+    """Engineering range [low, high] in the unit; a value outside is uncertain."""
+    decimals: Annotated[int, Field(ge=0, le=9)] = 2
+    """Decimals shown."""
+    description: Text = {}
+    """What it is, in English and Chinese."""
+    path: str = ""
+    """ISA-95 path site/area/line/unit; the part of the name before the last "/" when absent."""
+    class_: Annotated[TagClass, Field(alias="class")] = "other"
+    """gmp_critical, gmp, safety, environment or other."""
+    report: Annotated[PeriodicReport | ByExceptionReport, Field(discriminator="kind")] = ByExceptionReport()
+    """Contract by which silence is judged."""
+    record: RecordPolicy = "raw"
+    """raw: every value; changes: values that differ; summary: summaries only."""
+    record_reason: str = ""
+    """Why not every value is recorded; required unless record is raw."""
+    role: TagRole = "value"
+    """value, or what a text tag says about its unit: batch, phase, mode, operator, lot."""
+
+    _texts = field_validator("description", mode="before")(_text)
+
+
+class AlarmBase(Section):
+    """What all alarms have."""
+
+    name: Name
+    """Unique on this edge."""
+    tag: str
+    """The tag it watches; may be a derived one."""
+    deadband: Annotated[float, Field(ge=0)] = 0.0
+    """In the tag's unit: it clears only that far inside the limit."""
+    on_delay_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
+    """Seconds the condition must last before it is raised."""
+    off_delay_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
+    """Seconds it must be gone before it clears."""
+    priority: Annotated[int, Field(ge=1, le=4)] = 3
+    """1 urgent, 2 high, 3 medium, 4 low."""
+    advisory: bool = False
+    """A finding without a rationalised response: listed, no horn."""
+    latching: bool = False
+    """Stays until it is reset, also when its cause is gone."""
+    cause: Text = {}
+    """Likely cause, in English and Chinese."""
+    consequence: Text = {}
+    """What happens if nobody acts."""
+    response: Text = {}
+    """What the operator does."""
+
+    _texts = field_validator("cause", "consequence", "response", mode="before")(_text)
+
+
+class LimitAlarm(AlarmBase):
+    """The value is beyond a limit."""
+
+    kind: Literal["limit"]
+    side: Literal["high", "low"] = "high"
+    """high: above the limit; low: below it."""
+    limit: float
+    """In the tag's unit; equality does not raise."""
+
+
+class DeviationAlarm(AlarmBase):
+    """The value is too far from its setpoint."""
+
+    kind: Literal["deviation"]
+    side: Literal["high", "low"] = "high"
+    """high: above setpoint + limit; low: below setpoint - |limit|."""
+    limit: float
+    """Distance from the setpoint in the tag's unit, positive for high, negative for low; not 0 (OPC 10000-9, 5.8.22)."""
+    setpoint: float | None = None
+    """A fixed setpoint in the tag's unit."""
+    setpoint_tag: str | None = None
+    """The tag whose latest good value is the setpoint."""
+
+
+class RateAlarm(AlarmBase):
+    """The value changes too fast."""
+
+    kind: Literal["rate"]
+    side: Literal["high", "low"] = "high"
+    """high: rises faster than the limit; low: falls faster."""
+    limit: float
+    """Units per second; negative for low."""
+
+
+AnyAlarm = Annotated[LimitAlarm | DeviationAlarm | RateAlarm, Field(discriminator="kind")]
+
+
+class WindowsSection(Section):
+    """Summaries and late data."""
+
+    length_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Length of a summary window in seconds."""
+    lateness_s: Annotated[float, Field(ge=0, le=3600)] = 2.0
+    """Seconds a window waits for late values."""
+    idle_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """After so many seconds without any value open windows close by the clock."""
+    max_skew_s: Annotated[float, Field(ge=0, le=86400)] = 5.0
+    """A value stamped further in the future is rejected and counted."""
+
+
+class OutboxSection(Section):
+    """Buffers and their budgets."""
+
+    max_bytes: Annotated[int, Field(ge=1 << 20)] = 2_000_000_000
+    """Bytes of records waiting for delivery; beyond it others' samples are shed, then others' summaries, never GMP, alarms or audit."""
+    journal_bytes: Annotated[int, Field(ge=1 << 20)] = 500_000_000
+    """Bytes of journal kept for restart and replay; older entries are forgotten."""
+    checkpoint_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Seconds between checkpoints of the pipeline's state."""
+    commit_ms: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Milliseconds after which values are committed at the latest; an alarm is committed at once."""
+    commit_bytes: Annotated[int, Field(ge=1024)] = 65_536
+    """Bytes after which values are committed."""
+    queue_bytes: Annotated[int, Field(ge=1 << 16)] = 16_000_000
+    """Bytes of values waiting to be judged or committed; beyond it sources are no longer read."""
+
+
+class HttpSection(Section):
+    """Where the agent answers; keep it on loopback."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 9580
+    """TCP port; 0 chooses a free one."""

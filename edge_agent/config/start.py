@@ -1,0 +1,190 @@
+"""From configuration to the Start entry: definitions with their permanent ids, and the plan of the pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from fnmatch import fnmatchcase
+from importlib import metadata
+from typing import Any
+
+import msgspec
+
+from edge_agent import __version__
+from edge_agent.config.agent import AgentSettings, learns
+from edge_agent.config.sections import AlarmBase, DeviationAlarm, PeriodicReport
+from edge_agent.core import AlarmDefinition, Catalogue, Start, Tag
+from edge_agent.pipeline.plan import JudgementPlan, PipelinePlan, SourcePlan
+from models import BANKS
+
+SOURCE_DELAY_S = 5.0
+"""A source may be away so long before it is an alarm: a reconnect takes 1 to 2 s."""
+
+
+def measured_tags(settings: AgentSettings) -> list[Tag]:
+    """The configured tags; ids are given by the catalogue."""
+    return [
+        Tag(
+            id=0,
+            name=t.name,
+            kind=t.kind,
+            unit=t.unit,
+            range=t.range,
+            decimals=t.decimals,
+            description=dict(t.description),
+            path=t.path,
+            class_=t.class_,
+            role=t.role,
+            expected_s=t.report.expected_s if isinstance(t.report, PeriodicReport) else None,
+            record=t.record,
+            record_reason=t.record_reason,
+        )
+        for t in settings.tags
+    ]
+
+
+def judged_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag], list[JudgementPlan]]:
+    """Derived tags of all models and what computes them."""
+    known = {t.name: t for t in measured if t.kind == "numeric"}
+    level = dict.fromkeys(known, 0)
+    derived: list[Tag] = []
+    plans: list[JudgementPlan] = []
+    for model in settings.models:
+        bank = BANKS[model.kind]
+        config = model.model_dump(mode="json", by_alias=True)
+        for name in [n for n in known if any(fnmatchcase(n, p) for p in model.tags)]:
+            outputs = tuple(f"{name}.{model.kind}.{output}" for output in bank.outputs)
+            plans.append(JudgementPlan(model.kind, name, outputs, config | {"tags": [name]}, level[name]))
+            for output, unit in zip(outputs, bank.units, strict=True):
+                derived.append(_derived(output, unit, known[name], model))
+                level[output] = level[name] + 1
+        known |= {t.name: t for t in derived}
+    return derived, plans
+
+
+def _derived(name: str, unit: str, parent: Tag, model: Any) -> Tag:
+    return Tag(
+        id=0,
+        name=name,
+        unit=unit,
+        path=parent.unit_path,
+        class_=parent.class_,
+        description={lang: f"{text} · {model.kind}" for lang, text in parent.description.items()},
+        record="summary",
+        record_reason="recomputed bit for bit from the journal",
+        derived_from=(parent.name,),
+        model=f"{model.kind}:{_hash(model.model_dump(mode='json', exclude={'tags'}))[:16]}",
+        adaptive=learns(model),
+    )
+
+
+def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[str, AlarmDefinition]) -> tuple[AlarmDefinition, ...]:
+    """Configured alarms, and the diagnostics that come with them; versions count up when a definition differs from `previous`."""
+    by_name = {t.name: t for t in tags}
+    definitions = [_alarm(a, by_name[a.tag]) for a in settings.alarms]
+    blinding = {t.name: 5 for t in tags if not t.derived_from}
+    for d in definitions:
+        root = settings.judged_root(d.tag)
+        if not d.advisory:
+            blinding[root] = min(blinding[root], d.priority)
+    for t in (t for t in tags if not t.derived_from):
+        priority, advisory = min(blinding[t.name], 4), blinding[t.name] == 5
+        if t.expected_s is not None:
+            definitions.append(_diagnostic(f"{t.name}.stale", t.name, "stale", priority, advisory))
+        if t.kind == "numeric":
+            definitions.append(_diagnostic(f"{t.name}.bad_quality", t.name, "bad_quality", priority, advisory))
+    for source in settings.sources:
+        mine = [blinding[t.name] for t in settings.tags if t.source == source.name and t.name in blinding]
+        worst = min([4, *mine])
+        definitions.append(_diagnostic(f"source/{source.name}.disconnected", "", "diagnostic", worst, worst > 3, delay_s=SOURCE_DELAY_S))
+    definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged", "clock")]
+    versioned = []
+    for d in definitions:
+        old = previous.get(d.name)
+        same = old is not None and msgspec.structs.replace(d, version=old.version) == old
+        versioned.append(d if old is None else msgspec.structs.replace(d, version=old.version + (not same)))
+    return tuple(versioned)
+
+
+def _alarm(alarm: AlarmBase, tag: Tag) -> AlarmDefinition:
+    fields = alarm.model_dump(exclude={"kind", "tag", "name"})
+    if isinstance(alarm, DeviationAlarm):
+        fields["limit"] = abs(alarm.limit)
+    return AlarmDefinition(
+        name=alarm.name,
+        tag=tag.name,
+        kind=alarm.kind,  # type: ignore[attr-defined]
+        unit=tag.unit,
+        **{k: v for k, v in fields.items() if v is not None} | ({"advisory": True} if tag.adaptive else {}),
+    )
+
+
+_WORDS = {
+    "stale": ({"en": "No values arrive", "zh": "无数据到达"}, {"en": "Check instrument, cable and source", "zh": "检查仪表、电缆和数据源"}),
+    "bad_quality": ({"en": "The instrument reports a fault", "zh": "仪表报告故障"}, {"en": "Check the instrument", "zh": "检查仪表"}),
+    "source": ({"en": "The source is not connected", "zh": "数据源未连接"}, {"en": "Check server and network", "zh": "检查服务器和网络"}),
+    "edge": ({"en": "The edge needs care", "zh": "边缘设备需要处理"}, {"en": "Call the automation engineer", "zh": "联系自动化工程师"}),
+}
+
+
+def _diagnostic(name: str, tag: str, kind: str, priority: int, advisory: bool, delay_s: float = 0.0) -> AlarmDefinition:
+    cause, response = _WORDS[kind if kind in _WORDS else name.partition("/")[0]]
+    return AlarmDefinition(name=name, tag=tag, kind=kind, priority=priority, advisory=advisory, on_delay_s=delay_s, cause=cause, response=response)  # type: ignore[arg-type]
+
+
+def start_of(settings: AgentSettings, received_ns: int, previous: Start | None = None) -> Start:
+    """The Start entry of a configuration; ids and versions go on from the `previous` one."""
+    measured = measured_tags(settings)
+    derived, judgements = judged_tags(settings, measured)
+    catalogue = Catalogue(previous.tags if previous else ()).revised([*measured, *derived])
+    defined = {t.name for t in (*measured, *derived)}
+    alarms = alarm_definitions(settings, [t for t in catalogue if t.name in defined], {a.name: a for a in previous.alarms} if previous else {})
+    sources = tuple(SourcePlan(s.name, bool(getattr(s, "lossy", False)), getattr(s, "lateness_s", None)) for s in settings.sources)
+    plan = PipelinePlan(
+        site=settings.edge.site,
+        software=f"pharmedge {__version__}",
+        simulated=settings.edge.simulated,
+        window_s=settings.windows.length_s,
+        lateness_s=settings.windows.lateness_s,
+        idle_s=settings.windows.idle_s,
+        max_skew_s=settings.windows.max_skew_s,
+        sources=sources,
+        tag_source={t.name: t.source for t in settings.tags if t.source is not None},
+        judgements=tuple(judgements),
+    )
+    config = msgspec.to_builtins(plan)
+    return Start(
+        received_ns=received_ns,
+        edge=settings.edge.id,
+        config=config,
+        config_hash=_hash([config, msgspec.to_builtins(alarms), msgspec.to_builtins(tuple(catalogue))]),
+        tags=tuple(catalogue),
+        alarms=alarms,
+        models={t.name: t.model for t in derived},
+        fingerprint=fingerprint(),
+    )
+
+
+def fingerprint() -> dict[str, str]:
+    """Build, libm and CPU: what scores may differ by in their last bits."""
+    return {
+        "pharmedge": __version__,
+        "python": platform.python_version(),
+        "numpy": metadata.version("numpy"),
+        "numba": metadata.version("numba"),
+        "libc": "-".join(platform.libc_ver()),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:  # noqa: PTH123 - not a file of ours
+            return next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), platform.processor())
+    except OSError:
+        return platform.processor()
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

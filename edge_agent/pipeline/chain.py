@@ -1,0 +1,354 @@
+"""The pipeline: a pure function from journal entries to records.
+
+No I/O, no clock, no randomness: received times come from the entries, and ticks are derived from them. The same entries from the same state give
+the same records, bit for bit; that is what recovery, replay and validation rest on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.alarms import Alarms
+from edge_agent.core import (
+    Abandoned,
+    Action,
+    AlarmEvent,
+    Audit,
+    Block,
+    Catalogue,
+    ClockStep,
+    Connection,
+    Definitions,
+    Diagnostic,
+    Entry,
+    Gap,
+    Heartbeat,
+    KeepAlive,
+    Note,
+    Overflow,
+    Record,
+    Samples,
+    Start,
+    Summaries,
+    Texts,
+    decode,
+    encode,
+)
+from edge_agent.core.status import qualities
+from edge_agent.pipeline.banks import Derived
+from edge_agent.pipeline.context import Units
+from edge_agent.pipeline.plan import TagArrays, banks_of, plan_of
+from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
+from edge_agent.pipeline.recorded import Recorder, flips
+from edge_agent.pipeline.silence import Silence, Silent
+from edge_agent.pipeline.ticks import NEVER, TICK_NS, Watermark, seconds_ns, tick_at_or_after, tick_at_or_before
+from edge_agent.pipeline.windows import Windows
+
+SUMMARY_ROWS: Final = 2000
+"""Rows of one summary record at the most: about 60 kB on the wire."""
+
+
+class NotStarted(RuntimeError):
+    """An entry came before the first Start entry."""
+
+
+class Pipeline:
+    """Judges entries one after the other; planned by the Start entries among them."""
+
+    def __init__(self) -> None:
+        self._start: Start | None = None
+        self._tick_ns = 0
+
+    def step(self, entry: Entry) -> list[Record]:
+        """All records that follow from one entry, in order. Received times must not decrease; an earlier one is taken as the latest."""
+        if isinstance(entry, Start):
+            return self._begin(entry)
+        if self._start is None:
+            raise NotStarted(f"pipeline: expected a Start entry first, found {type(entry).__name__}")
+        records = self._advance(entry.received_ns)
+        match entry:
+            case Samples():
+                records += self._samples(entry)
+            case Texts():
+                records += self._texts(entry)
+            case Block():
+                records.append(entry)
+            case Connection():
+                records += self._connection(entry)
+            case Overflow():
+                records.append(self._silence.overflow(entry.tag, entry.after_ns, entry.before_ns, entry.received_ns))
+            case Action():
+                records += self._alarms.act(entry.action, entry.received_ns)
+            case Diagnostic():
+                records += self._condition(entry.alarm, entry.active, entry.received_ns, entry.received_ns, entry.explanation)
+            case ClockStep():
+                records.append(_system(entry.received_ns, "clock_step", "clock", new=f"{entry.step_ns} ns"))
+            case Note():
+                records.append(_system(entry.received_ns, entry.action, entry.object, old=entry.old, new=entry.new, reason=entry.reason))
+            case Abandoned():
+                cause = f"abandoned {entry.first}..{entry.last}"
+                records.append(Gap(tag=-1, from_ns=entry.received_ns, to_ns=entry.received_ns, missing=0, cause=cause, received_ns=entry.received_ns))
+            case Heartbeat() | KeepAlive():
+                pass
+        return records
+
+    # -- time ----------------------------------------------------------------------------------------------------------------
+
+    def _advance(self, received_ns: int) -> list[Record]:
+        """Run the ticks up to a time of receipt; those at which nothing can be due are passed over."""
+        records: list[Record] = []
+        last = tick_at_or_before(received_ns)
+        while True:
+            tick = max(tick_at_or_after(self._due_ns()), self._tick_ns + TICK_NS)
+            if tick > last:
+                break
+            self._tick_ns = tick
+            records += self._tick(tick)
+        if last > self._tick_ns:
+            self._tick_ns = last
+        self._windows.advance(self._watermark.base_ns(self._tick_ns))
+        return records
+
+    def _due_ns(self) -> int:
+        waits = self._windows.waits_for_ns
+        return min(
+            NEVER if waits == NEVER else self._watermark.reaches_ns(waits),
+            self._windows.supplement_due_ns(self._tick_ns),
+            self._silence.due_ns,
+            self._alarms.due_ns,
+        )
+
+    def _tick(self, tick_ns: int) -> list[Record]:
+        records: list[Record] = []
+        for silent in self._silence.tick(tick_ns):
+            records += self._silent(silent, tick_ns)
+        records += self._alarms.tick(tick_ns)
+        self._windows.advance(self._watermark.base_ns(tick_ns))
+        records += self._summaries(self._windows.close(tick_ns), tick_ns)
+        return records
+
+    def _summaries(self, rows: np.ndarray[tuple[int], np.dtype[np.void]], tick_ns: int) -> list[Record]:
+        if not len(rows):
+            return []
+        never = self._tags.never_shed[rows["tag"]]
+        parts = [part for part in (rows[never], rows[~never]) if len(part)]
+        return [Summaries(part[i : i + SUMMARY_ROWS], tick_ns) for part in parts for i in range(0, len(part), SUMMARY_ROWS)]
+
+    # -- values --------------------------------------------------------------------------------------------------------------
+
+    def _samples(self, entry: Samples) -> list[Record]:
+        rows = self._screen.step(entry, self._windows.closed_ns)
+        if rows.newest_ns is not None:
+            self._watermark.heard(rows.newest_ns, entry.received_ns)
+        records: list[Record] = []
+        arrived = rows.fate <= FATE_LATE
+        every = bool(arrived.all())
+        tags, times = (entry.tag, entry.time_ns) if every else (entry.tag[arrived], entry.time_ns[arrived])
+        back, gaps = self._silence.heard(tags, times, entry.received_ns)
+        records += gaps
+        for silent in back:
+            records += self._silent(silent, entry.received_ns)
+        if (recorded := self._recorder.step(entry, rows)) is not None:
+            records.append(recorded)
+        self._windows.step(rows)
+        current = rows.fate <= FATE_BAD
+        if not current.all():
+            rows = Screened(rows.samples.take(current), rows.fate[current], rows.usable[current], rows.newest_ns)
+        return records + self._judge(rows)
+
+    def _judge(self, rows: Screened) -> list[Record]:
+        """Models and alarms over rows that are neither late, rejected nor repeated; events in the order of the rows."""
+        events: list[tuple[int, int, AlarmEvent]] = [(row, 0, e) for row, e in self._blinded(rows)]
+        events += [(row, 1, e) for row, e in self._alarms.step(rows.samples, rows.usable)]
+        records: list[Record] = []
+        for level, derived in enumerate(self._banks.step(rows.samples, rows.usable)):
+            fate = qualities(derived.samples.status, simulated=self._simulated)
+            screened = Screened(derived.samples, fate, derived.usable, None)
+            self._windows.step(screened)
+            if (recorded := self._recorder.step(derived.samples, screened)) is not None:
+                records.append(recorded)
+            for row, event in self._alarms.step(derived.samples, derived.usable):
+                events.append((int(derived.origin[row]), 2 + level, self._explained(event, derived, row, rows)))
+        events.sort(key=lambda e: e[:2])
+        return records + [event for _, _, event in events]
+
+    def _explained(self, event: AlarmEvent, derived: Derived, row: int, rows: Screened) -> AlarmEvent:
+        origin = int(derived.origin[row])
+        source = self._catalogue[int(rows.samples.tag[origin])]
+        numbers = {source.name: float(rows.samples.value[origin]), **derived.why(row)}
+        return msgspec.structs.replace(event, contributions=numbers)
+
+    def _blinded(self, rows: Screened) -> list[tuple[int, AlarmEvent]]:
+        events: list[tuple[int, AlarmEvent]] = []
+        for row in flips(rows.samples.tag, rows.fate, self._bad):
+            tag = self._catalogue[int(rows.samples.tag[row])]
+            bad = bool(rows.fate[row] == FATE_BAD)
+            why = f"status {int(rows.samples.status[row]):#010x}" if bad else "quality is good again"
+            time_ns = int(rows.samples.time_ns[row])
+            events += [(row, e) for e in self._condition(f"{tag.name}.bad_quality", bad, time_ns, rows.samples.received_ns, why)]
+        return events
+
+    def _texts(self, entry: Texts) -> list[Record]:
+        tags = np.array(entry.tag, np.int32)
+        times = np.array(entry.time_ns, np.int64)
+        back, gaps = self._silence.heard(tags, times, entry.received_ns)
+        records: list[Record] = [*gaps, entry]
+        for silent in back:
+            records += self._silent(silent, entry.received_ns)
+        return records + list(self._units.step(entry))
+
+    # -- sources -------------------------------------------------------------------------------------------------------------
+
+    def _connection(self, entry: Connection) -> list[Record]:
+        place = self._sources.get(entry.source)
+        if place is None:
+            return []
+        alarm = f"source/{entry.source}.disconnected"
+        now = entry.received_ns
+        if entry.state in ("connected", "resumed"):
+            self._silence.came(place, now)
+            return self._condition(alarm, False, now, now, "connected")
+        if entry.state in ("disconnected", "ended"):
+            self._silence.left(place, self._screen.last_ns)
+            away = entry.state == "disconnected"
+            return self._condition(alarm, away, now, now, entry.detail or "not connected") if away else []
+        if entry.state == "no_data":
+            return self._condition(alarm, True, now, now, entry.detail or "connected but no data")
+        records: list[Record] = []
+        for k in entry.tags:
+            name = self._catalogue[k].name
+            records += self._condition(f"{name}.bad_quality", entry.state == "tag_failed", now, now, entry.detail or f"status {entry.status:#010x}")
+        return records
+
+    def _silent(self, silent: Silent, now_ns: int) -> list[Record]:
+        tag = self._catalogue[silent.tag]
+        why = f"no value for {(now_ns - silent.since_ns) / 1e9:.1f} s, expected every {tag.expected_s:g} s" if silent.stale else "values came again"
+        return self._condition(f"{tag.name}.stale", silent.stale, silent.since_ns if silent.stale else now_ns, now_ns, why)
+
+    def _condition(self, alarm: str, active: bool, time_ns: int, received_ns: int, why: str) -> list[Record]:
+        if alarm not in self._alarm_names:
+            return []
+        return list(self._alarms.condition(alarm, active, time_ns, received_ns, explanation=why))
+
+    # -- plan and state ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, start: Start) -> list[Record]:
+        """Plan anew, with the state of before where it still fits; while the agent was down no tick ran and no tag went stale."""
+        records: list[Record] = []
+        state = self.state() if self._start is not None else None
+        if state is not None and state["windows"]["length_ns"] != seconds_ns(plan_of(start).window_s):
+            records += self._summaries(self._windows.flush(), self._tick_ns)
+            state = self.state()
+        self._plan(start)
+        if state is not None:
+            self._take_up(state)
+        now = tick_at_or_before(start.received_ns)
+        if now > self._tick_ns:
+            self._tick_ns = now
+        plan = plan_of(start)
+        for place in range(len(plan.sources)):
+            self._silence.left(place, self._screen.last_ns)
+        described = Definitions(
+            received_ns=start.received_ns, edge=start.edge, site=plan.site, simulated=plan.simulated, config_hash=start.config_hash,
+            software=plan.software, tags=start.tags, alarms=start.alarms,
+        )  # fmt: skip
+        records.append(described)
+        records.append(_system(start.received_ns, "start", start.edge, new=start.config_hash))
+        records += self._alarms.begin(start.received_ns)
+        records += self._tick(self._tick_ns)
+        return records
+
+    def _plan(self, start: Start) -> None:
+        plan = plan_of(start)
+        self._start = start
+        self._simulated = plan.simulated
+        self._catalogue = Catalogue(start.tags)
+        self._tags = tags = TagArrays(self._catalogue, plan)
+        self._sources = {source.name: i for i, source in enumerate(plan.sources)}
+        self._alarm_names = frozenset(a.name for a in start.alarms)
+        self._watermark = Watermark(seconds_ns(plan.idle_s))
+        self._screen = Screen(tags.low, tags.high, tags.group, simulated=plan.simulated, skew_ns=seconds_ns(plan.max_skew_s))
+        self._windows = Windows(seconds_ns(plan.window_s), tags.group, tags.lateness_ns, tags.version)
+        self._silence = Silence(tags.expected_ns, tags.source, tags.lossy, len(plan.sources))
+        self._units = Units(self._catalogue, self._windows.mode, self._screen.evaluated)
+        self._recorder = Recorder(tags.raw, tags.changes)
+        self._banks = banks_of(plan, self._catalogue)
+        self._alarms = Alarms(start.alarms, self._catalogue)
+        self._bad = np.zeros(len(self._catalogue), np.uint8)
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "watermark": self._watermark,
+            "screen": self._screen,
+            "windows": self._windows,
+            "silence": self._silence,
+            "units": self._units,
+            "recorder": self._recorder,
+            "banks": self._banks,
+            "alarms": self._alarms,
+        }
+
+    def _take_up(self, state: Mapping[str, Any]) -> None:
+        self._tick_ns = state["tick_ns"]
+        self._bad[: len(state["bad"])] = state["bad"]
+        for name, part in self._parts().items():
+            part.restore(state[name])
+
+    def state(self) -> dict[str, Any]:
+        """Everything of which the next records are a function beside the entries: for `edge_agent.core.pack`."""
+        if self._start is None:
+            return {"start": None}
+        start = np.frombuffer(encode(self._start), np.uint8)
+        parts = {name: part.state() for name, part in self._parts().items()}
+        return {"start": start, "tick_ns": self._tick_ns, "bad": self._bad.copy(), **parts}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become the pipeline that gave this state."""
+        if state["start"] is None:
+            self.__init__()  # type: ignore[misc]
+            return
+        start = decode(state["start"].tobytes())
+        if not isinstance(start, Start):
+            raise ValueError(f"pipeline state: expected a Start entry, found {type(start).__name__}")
+        self._plan(start)
+        self._take_up(state)
+
+    # -- for those who show what the edge is doing ------------------------------------------------------------------------------
+
+    @property
+    def due_ns(self) -> int:
+        """The earliest time at which a tick could have something to do if nothing more arrives."""
+        return self._due_ns() if self._start is not None else NEVER
+
+    @property
+    def open_windows(self) -> int:
+        """Summary windows that are not closed yet, supplements included."""
+        return self._windows.open
+
+    @property
+    def started(self) -> bool:
+        """Whether a Start entry has come."""
+        return self._start is not None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The tags of the current plan."""
+        return self._catalogue
+
+    @property
+    def alarms(self) -> Alarms:
+        """All alarms of the edge; read only."""
+        return self._alarms
+
+    def totals(self) -> dict[str, NDArray[np.int64]]:
+        """Values received so far per tag, by fate."""
+        return {fate: self._screen.totals[:, i] for i, fate in enumerate(FATES)}
+
+
+def _system(time_ns: int, action: str, subject: str, *, old: str = "", new: str = "", reason: str = "") -> Audit:
+    return Audit(time_ns=time_ns, user="pharmedge", role="system", action=action, object=subject, old=old, new=new, reason=reason)

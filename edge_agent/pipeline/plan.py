@@ -1,0 +1,107 @@
+"""What the pipeline is set up with: arrays per tag, read from the entry that the agent writes when it starts."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from edge_agent.core import Catalogue, Start
+from edge_agent.pipeline.banks import Banks, Judgement
+from edge_agent.pipeline.ticks import seconds_ns
+from models import BANKS, AnyModel
+from models.model import ModelConfig
+
+_model: Final[pydantic.TypeAdapter[Any]] = pydantic.TypeAdapter(AnyModel)
+
+
+class JudgementPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One tag to be judged by one model: its parameters, its derived tags, and how many models stand before it."""
+
+    kind: str
+    tag: str
+    outputs: tuple[str, ...]
+    config: dict[str, Any]
+    level: int = 0
+
+
+class SourcePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the pipeline must know of a source."""
+
+    name: str
+    lossy: bool = False
+    """Values that arise while it is disconnected are lost."""
+    lateness_s: float | None = None
+
+
+class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The part of the configuration that decides what the pipeline does; kept in every Start entry."""
+
+    site: str = ""
+    software: str = ""
+    simulated: bool = False
+    window_s: float = 10.0
+    lateness_s: float = 2.0
+    idle_s: float = 10.0
+    max_skew_s: float = 5.0
+    sources: tuple[SourcePlan, ...] = ()
+    tag_source: dict[str, str] = {}
+    judgements: tuple[JudgementPlan, ...] = ()
+
+
+def plan_of(start: Start) -> PipelinePlan:
+    """The plan in a Start entry; msgspec.ValidationError when it is none."""
+    return msgspec.convert(start.config, PipelinePlan, strict=False)
+
+
+class TagArrays:
+    """The catalogue as arrays, all (tags,)."""
+
+    def __init__(self, catalogue: Catalogue, plan: PipelinePlan) -> None:
+        n = len(catalogue)
+        self.low = np.full(n, -np.inf)
+        self.high = np.full(n, np.inf)
+        self.expected_ns = np.zeros(n, np.int64)
+        self.source = np.full(n, -1, np.int32)
+        self.lossy = np.zeros(n, np.uint8)
+        self.version = np.zeros(n, np.int32)
+        self.raw = np.zeros(n, np.bool_)
+        self.changes = np.zeros(n, np.bool_)
+        self.never_shed = np.zeros(n, np.bool_)
+        lateness = np.full(n, seconds_ns(plan.lateness_s), np.int64)
+        places = {source.name: i for i, source in enumerate(plan.sources)}
+        for tag in catalogue:
+            i = tag.id
+            if tag.range is not None:
+                self.low[i], self.high[i] = tag.range
+            self.expected_ns[i] = seconds_ns(tag.expected_s or 0)
+            self.version[i] = tag.version
+            self.raw[i], self.changes[i] = tag.record == "raw", tag.record == "changes"
+            self.never_shed[i] = tag.never_shed
+            place = places.get(plan.tag_source.get(tag.name, ""))
+            if place is not None:
+                source = plan.sources[place]
+                self.source[i], self.lossy[i] = place, source.lossy
+                if source.lateness_s is not None:
+                    lateness[i] = seconds_ns(source.lateness_s)
+        for tag in catalogue:
+            for parent in tag.derived_from:
+                lateness[tag.id] = max(lateness[tag.id], lateness[catalogue.id(parent)])
+        self.lateness_ns, group = np.unique(lateness, return_inverse=True)
+        if n == 0:
+            self.lateness_ns = np.array([seconds_ns(plan.lateness_s)], np.int64)
+        self.group: NDArray[np.int32] = group.astype(np.int32)
+
+
+def banks_of(plan: PipelinePlan, catalogue: Catalogue) -> Banks:
+    """The model banks of a plan, by level and kind in the order of their first appearance."""
+    levels: dict[int, dict[str, list[Judgement]]] = {}
+    for j in plan.judgements:
+        config: ModelConfig = _model.validate_python(j.config)
+        outputs = tuple(catalogue.id(name) for name in j.outputs)
+        key = f"{j.tag}\n{config.model_dump_json(exclude={'tags'})}"
+        levels.setdefault(j.level, {}).setdefault(j.kind, []).append(Judgement(catalogue.id(j.tag), config, outputs, key))
+    return Banks([[(kind, BANKS[kind], judged) for kind, judged in levels[level].items()] for level in sorted(levels)], len(catalogue))

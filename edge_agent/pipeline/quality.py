@@ -1,0 +1,185 @@
+"""Screening: what each arriving value is worth, before anything looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.core import Samples
+from edge_agent.core.status import (
+    BAD_SENSOR_FAILURE,
+    CODE_MASK,
+    EXACT_INTEGER_LIMIT,
+    UNCERTAIN,
+    UNCERTAIN_ENGINEERING_UNITS_EXCEEDED,
+    UNCERTAIN_SIMULATED,
+)
+from models.compiled import kernel
+
+FATE_GOOD: Final = 0
+FATE_UNCERTAIN: Final = 1
+FATE_BAD: Final = 2
+FATE_LATE: Final = 3
+FATE_REJECTED: Final = 4
+FATE_DUPLICATE: Final = 5
+FATES: Final = ("good", "uncertain", "bad", "late", "rejected", "duplicate")
+"""Every value that was received has exactly one fate (rule 7)."""
+
+RING: Final = 32
+"""Values remembered per tag to recognise a repetition: a broker sends again at most its in-flight window (20 by default)."""
+
+_SIMULATED: Final = np.uint32(UNCERTAIN_SIMULATED)
+_MASK: Final = np.uint32(CODE_MASK)
+_LIMIT_LOW: Final = np.uint32(0x500)
+_LIMIT_HIGH: Final = np.uint32(0x600)
+_EXCEEDED: Final = np.uint32(UNCERTAIN_ENGINEERING_UNITS_EXCEEDED)
+_SENSOR_FAILURE: Final = np.uint32(BAD_SENSOR_FAILURE)
+_UNCERTAIN: Final = np.uint32(UNCERTAIN)
+_FLAG_FIRST: Final = np.uint32(0x40930000)
+_FLAG_LAST: Final = np.uint32(0x40950000)
+
+
+@kernel(
+    "int64(int64[::1], int32[::1], float64[::1], int64[::1], uint32[::1], int64, int64,"
+    " float64[::1], float64[::1], uint8, uint8[::1], int32[::1], int64[::1],"
+    " int64[::1], int64[:, ::1], int64[:, ::1], int32[::1], int64[:, ::1],"
+    " uint8[::1], uint8[::1], uint32[::1])"
+)
+def _screen(
+    time_ns, tag, value, bits, status, received_ns, skew_ns, low, high, simulated, evaluated, group, closed_ns,
+    last_ns, ring_ns, ring_bits, ring_at, totals, fate, usable, marked,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """One pass over the rows in order; returns the newest accepted source time, or -2**63 when no row was accepted.
+
+    Rows: time_ns, tag, value, bits (the value's 64 bits), status. Per tag: low, high (engineering range), evaluated (its unit's mode lets it be
+    judged), group (index into closed_ns), last_ns, ring_* (the last values), totals (tags, 6). Written: fate, usable, marked (status) per row.
+    """
+    newest = np.int64(-(2**63) + 1)
+    size = ring_ns.shape[1]
+    for i in range(len(time_ns)):
+        k = tag[i]
+        t = time_ns[i]
+        s = status[i]
+        v = value[i]
+        usable[i] = 0
+        marked[i] = s
+        if t > received_ns + skew_ns:
+            fate[i] = 4
+            totals[k, 4] += 1
+            continue
+        if t <= last_ns[k]:
+            repeated = False
+            for j in range(size):
+                if ring_ns[k, j] == t and ring_bits[k, j] == bits[i]:
+                    repeated = True
+                    break
+            if repeated:
+                fate[i] = 5
+                totals[k, 5] += 1
+                continue
+        at = ring_at[k]
+        ring_ns[k, at] = t
+        ring_bits[k, at] = bits[i]
+        ring_at[k] = at + 1 if at + 1 < size else 0
+        if t > last_ns[k]:
+            last_ns[k] = t
+        severity = s >> np.uint32(30)
+        code = s & _MASK
+        flagged = _FLAG_FIRST <= code <= _FLAG_LAST
+        if simulated == 1 and code == _SIMULATED:
+            severity = np.uint32(0)
+        if severity < 2 and not np.isfinite(v):
+            s = _SENSOR_FAILURE
+            severity = np.uint32(2)
+        elif severity == 0:
+            if v < low[k] or v > high[k]:
+                limit = _LIMIT_LOW if v < low[k] else _LIMIT_HIGH
+                s = (code if code == _SIMULATED else _EXCEEDED) | limit
+                severity = np.uint32(1)
+                flagged = True
+            elif abs(v) > EXACT_INTEGER_LIMIT:
+                s = _UNCERTAIN
+                severity = np.uint32(1)
+        marked[i] = s
+        if t < closed_ns[group[k]]:
+            # Quality of a late value decides only whether its number is kept: see windows.
+            fate[i] = 3
+            totals[k, 3] += 1
+            continue
+        if t > newest:
+            newest = t
+        f = np.uint8(2) if severity >= 2 else np.uint8(severity)
+        fate[i] = f
+        totals[k, f] += 1
+        if evaluated[k] == 1 and (f == 0 or (f == 1 and flagged)):
+            usable[i] = 1
+    return newest
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """Rows of one entry with what was found: `samples` carries the marked status, fate and usable are (n,) uint8."""
+
+    samples: Samples
+    fate: NDArray[np.uint8]
+    usable: NDArray[np.uint8]
+    newest_ns: int | None
+    """Newest accepted source time; None when no row was accepted."""
+
+
+class Screen:
+    """Removes repetitions, rejects stamps from the future, sorts out late values and marks quality, tag by tag.
+
+    low, high  (tags,) engineering range; infinite where there is none
+    group      (tags,) index of each tag's lateness
+    skew_ns    a source stamp further ahead of the time of receipt is rejected
+    """
+
+    def __init__(self, low: NDArray[np.float64], high: NDArray[np.float64], group: NDArray[np.int32], *, simulated: bool, skew_ns: int) -> None:
+        n = len(low)
+        self._low, self._high, self._group = low, high, group
+        self._simulated, self._skew_ns = np.uint8(simulated), skew_ns
+        self.evaluated = np.ones(n, np.uint8)
+        self.last_ns = np.full(n, np.iinfo(np.int64).min, np.int64)
+        self._ring_ns = np.full((n, RING), np.iinfo(np.int64).min, np.int64)
+        self._ring_bits = np.zeros((n, RING), np.int64)
+        self._ring_at = np.zeros(n, np.int32)
+        self.totals = np.zeros((n, len(FATES)), np.int64)
+
+    def step(self, samples: Samples, closed_ns: NDArray[np.int64]) -> Screened:
+        """Judge rows in order; values before `closed_ns` of their tag's group are late."""
+        n = len(samples)
+        fate, usable, marked = np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, np.uint32)
+        newest = _screen(
+            samples.time_ns, samples.tag, samples.value, samples.value.view(np.int64), samples.status, samples.received_ns, self._skew_ns,
+            self._low, self._high, self._simulated, self.evaluated, self._group, closed_ns,
+            self.last_ns, self._ring_ns, self._ring_bits, self._ring_at, self.totals, fate, usable, marked,
+        )  # fmt: skip
+        same = np.array_equal(marked, samples.status)
+        rows = samples if same else Samples(samples.time_ns, samples.tag, samples.value, marked, samples.received_ns)
+        return Screened(rows, fate, usable, int(newest) if newest > np.iinfo(np.int64).min + 1 else None)
+
+    def state(self) -> dict[str, Any]:
+        """Per-tag arrays, all with the tags as first axis."""
+        return {
+            "last_ns": self.last_ns.copy(),
+            "ring_ns": self._ring_ns.copy(),
+            "ring_bits": self._ring_bits.copy(),
+            "ring_at": self._ring_at.copy(),
+            "totals": self.totals.copy(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of as many tags or fewer: tags are only ever added."""
+        for mine, name in (
+            (self.last_ns, "last_ns"),
+            (self._ring_ns, "ring_ns"),
+            (self._ring_bits, "ring_bits"),
+            (self._ring_at, "ring_at"),
+            (self.totals, "totals"),
+        ):
+            mine[: len(state[name])] = state[name]

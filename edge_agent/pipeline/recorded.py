@@ -1,0 +1,78 @@
+"""Which values are recorded one by one, and where quality turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.core import Samples
+from edge_agent.pipeline.quality import FATE_LATE, Screened
+from models.compiled import kernel
+
+
+@kernel("void(int32[::1], int64[::1], uint32[::1], uint8[::1], boolean[::1], boolean[::1], int64[::1], int64[::1], boolean[::1])")
+def _choose(tag, bits, status, fate, raw, changes, last_bits, last_status, chosen):  # type: ignore[no-untyped-def]
+    """Mark the rows to record: all of a raw tag, those that differ from the last recorded one of a tag recorded by changes."""
+    for i in range(len(tag)):
+        k = tag[i]
+        if fate[i] > 3:
+            chosen[i] = False
+        elif raw[k]:
+            chosen[i] = True
+        elif changes[k] and (bits[i] != last_bits[k] or np.int64(status[i]) != last_status[k]):
+            last_bits[k] = bits[i]
+            last_status[k] = np.int64(status[i])
+            chosen[i] = True
+        else:
+            chosen[i] = False
+
+
+@kernel("int64(int32[::1], uint8[::1], uint8[::1], int64[::1])")
+def _flips(tag, fate, bad, rows):  # type: ignore[no-untyped-def]
+    """Rows at which a tag's quality turns bad or comes back, and `bad` (tags,) moved on; returns how many."""
+    n = 0
+    for i in range(len(tag)):
+        now = np.uint8(1) if fate[i] == 2 else np.uint8(0)
+        if now != bad[tag[i]]:
+            bad[tag[i]] = now
+            rows[n] = i
+            n += 1
+    return n
+
+
+def flips(tag: NDArray[np.int32], fate: NDArray[np.uint8], bad: NDArray[np.uint8]) -> list[int]:
+    """Rows at which a tag turns bad or is no longer bad; `bad` (tags,) is moved on."""
+    rows = np.empty(len(tag), np.int64)
+    return [int(r) for r in rows[: _flips(tag, fate, bad, rows)]]
+
+
+class Recorder:
+    """Picks the rows that are recorded: raw and changes are (tags,) bool."""
+
+    def __init__(self, raw: NDArray[np.bool_], changes: NDArray[np.bool_]) -> None:
+        self._raw, self._changes = raw, changes
+        self._last_bits = np.zeros(len(raw), np.int64)
+        self._last_status = np.full(len(raw), -1, np.int64)
+
+    def step(self, entry: Samples, rows: Screened) -> Samples | None:
+        """The record of these rows; the entry itself when all of it is recorded as it came, so that its bytes are stored once."""
+        if rows.samples is entry and self._raw[entry.tag].all() and (rows.fate <= FATE_LATE).all():
+            return entry
+        samples = rows.samples
+        chosen = np.empty(len(samples), np.bool_)
+        _choose(
+            samples.tag, samples.value.view(np.int64), samples.status, rows.fate, self._raw, self._changes, self._last_bits, self._last_status, chosen
+        )
+        return samples.take(chosen) if chosen.any() else None
+
+    def state(self) -> dict[str, Any]:
+        """The last recorded value and status of each tag."""
+        return {"last_bits": self._last_bits.copy(), "last_status": self._last_status.copy()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of as many tags or fewer."""
+        self._last_bits[: len(state["last_bits"])] = state["last_bits"]
+        self._last_status[: len(state["last_status"])] = state["last_status"]

@@ -1,0 +1,135 @@
+"""Silence judged by contract, and values that are known to be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.core import Gap
+from edge_agent.pipeline.ticks import NEVER
+
+STALE_PERIODS: Final = 3
+"""A periodic tag is stale after this many periods without a value (rule 6)."""
+
+_NEVER_HEARD: Final = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A tag that went silent (`stale`) or came back."""
+
+    tag: int
+    stale: bool
+    since_ns: int
+    """Received time of its last value, or of the start."""
+
+
+class Silence:
+    """Which tags say nothing although they should, and what was missed while a source was away.
+
+    expected_ns  (tags,) period of a periodic tag, 0 for one that reports by exception
+    source       (tags,) index of the tag's source, -1 for none
+    lossy        (tags,) 1 when values that arise while its source is disconnected are lost (OPC UA), 0 when someone keeps them (a broker)
+    """
+
+    def __init__(self, expected_ns: NDArray[np.int64], source: NDArray[np.int32], lossy: NDArray[np.uint8], sources: int) -> None:
+        self._expected_ns, self._source, self._lossy = expected_ns, source, lossy
+        self._periodic = np.flatnonzero((expected_ns > 0) & (source >= 0))
+        self._heard_ns = np.full(len(expected_ns), _NEVER_HEARD, np.int64)
+        self._stale = np.zeros(len(expected_ns), np.bool_)
+        self._gap_from_ns = np.full(len(expected_ns), _NEVER_HEARD, np.int64)
+        self._gaps = 0
+        self.away = np.ones(sources, np.bool_)
+        self._due_ns = NEVER
+
+    @property
+    def due_ns(self) -> int:
+        """A time before which no tag can go stale."""
+        return self._due_ns
+
+    def _reckon(self) -> None:
+        watched = self._watched()
+        self._due_ns = NEVER if not len(watched) else int((self._heard_ns[watched] + STALE_PERIODS * self._expected_ns[watched]).min())
+
+    def _watched(self) -> NDArray[np.intp]:
+        periodic = self._periodic
+        return periodic[~self._stale[periodic] & ~self.away[self._source[periodic]] & (self._heard_ns[periodic] != _NEVER_HEARD)]
+
+    def heard(self, tag: NDArray[np.int32], time_ns: NDArray[np.int64], received_ns: int) -> tuple[list[Silent], list[Gap]]:
+        """Values came, in rows (tag, time_ns): tags that are back, and gaps now known to be closed."""
+        gaps = self._closed(tag, time_ns, received_ns) if self._gaps else []
+        self._heard_ns[tag] = received_ns
+        back: list[Silent] = []
+        if self._stale.any():
+            for k in np.unique(tag[self._stale[tag]]):
+                self._stale[k] = False
+                back.append(Silent(int(k), False, received_ns))
+            if back:
+                self._reckon()
+        return back, gaps
+
+    def _closed(self, tag: NDArray[np.int32], time_ns: NDArray[np.int64], received_ns: int) -> list[Gap]:
+        gaps: list[Gap] = []
+        for i in np.flatnonzero(self._gap_from_ns[tag] != _NEVER_HEARD):
+            k, t = int(tag[i]), int(time_ns[i])
+            if self._gap_from_ns[k] == _NEVER_HEARD or t <= self._gap_from_ns[k]:
+                continue
+            since, period = int(self._gap_from_ns[k]), int(self._expected_ns[k])
+            self._gap_from_ns[k] = _NEVER_HEARD
+            self._gaps -= 1
+            if period == 0:
+                gaps.append(Gap(tag=k, from_ns=since, to_ns=t, missing=0, cause="source away", received_ns=received_ns))
+            elif t - since > period * 3 // 2:
+                missing = (t - since + period // 2) // period - 1
+                gaps.append(Gap(tag=k, from_ns=since, to_ns=t, missing=missing, cause="source away", received_ns=received_ns))
+        return gaps
+
+    def overflow(self, tag: int, after_ns: int, before_ns: int, received_ns: int) -> Gap:
+        """The gap that a server's overflowing queue left between two values of a tag."""
+        period = int(self._expected_ns[tag])
+        missing = max(0, (before_ns - after_ns + period // 2) // period - 1) if period else 0
+        return Gap(tag=tag, from_ns=after_ns, to_ns=before_ns, missing=missing, cause="queue overflow at the server", received_ns=received_ns)
+
+    def left(self, source: int, last_ns: NDArray[np.int64]) -> None:
+        """A source is away: its tags are not judged, and what arises meanwhile may be missing."""
+        self.away[source] = True
+        for k in np.flatnonzero((self._source == source) & (self._lossy == 1) & (last_ns != _NEVER_HEARD)):
+            if self._gap_from_ns[k] == _NEVER_HEARD:
+                self._gap_from_ns[k] = last_ns[k]
+                self._gaps += 1
+        self._reckon()
+
+    def came(self, source: int, received_ns: int) -> None:
+        """A source is back: its tags have their three periods from now on."""
+        self.away[source] = False
+        mine = self._source == source
+        self._heard_ns[mine] = np.maximum(self._heard_ns[mine], received_ns)
+        self._reckon()
+
+    def tick(self, tick_ns: int) -> list[Silent]:
+        """Tags that are stale at this tick and were not before."""
+        if tick_ns < self._due_ns:
+            return []
+        watched = self._watched()
+        stale = watched[tick_ns - self._heard_ns[watched] >= STALE_PERIODS * self._expected_ns[watched]]
+        self._stale[stale] = True
+        self._reckon()
+        return [Silent(int(k), True, int(self._heard_ns[k])) for k in stale]
+
+    def state(self) -> dict[str, Any]:
+        """Per-tag arrays; sources are away again after a restart until they say otherwise."""
+        return {"heard_ns": self._heard_ns.copy(), "stale": self._stale.copy(), "gap_from_ns": self._gap_from_ns.copy(), "away": self.away.copy()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of as many tags or fewer."""
+        self._heard_ns[: len(state["heard_ns"])] = state["heard_ns"]
+        self._stale[: len(state["stale"])] = state["stale"]
+        self._gap_from_ns[: len(state["gap_from_ns"])] = state["gap_from_ns"]
+        self._gaps = int((self._gap_from_ns != _NEVER_HEARD).sum())
+        if len(state["away"]) == len(self.away):
+            self.away[:] = state["away"]
+        self._reckon()
