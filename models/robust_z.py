@@ -41,14 +41,12 @@ class RobustZConfig(ModelConfig):
 @kernel("int64(float64[::1], int64, int64, float64)")
 def place(a: NDArray[np.float64], start: int, n: int, x: float) -> int:
     """Index of the first of the n ascending values from a[start] that is not below x; start + n when all are."""
+    # Halving with a product instead of a branch, which the processor could not guess.
     low = start
-    high = start + n
-    while low < high:
-        middle = (low + high) // 2
-        if a[middle] < x:
-            low = middle + 1
-        else:
-            high = middle
+    while n > 0:
+        step = (n + 1) // 2
+        low += step * (a[low + step - 1] < x)
+        n -= step
     return low
 
 
@@ -59,37 +57,43 @@ def median(a: NDArray[np.float64], start: int, n: int) -> float:
     return upper if n % 2 == 1 else 0.5 * (a[start + n // 2 - 1] + upper)
 
 
-@kernel("float64(float64[::1], int64, int64, float64, int64)")
-def deviation(a: NDArray[np.float64], start: int, n: int, centre: float, rank: int) -> float:
-    """The rank-th smallest (from 0) distance of n ascending values from their median `centre`.
+@kernel("float64(float64[::1], int64, int64, float64)")
+def deviation(a: NDArray[np.float64], start: int, n: int, centre: float) -> float:
+    """Median absolute deviation of n ascending values from a[start] from their median `centre`.
 
-    The distances below and above the centre are two ascending rows; the number taken from the lower row is found by bisection.
+    The distances below and above the centre are two ascending rows; how many of the smaller half come from the lower row is found by bisection.
     """
     half = n // 2
     below = start + half - 1  # distances centre - a[below - j], j = 0 .. half - 1
     above = start + half  # distances a[above + j] - centre, j = 0 .. n - half - 1
-    low = max(0, rank + 1 - (n - half))
-    high = min(half, rank + 1)
-    while low < high:
-        middle = (low + high) // 2
-        if centre - a[below - middle] < a[above + rank - middle] - centre:
-            low = middle + 1
-        else:
-            high = middle
+    taken = (n + 1) // 2
+    low = 0
+    left = half
+    while left > 0:
+        step = (left + 1) // 2
+        last = low + step - 1
+        low += step * (centre - a[below - last] < a[above + taken - 1 - last] - centre)
+        left -= step
+    rest = taken - low
     found: float = -1.0
     if low > 0:
         found = centre - a[below - low + 1]
-    if rank - low >= 0:
-        found = max(found, a[above + rank - low] - centre)
-    return found
+    if rest > 0:
+        found = max(found, a[above + rest - 1] - centre)
+    if n % 2 == 1:
+        return found
+    following = np.inf
+    if low < half:
+        following = centre - a[below - low]
+    if rest < n - half:
+        following = min(following, a[above + rest] - centre)
+    return 0.5 * (found + following)
 
 
 @kernel("float64(float64[::1], int64, int64, float64)")
 def robust_sigma(a: NDArray[np.float64], start: int, n: int, centre: float) -> float:
     """1.4826 MAD of n ascending values; where more than half are equal, 1.2533 times their mean absolute deviation."""
-    mad = deviation(a, start, n, centre, n // 2)
-    if n % 2 == 0:
-        mad = 0.5 * (deviation(a, start, n, centre, n // 2 - 1) + mad)
+    mad = deviation(a, start, n, centre)
     if mad > 0.0:
         return MAD_SIGMA * mad
     total = 0.0
@@ -151,7 +155,7 @@ def robust_z(
             j -= 1
         ranked[j] = x
         arrived[at] = x
-        oldest[s] = (oldest[s] + 1) % n
+        oldest[s] = oldest[s] + 1 if oldest[s] + 1 < n else 0
 
 
 class RobustZ:
