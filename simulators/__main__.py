@@ -89,7 +89,8 @@ def list_lines(signals: Annotated[bool, typer.Option("--signals", help="Also lis
 def run(
     line: Annotated[str, typer.Argument(metavar="LINE", help="Name from `edge-sim list`.")],
     speed: Speed = 1.0,
-    fault: Annotated[list[str] | None, typer.Option(metavar="NAME@T", help="NAME@SECONDS, NAME, or random.")] = None,
+    fault: Annotated[list[str] | None, typer.Option(metavar="NAME@T", help="NAME@SECONDS, NAME (random moment), random (all five) "
+                                               "or endless.")] = None,
     seed: Seed = 1,
     duration: Duration = None,
     opcua_port: OpcUaPort = 4841,
@@ -179,7 +180,7 @@ def main() -> None:
     """Entry point: exit 0 ok, 1 failed, 2 wrong usage or file."""
     try:
         app()
-    except (UsageError, RecordingError, ValueError) as exc:
+    except (UsageError, RecordingError, ValueError, FileNotFoundError) as exc:
         typer.echo(f"edge-sim: {exc}", err=True)
         sys.exit(2)
     except OSError as exc:

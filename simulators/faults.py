@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -76,7 +76,7 @@ DEMO_TIME_SCALE: dict[str, float] = {
 }
 """How many seconds of a fault's growth pass in one second of a demo, so that a minute shows all five."""
 
-DEMO_SEVERITY: dict[str, float] = {"blend_segregation": 3.0}
+DEMO_SEVERITY: dict[str, float] = {"blend_segregation": 3.0, "punch_sticking": 1.1}
 """Factor on the magnitude in a demo; 1 where not named. The NIR noise of 1 %LC hides a 3 % drift within seconds."""
 
 
@@ -180,16 +180,16 @@ def random_faults(seed: int, duration_s: float, *, lead_s: float = 5.0,
 
 def endless_faults(seed: int, *, cycle_s: float = 300.0, cycles: int = 2016) -> tuple[Fault, ...]:
     """All five faults in every cycle, for a run without a set end (a week of 5 minute cycles)."""
-    found: list[Fault] = []
-    for cycle in range(cycles):
-        for f in random_faults(seed + cycle, cycle_s):
-            found.append(Fault(f.name, round(f.onset_s + cycle * cycle_s, 3), f.duration_s, f.time_scale, f.severity,
-                               f.settle_s))
-    return tuple(found)
+    return tuple(
+        replace(f, onset_s=round(f.onset_s + cycle * cycle_s, 3))
+        for cycle in range(cycles)
+        for f in random_faults(seed + cycle, cycle_s)
+    )
 
 
 def fault_from_text(text: str, seed: int, duration_s: float | None) -> tuple[Fault, ...]:
-    """Faults asked for on the command line: `NAME@SECONDS`, `NAME` (random moment) or `random` (all five).
+    """Faults asked for on the command line: `NAME@SECONDS`, `NAME` (random moment), `random` (all five
+    once) or `endless` (all five in every five minutes).
 
     >>> fault_from_text("low_lubricant@30", 1, None)[0].onset_s
     30.0
@@ -197,9 +197,11 @@ def fault_from_text(text: str, seed: int, duration_s: float | None) -> tuple[Fau
     span = 60.0 if duration_s is None else duration_s
     if text == "random":
         return random_faults(seed, span)
+    if text == "endless":
+        return endless_faults(seed)
     name, at, when = text.partition("@")
     if name not in KINDS:
-        raise ValueError(f"--fault: expected one of {', '.join(sorted(KINDS))} or random, found {name!r}")
+        raise ValueError(f"--fault: expected one of {', '.join(sorted(KINDS))} random or endless, found {name!r}")
     if not at:
         return random_faults(seed, max(span, 20.0), names=(name,))
     try:

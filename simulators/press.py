@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulators.faults import Fault
-from simulators.press_signals import NOISE, STATIONS, UNIT, press_signals
+from simulators.press_signals import DIGITAL, NOISE, STATIONS, UNIT, press_signals
 from simulators.sensor import Sensor, lag, stream
 from simulators.signals import BAD_SENSOR_FAILURE, SECOND_NS, SIMULATED, Emission, TextValue, Truth, emission
 
@@ -39,6 +39,11 @@ DIE_FILL_SIGMA = 0.007
 BALANCE_SIGMA = 0.007
 STATION_EWMA = 0.25
 """Weight of the newest turn in the per-station mean that `station_dev` is taken from."""
+
+DISTURBED_RSD = 3.5
+"""Force RSD in percent of one turn above which the feed, not a punch, is at fault: the station means pause."""
+NEIGHBOURS = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]) / 8.0
+"""Weights of the stations a station is compared with."""
 
 
 def peak_force(weight_ratio: float, station_factor: float = 1.0) -> float:
@@ -220,8 +225,11 @@ class Press:
             forces = np.array(self._turn)
             mean = float(np.mean(forces))
             self._rsd = 100.0 * float(np.std(forces, ddof=1)) / mean
-            deviation = 100.0 * (forces / mean / self.station_factor - 1.0)
-            self._station_mean += STATION_EWMA * (deviation - self._station_mean)
+            even = forces / self.station_factor
+            # Against eight neighbours, so that a force that moves during a turn looks the same on all stations.
+            deviation = 100.0 * (even / (np.convolve(np.concatenate([even[-4:], even, even[:4]]), NEIGHBOURS, "valid")) - 1.0)
+            if self._rsd < DISTURBED_RSD:
+                self._station_mean += STATION_EWMA * (deviation - self._station_mean)
             worst = int(np.argmin(self._station_mean))
             self._worst = (worst + 1, float(self._station_mean[worst]))
             self._turn_means.append(mean)
@@ -263,7 +271,7 @@ class Press:
             early = float(self._jitter[short].uniform(0.0, min(0.02 * period_s, 0.05)))
             # Microseconds: the finest step both protocols and the reference software carry unchanged.
             time_ns = self._tick * TICK_NS - round(early * 1e6) * 1000
-            value = self._sensors[short].measure(true)
+            value = true if short in DIGITAL else self._sensors[short].measure(true)
             bad = short == "hardness" and self._ipc.random() < self.settings.hardness_bad_share
             rows.append((time_ns, self._index[short], math.nan if bad else value, BAD_SENSOR_FAILURE if bad else SIMULATED))
 

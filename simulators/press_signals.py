@@ -36,7 +36,7 @@ def press_signals(ipc_period_s: float) -> tuple[Signal, ...]:
         _ua("feeder_speed", "r/min", 0, 100, 1, 1.0, "Feeder paddle speed", "强迫加料器转速"),
         _ua("hopper_level", "%", 0, 100, 1, 1.0, "Hopper level", "料斗料位"),
         _ua("drive_torque", "%", 0, 120, 1, 1.0, "Main drive torque", "主驱动扭矩", "other"),
-        _ua("tablets_made", "1000", 0, 100000, 3, 1.0, "Tablets pressed in this batch", "本批压片数", "other"),
+        _ua("tablets_made", "10³", 0, 1000, 2, 1.0, "Tablets pressed in this batch", "本批压片数", "other"),
         _ua("force_rsd", "%", 0, 20, 2, 1.5, "Relative standard deviation of the force over one turn", "每转压力相对标准偏差"),
         _ua("station_dev", "%", -30, 30, 2, 1.5, "Largest force loss of one station against its calibrated factor",
             "单冲最大压力偏差"),
@@ -49,7 +49,7 @@ def press_signals(ipc_period_s: float) -> tuple[Signal, ...]:
               "片重与压力推算片重之比"),
         _mqtt("hardness", "N", 0, 300, 0, ipc_period_s, "Tablet hardness, mean of 10", "硬度（10 片均值）"),
         _mqtt("thickness", "mm", 0, 10, 2, ipc_period_s, "Tablet thickness, mean of 10", "厚度（10 片均值）"),
-        _mqtt("room_temp", "Cel", 0, 50, 1, 5.0, "Room temperature", "房间温度", "environment"),
+        _mqtt("room_temp", "°C", 0, 50, 1, 5.0, "Room temperature", "房间温度", "environment"),
         _mqtt("room_rh", "%", 0, 100, 1, 5.0, "Room relative humidity", "房间相对湿度", "environment"),
         _text("batch", "Batch number", "批号"),
         _text("phase", "Batch phase", "工序阶段"),
@@ -82,3 +82,6 @@ NOISE: dict[str, tuple[float, float]] = {
     "room_rh": (0.8, 0.9),
 }
 """Instrument noise of each numeric signal."""
+
+DIGITAL = frozenset({"tablets_made", "station_no"})
+"""Counts, carried as they are: no noise, no converter."""

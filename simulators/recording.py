@@ -6,6 +6,7 @@ import csv
 import datetime
 import gzip
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +103,7 @@ def read_recording(path: Path) -> list[Column]:
     """
     try:
         return _read(path)
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, csv.Error) as exc:
+    except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error) as exc:
         raise RecordingError(f"{path}: content: expected CSV text or gzip of it, found {exc}") from exc
 
 

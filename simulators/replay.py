@@ -22,7 +22,7 @@ def unit_from_file(name: str) -> str:
     >>> unit_from_file("Process_3.csv.gz")
     'process_3'
     """
-    return re.sub(r"[^a-z0-9_]+", "_", name.split(".")[0].lower()).strip("_") or "replay"
+    return re.sub(r"[^a-z0-9_]+", "_", name.partition(".")[0].lower()).strip("_") or "replay"
 
 
 class Replay:

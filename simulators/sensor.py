@@ -30,7 +30,7 @@ def quantise(value: float, low: float, high: float) -> float:
     >>> quantise(50.0, 0.0, 40.0)
     40.0
     >>> round(quantise(12.0, 0.0, 40.0), 6)
-    12.000305
+    11.999695
     """
     step = (high - low) / 65535.0
     clipped = min(max(value, low), high)

@@ -120,17 +120,17 @@ class MqttPublisher:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _on_connect(self, client: paho.Client, userdata: object, flags: paho.ConnectFlags, reason: ReasonCode,
-                    properties: Properties | None) -> None:
+    def _on_connect(self, _client: paho.Client, _userdata: object, _flags: paho.ConnectFlags, reason: ReasonCode,
+                    _properties: Properties | None) -> None:
         if not reason.is_failure:
             self._connected.set()
 
-    def _on_disconnect(self, client: paho.Client, userdata: object, flags: paho.DisconnectFlags, reason: ReasonCode,
-                       properties: Properties | None) -> None:
+    def _on_disconnect(self, _client: paho.Client, _userdata: object, _flags: paho.DisconnectFlags, _reason: ReasonCode,
+                       _properties: Properties | None) -> None:
         self._connected.clear()
 
-    def _on_publish(self, client: paho.Client, userdata: object, mid: int, reason: ReasonCode,
-                    properties: Properties) -> None:
+    def _on_publish(self, _client: paho.Client, _userdata: object, mid: int, _reason: ReasonCode,
+                    _properties: Properties) -> None:
         with self._idle:
             if self._pending.pop(mid, None) is None:
                 self._early.add(mid)

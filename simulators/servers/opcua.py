@@ -11,7 +11,6 @@ from typing import Any
 
 from asyncua import Server, ua
 from asyncua.crypto.permission_rules import User, UserRole
-from asyncua.server.user_managers import UserManager
 
 from simulators.servers.certificate import kept_certificate
 from simulators.signals import SIMULATED, Signal
@@ -46,13 +45,13 @@ class OpcUaConfig:
             raise ValueError("username and password: expected both or none")
 
 
-class _OneUser(UserManager):
+class _OneUser:
     def __init__(self, username: str, password: str) -> None:
         self._username = username
         self._password = password
 
-    def get_user(self, iserver: Any, username: str | None = None, password: str | None = None,
-                 certificate: Any = None) -> User | None:
+    def get_user(self, iserver: Any, username: str | None = None, password: str | None = None,  # noqa: ARG002 - asyncua's call
+                 certificate: Any = None) -> User | None:  # noqa: ARG002
         """The one user, or None, which refuses the session."""
         if username == self._username and password == self._password:
             return User(role=UserRole.User, name=username)

@@ -1,0 +1,324 @@
+"""The demo: broker, simulated press, agent and gateway as processes, judged by their public API and files only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simulators.accounting import AccountError, Accounts, ledger_covers, read_sent, settle_accounts
+from simulators.chaos import Cut, cuts
+from simulators.children import Child, answers, free_port, http_json, http_status, nats_server, port_taken, wait_for
+from simulators.demo_files import Ports, write_configs
+
+READY_S = 45.0
+"""Seconds in which everything must be connected."""
+SETTLE_S = 38.0
+"""Seconds in which windows must close and everything must be committed; the whole demo ends within duration + 60 s."""
+QUIET_S = 14.0
+"""With an empty outbox and a ledger that did not move for this long (a window, its lateness and a margin) nothing more will come."""
+LATENCIES_NEEDED = 500
+CONNECTED = frozenset({"connected", "ok", "running"})
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """One run of the demo."""
+
+    duration_s: float | None = None
+    seed: int = 1
+    port: int = 8080
+    keep: Path | None = None
+    chaos: bool = False
+    faults: bool = True
+    json_line: bool = False
+
+    def __post_init__(self) -> None:
+        if self.duration_s is not None and not self.duration_s > 0.0:
+            raise ValueError(f"--duration: expected seconds > 0, found {self.duration_s}")
+        if self.chaos and self.duration_s is None:
+            raise ValueError("--chaos: expected --duration with it, found none")
+        if self.keep is not None and (self.keep / "data").exists():
+            raise ValueError(f"--keep: expected a folder without an earlier run, found {self.keep / 'data'}")
+
+
+class DemoError(Exception):
+    """The demo could not start or a program of it died."""
+
+
+@dataclass
+class Demo:
+    """The processes of one run in one folder."""
+
+    config: DemoConfig
+    folder: Path
+    ports: Ports
+    stopping: threading.Event
+    children: dict[str, Child] = field(default_factory=dict)
+    latency: Mapping[str, Any] = field(default_factory=dict)
+
+    # --- start -------------------------------------------------------------------------------------------------
+    def prepare(self) -> None:
+        """Write the configurations and name the programs."""
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        (self.folder / "logs").mkdir(exist_ok=True)
+        write_configs(self.folder, self.ports)
+        python = sys.executable
+        press = [python, "-m", "simulators", "run", "press", "--seed", str(self.config.seed), "--opcua-port",
+                 str(self.ports.opcua), "--mqtt", f"127.0.0.1:{self.ports.mqtt}", "--keep", str(self.folder),
+                 "--start-when", str(self.folder / "start")]
+        if self.config.duration_s is not None:
+            press += ["--duration", str(self.config.duration_s)]
+        if self.config.faults:
+            press += ["--fault", "random" if self.config.duration_s is not None else "endless"]
+        self._add("broker", [str(nats_server()), "-c", "nats.conf"])
+        self._add("simulator", press)
+        self._add("gateway", [python, "-m", "gateway", "run", "-c", str(self.folder / "gateway.yaml")])
+        self._add("agent", [python, "-m", "edge_agent", "run", "-c", str(self.folder / "agent.yaml")])
+
+    def _add(self, name: str, command: Sequence[str]) -> None:
+        self.children[name] = Child(name, command, self.folder / "logs" / f"{name}.log", self.folder)
+
+    def start(self) -> None:
+        """Start everything and wait until samples flow. Raises DemoError."""
+        self.children["broker"].start()
+        self._await("the broker listens", lambda: answers(self.ports.mqtt), 10.0)
+        for name in ("gateway", "simulator", "agent"):
+            self.children[name].start()
+        self._await("the console answers", lambda: http_status(self.console + "/healthz") == 200, READY_S)
+        say(f"console  {self.console}")
+        say(f"agent    http://127.0.0.1:{self.ports.agent}/status")
+        say(f"folder   {self.folder}")
+        self._await("every source is connected", self._sources_connected, READY_S)
+        # No sample may be sent before somebody listens: an agent cannot know of values older than its first connection.
+        (self.folder / "start").write_text("start\n", encoding="utf-8")
+        self._await("samples flow", lambda: bool(self._simulator_state().get("samples")), 15.0)
+
+    def _await(self, what: str, check: Any, timeout_s: float) -> None:
+        def done() -> bool:
+            if self.stopping.is_set():
+                raise DemoError("stopped before it was ready")
+            self._nobody_died()
+            return bool(check())
+
+        if not wait_for(done, timeout_s):
+            raise DemoError(f"expected within {timeout_s:g} s that {what}, found {self._situation()}")
+
+    def _situation(self) -> str:
+        status = http_json(self.agent + "/status")
+        return json.dumps({"simulator": self._simulator_state(), "agent": status}, ensure_ascii=False)[:2000]
+
+    def _nobody_died(self, besides: str = "") -> None:
+        for child in self.children.values():
+            if child.process is not None and not child.running and child.name != besides:
+                raise DemoError(f"{child.name} ended with exit code {child.returncode}; its log ends:\n{child.tail()}")
+
+    @property
+    def console(self) -> str:
+        """Address of console and gateway API."""
+        return f"http://127.0.0.1:{self.ports.console}"
+
+    @property
+    def agent(self) -> str:
+        """Address of the agent's status."""
+        return f"http://127.0.0.1:{self.ports.agent}"
+
+    def _simulator_state(self) -> dict[str, Any]:
+        try:
+            state = json.loads((self.folder / "sim.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def _sources_connected(self) -> bool:
+        state = self._simulator_state()
+        status = http_json(self.agent + "/status")
+        if not isinstance(status, dict) or not status.get("sources"):
+            return False
+        return (all(s.get("state") in CONNECTED for s in status["sources"])
+                and bool(state.get("mqtt_connected"))
+                and 0 < int(state.get("opcua_variables", 0)) <= int(state.get("opcua_subscribed", 0)))
+
+    # --- run ---------------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        """Until the simulator has ended, or until stopped; kills on the way when asked. Raises DemoError."""
+        begin = time.monotonic()
+        left: list[Cut] = list(cuts(self.config.seed, self.config.duration_s or 0.0)) if self.config.chaos else []
+        restarts: list[tuple[float, str]] = []
+        asked = begin
+        while self.children["simulator"].running:
+            now = time.monotonic() - begin
+            for due in [r for r in restarts if r[0] <= now]:
+                restarts.remove(due)
+                self.children[due[1]].start()
+            while left and left[0].at_s <= now:
+                cut = left.pop(0)
+                if any(name == cut.victim for _, name in restarts):
+                    left.insert(0, cut._replace(at_s=now + 0.5))  # still down: kill it when it is back
+                    break
+                self.children[cut.victim].kill()
+                say(f"{now:6.1f} s  killed {cut.victim}")
+                restarts.append((now + cut.down_s, cut.victim))
+            if self.stopping.wait(0.05):
+                break
+            down = {name for _, name in restarts}
+            for child in self.children.values():
+                if child.name not in down and child.name != "simulator" and not child.running:
+                    raise DemoError(f"{child.name} ended with exit code {child.returncode}; its log ends:\n{child.tail()}")
+            if time.monotonic() - asked > 2.0:
+                asked = time.monotonic()
+                self._ask_latency()
+        for _, name in restarts:
+            self.children[name].start()
+        self.children["simulator"].stop(20.0)
+        if self.children["simulator"].returncode != 0:
+            raise DemoError(f"simulator ended with exit code {self.children['simulator'].returncode}; its log ends:\n"
+                            f"{self.children['simulator'].tail()}")
+
+    def _ask_latency(self) -> None:
+        status = http_json(self.agent + "/status", 1.0)
+        if isinstance(status, dict) and isinstance(status.get("latency"), dict):
+            self.latency = status["latency"]
+
+    # --- settle ------------------------------------------------------------------------------------------------
+    def settle(self) -> tuple[bool, float]:
+        """Wait until windows are closed, the outbox is empty and the gateway has committed all: (settled, seconds)."""
+        begin = time.monotonic()
+        sent = read_sent(self.folder / "sent.csv")
+        last: Any = None
+        moved = begin
+        while time.monotonic() - begin < SETTLE_S and not self.stopping.is_set():
+            ledger = _rows_of(http_json(self.console + "/api/v1/ledger"), "ledger")
+            empty = self._outbox_empty()
+            if ledger != last:
+                last, moved = ledger, time.monotonic()
+            if empty and ledger is not None:
+                if ledger_covers(sent, ledger):
+                    self._ask_latency()
+                    return True, time.monotonic() - begin
+                if time.monotonic() - moved > QUIET_S:
+                    return True, time.monotonic() - begin  # settled, with a loss that the accounts will show
+            time.sleep(0.25)
+        return False, time.monotonic() - begin
+
+    def _outbox_empty(self) -> bool:
+        edges = _rows_of(http_json(self.console + "/api/v1/edges"), "edges")
+        status = http_json(self.agent + "/status")
+        if not edges or not isinstance(status, dict):
+            return False
+        return all(int(e.get("backlog") or 0) == 0 for e in edges) and _waiting(status) == 0
+
+    def export(self, kind: str) -> Path:
+        """One export of the gateway as a CSV in the folder. Raises DemoError."""
+        out = self.folder / f"{kind}.csv"
+        with out.open("wb") as to:
+            done = subprocess.run([sys.executable, "-m", "gateway", "export", "-c", str(self.folder / "gateway.yaml"), "--kind", kind,
+                                   "--format", "csv"], stdout=to, stderr=subprocess.PIPE, check=False, timeout=60)
+        if done.returncode != 0:
+            raise DemoError(f"edge-gateway export --kind {kind}: expected exit code 0, found {done.returncode}: "
+                            f"{done.stderr.decode(errors='replace').strip()[-500:]}")
+        return out
+
+    def accounts(self) -> Accounts:
+        """Settle the accounts from files. Raises DemoError."""
+        try:
+            found = settle_accounts(self.folder / "sent.csv", self.folder / "truth.jsonl", self.export("summary"),
+                                    self.export("gap"), self.export("alarm"))
+        except AccountError as exc:
+            raise DemoError(str(exc)) from exc
+        (self.folder / "accounts.json").write_text(found.text() + "\n", encoding="utf-8")
+        return found
+
+    def records_committed(self) -> int:
+        """Records the gateway has committed."""
+        status = http_json(self.console + "/api/v1/status")
+        return int(status.get("records", 0)) if isinstance(status, dict) else 0
+
+    def stop(self) -> None:
+        """Stop everything, sources first."""
+        for name in ("simulator", "agent", "gateway", "broker"):
+            child = self.children.get(name)
+            if child is not None and not child.stop():
+                say(f"{name} did not end within 10 s and was killed")
+
+
+def _rows_of(answer: Any, key: str) -> list[Any] | None:
+    if isinstance(answer, dict):
+        answer = answer.get(key)
+    return answer if isinstance(answer, list) else None
+
+
+def _waiting(status: Mapping[str, Any]) -> int:
+    outbox = status.get("outbox")
+    if isinstance(outbox, Mapping):
+        for key in ("backlog", "waiting", "pending"):
+            if key in outbox:
+                return int(outbox[key])
+    return 0
+
+
+def last_line(accounts: Accounts, records: int, latency: Mapping[str, Any], settle_s: float) -> dict[str, Any]:
+    """The object of the last line; a p99 of fewer than 500 latencies is none."""
+    n = int(latency.get("n") or 0)
+    p99 = latency.get("p99_ms")
+    counts = accounts.summary()
+    return {
+        "samples_sent": counts["samples_sent"],
+        "samples_stored": counts["samples_stored"],
+        "records_committed": records,
+        **{k: v for k, v in counts.items() if k not in ("samples_sent", "samples_stored")},
+        "sensor_to_alarm_p99_ms": round(float(p99), 3) if p99 is not None and n >= LATENCIES_NEEDED else None,
+        "alarm_latency_n": n,
+        "settle_s": round(settle_s, 3),
+    }
+
+
+def say(text: str) -> None:
+    """One line to the person who started the demo."""
+    print(text, flush=True)
+
+
+def launch(config: DemoConfig) -> int:
+    """Run the demo; exit code 0 ok, 1 when a program died, the run did not settle, or samples were lost or doubled."""
+    if config.port and port_taken(config.port):
+        raise OSError(f"--port: expected a free port, found {config.port} in use")
+    if config.chaos:
+        cuts(config.seed, config.duration_s or 0.0)  # refuse too short a run before anything starts
+    folder = Path(tempfile.mkdtemp(prefix="pharmedge-demo-")) if config.keep is None else config.keep.resolve()
+    stopping = threading.Event()
+    before = {s: signal.signal(s, lambda *_: stopping.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    ports = Ports(config.port or free_port(), free_port(), free_port(), free_port(), free_port())
+    demo = Demo(config, folder, ports, stopping)
+    try:
+        demo.prepare()
+        demo.start()
+        say("running until Ctrl-C" if config.duration_s is None else f"running for {config.duration_s:g} s")
+        demo.run()
+        if config.duration_s is None and not config.json_line and config.keep is None:
+            return 0
+        stopping.clear()  # a second Ctrl-C leaves without settling
+        settled, settle_s = demo.settle()
+        accounts = demo.accounts()
+        line = last_line(accounts, demo.records_committed(), demo.latency, settle_s)
+    except DemoError as exc:
+        print(f"edge-sim demo: {exc}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        demo.stop()
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
+        if config.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    if not settled:
+        print(f"edge-sim demo: expected to settle within {SETTLE_S:g} s, it did not", file=sys.stderr, flush=True)
+    say(json.dumps(line) if config.json_line else "\n".join(f"{k:24s} {v}" for k, v in line.items()))
+    return 0 if settled and not accounts.lost and not accounts.duplicated else 1
