@@ -1,0 +1,56 @@
+# Everything a checkout needs: Python 3.11 or newer and make. Nothing here needs root.
+#   make venv    .venv with every dependency at the versions and hashes of requirements.lock
+#   make demo    broker, simulated press, agent and gateway; the console is on http://127.0.0.1:8080
+#   make test    lint, types, layers, then all tests; the last line is pytest's summary
+#   make lint    the first three of these
+#   make bench   every benchmark in tests/benchmarks in turn
+#   make lock    resolve pyproject.toml anew into requirements.lock (needs uv and a package index)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := venv
+.PHONY: venv demo test lint bench lock
+
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+venv: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@for python in $${PYTHON:-} python3.11 python3 python; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo "make venv: expected Python 3.11 or newer as python3.11 or python3, found $$(python3 --version 2>&1 || true); set PYTHON=/path/to/python" >&2; exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ]; then \
+	  "$$found" -m venv .venv || { rm -rf .venv; echo "make venv: expected the venv module of $$found to work (Debian: apt install python3-venv)" >&2; exit 1; }; \
+	fi
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@# Compiled loops are cached beside their source: the first start of the agent is then as fast as every other.
+	@grep -rl --include='*.py' '^@kernel(' edge_agent models | sed 's/\.py$$//; s,/,.,g' | sort | xargs -r $(BIN)/python -c 'import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]'
+	@touch $@
+
+demo: venv
+	@$(BIN)/edge-sim demo $(ARGS)
+
+lint: venv
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: lint
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: venv
+	@for file in tests/benchmarks/*.py; do \
+	  name=$$(basename "$$file" .py); \
+	  case $$name in _*) continue;; esac; \
+	  echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name; \
+	done
+
+lock:
+	@command -v uv >/dev/null || { echo "make lock: expected uv on the PATH, found none" >&2; exit 1; }
+	@uv --quiet pip compile pyproject.toml --all-extras --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --output-file requirements.lock
