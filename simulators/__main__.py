@@ -156,6 +156,7 @@ def replay(
 def _write_tags(out: Path | None, line: Line, speed: float) -> None:
     if out is not None:
         unit = line.signals[0].name.partition("/")[0]
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, tag_csv(line.signals, opcua_source="press_ua", mqtt_source="press_mqtt",
                                       path=f"demo/solids/press-line/{unit}", speed=speed))
 

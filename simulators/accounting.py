@@ -36,6 +36,8 @@ class Sent:
     tag: str
     n: int
     sum: float
+    last_s: float = 0.0
+    """Source time of the last sample in seconds UTC epoch."""
 
 
 @dataclass
@@ -163,7 +165,8 @@ def _float(path: Path, line: int, row: Mapping[str, str], key: str) -> float:
 
 def read_sent(path: Path) -> list[Sent]:
     """Rows of sent.csv."""
-    return [Sent(row["tag"], _int(path, line, row, "n"), _float(path, line, row, "sum"))
+    return [Sent(row["tag"], _int(path, line, row, "n"), _float(path, line, row, "sum"),
+                 _int(path, line, row, "last_ns") / 1e9)
             for line, row in _rows(path, ("tag", "n", "first_ns", "last_ns", "sum"))]
 
 
@@ -211,13 +214,15 @@ def read_raised(alarm_csv: Path) -> list[Raised]:
     return sorted(found.values(), key=lambda a: a.raised_s)
 
 
-def judge_alarms(alarms: Sequence[Raised], faults: Sequence[Injected]) -> tuple[list[Raised], list[Injected]]:
+def judge_alarms(alarms: Sequence[Raised], faults: Sequence[Injected],
+                 until_s: float = math.inf) -> tuple[list[Raised], list[Injected]]:
     """Alarms that no fault explains, and faults that an alarm found.
 
-    An alarm is explained by a fault that moves its tag and lasts at its raise time. A fault is detected when an alarm
+    An alarm is explained by a fault that moves its tag and lasts at its raise time, or by being raised after `until_s`,
+    the time of the last sample: that the plant has fallen silent is true. A fault is detected when an alarm
     naming one of its tags is raised within `detect_within_s` of its start; one that stood before was raised before.
     """
-    unexplained = [a for a in alarms if not any(f.t_start <= a.raised_s <= f.t_end and a.tag in f.tags for f in faults)]
+    unexplained = [a for a in alarms if a.raised_s <= until_s and not any(f.t_start <= a.raised_s <= f.t_end and a.tag in f.tags for f in faults)]
     detected = [f for f in faults
                 if any(f.t_start <= a.raised_s <= f.t_start + f.detect_within_s and a.tag in f.tags for a in alarms)]
     return unexplained, detected
@@ -227,8 +232,9 @@ def settle_accounts(sent_csv: Path, truth_jsonl: Path, summary_csv: Path, gap_cs
     """All accounts of a run from its files. Raises AccountError naming file and line, OSError when one is absent."""
     faults = read_truth(truth_jsonl)
     alarms = read_raised(alarm_csv)
-    unexplained, detected = judge_alarms(alarms, faults)
-    return Accounts(balance(read_sent(sent_csv), summary_csv, gap_csv), alarms, unexplained, faults, detected)
+    sent = read_sent(sent_csv)
+    unexplained, detected = judge_alarms(alarms, faults, max((s.last_s for s in sent), default=math.inf))
+    return Accounts(balance(sent, summary_csv, gap_csv), alarms, unexplained, faults, detected)
 
 
 def ledger_covers(sent: Sequence[Sent], ledger: Sequence[Mapping[str, object]]) -> bool:

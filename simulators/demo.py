@@ -24,8 +24,8 @@ READY_S = 45.0
 """Seconds in which everything must be connected."""
 SETTLE_S = 38.0
 """Seconds in which windows must close and everything must be committed; the whole demo ends within duration + 60 s."""
-QUIET_S = 14.0
-"""With an empty outbox and a ledger that did not move for this long (a window, its lateness and a margin) nothing more will come."""
+QUIET_S = 8.0
+"""With windows closed, an empty outbox and a ledger that did not move for this long nothing more will come."""
 LATENCIES_NEEDED = 500
 CONNECTED = frozenset({"connected", "ok", "running"})
 
@@ -195,17 +195,19 @@ class Demo:
         begin = time.monotonic()
         sent = read_sent(self.folder / "sent.csv")
         last: Any = None
-        moved = begin
+        moved = calm = begin
         while time.monotonic() - begin < SETTLE_S and not self.stopping.is_set():
             ledger = _rows_of(http_json(self.console + "/api/v1/ledger"), "ledger")
             empty = self._outbox_empty()
             if ledger != last:
                 last, moved = ledger, time.monotonic()
+            if not empty:
+                calm = time.monotonic()
             if empty and ledger is not None:
                 if ledger_covers(sent, ledger):
                     self._ask_latency()
                     return True, time.monotonic() - begin
-                if time.monotonic() - moved > QUIET_S:
+                if time.monotonic() - max(moved, calm) > QUIET_S:
                     return True, time.monotonic() - begin  # settled, with a loss that the accounts will show
             time.sleep(0.25)
         return False, time.monotonic() - begin
@@ -215,7 +217,7 @@ class Demo:
         status = http_json(self.agent + "/status")
         if not edges or not isinstance(status, dict):
             return False
-        return all(int(e.get("backlog") or 0) == 0 for e in edges) and _waiting(status) == 0
+        return all(int(e.get("backlog") or 0) == 0 for e in edges) and waiting(status) == 0
 
     def export(self, kind: str) -> Path:
         """One export of the gateway as a CSV in the folder. Raises DemoError."""
@@ -257,13 +259,16 @@ def _rows_of(answer: Any, key: str) -> list[Any] | None:
     return answer if isinstance(answer, list) else None
 
 
-def _waiting(status: Mapping[str, Any]) -> int:
+def waiting(status: Mapping[str, Any]) -> int:
+    """Records of the agent's outbox that its uplinks have not delivered, and windows still open, by its /status.
+
+    >>> waiting({"outbox": {"seq": 12}, "uplinks": [{"committed_seq": 10}], "open_windows": 1})
+    3
+    """
     outbox = status.get("outbox")
-    if isinstance(outbox, Mapping):
-        for key in ("backlog", "waiting", "pending"):
-            if key in outbox:
-                return int(outbox[key])
-    return 0
+    seq = int(outbox.get("seq") or 0) if isinstance(outbox, Mapping) else 0
+    committed = [int(u.get("committed_seq") or 0) for u in status.get("uplinks") or () if isinstance(u, Mapping)]
+    return max(0, seq - min(committed, default=seq)) + int(status.get("open_windows") or 0)
 
 
 def last_line(accounts: Accounts, records: int, latency: Mapping[str, Any], settle_s: float) -> dict[str, Any]:

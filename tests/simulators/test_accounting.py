@@ -108,6 +108,12 @@ def test_an_alarm_is_explained_by_tag_and_time() -> None:
     assert detected == [FAULT]
 
 
+def test_silence_after_the_last_sample_is_no_false_alarm() -> None:
+    stale = Raised("a.stale", "a", 200.5)
+    assert judge_alarms([stale], [FAULT], 200.0)[0] == []
+    assert judge_alarms([stale], [FAULT], 201.0)[0] == [stale]
+
+
 def test_a_late_or_foreign_alarm_detects_nothing() -> None:
     assert judge_alarms([Raised("a.high", "a", 106.1)], [FAULT])[1] == []
     assert judge_alarms([Raised("a.high", "a", 90.0)], [FAULT])[1] == []  # stood before
@@ -148,7 +154,7 @@ def test_a_missing_column_is_named(run: Run) -> None:
 def test_the_ledger_covers_a_run_tag_by_tag(run: Run) -> None:
     run.sent += ["a,3,1,9,1.0", "b,2,1,9,1.0", "c,0,0,0,0.0"]
     sent = read_sent(run.files()[0])
-    assert sent[0] == Sent("a", 3, 1.0)
+    assert sent[0] == Sent("a", 3, 1.0, 9e-9)
     row = {"n_good": 2, "n_uncertain": 0, "n_bad": 0, "n_late": 1, "n_rejected": 0, "n_duplicate": 5, "n_missing": 0}
     assert not ledger_covers(sent, [{"tag": "a", **row}])
     assert not ledger_covers(sent, [{"tag": "a", **row}, {"tag": "b", **row, "n_good": 0}])
