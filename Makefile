@@ -53,4 +53,4 @@ bench: venv
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock: expected uv on the PATH, found none" >&2; exit 1; }
-	@uv --quiet pip compile pyproject.toml --all-extras --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --output-file requirements.lock
+	@uv --quiet pip compile pyproject.toml --all-extras --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --output-file requirements.lock
