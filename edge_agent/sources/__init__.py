@@ -6,5 +6,6 @@ from pydantic import Field
 
 from edge_agent.sources.csv import CsvConfig
 from edge_agent.sources.mqtt import MqttConfig
+from edge_agent.sources.opcua import OpcUaConfig
 
-AnySource = Annotated[MqttConfig | CsvConfig, Field(discriminator="kind")]
+AnySource = Annotated[OpcUaConfig | MqttConfig | CsvConfig, Field(discriminator="kind")]

@@ -28,8 +28,8 @@ class PoisonError(PharmedgeError):
 
 class _Point(msgspec.Struct):
     v: int | float | bool | str | None
-    t: Annotated[int, msgspec.Meta(ge=-_INT64, lt=_INT64)] | None = None
-    s: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    t: Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64 - 1)] | None = None
+    s: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
 
 
 _points: Final = msgspec.json.Decoder(_Point | list[_Point] | int | float | bool | str | None)

@@ -1,0 +1,9 @@
+"""Uplinks: one file per target; the union is the register."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from edge_agent.uplinks.gateway import GatewayConfig
+
+AnyUplink = Annotated[GatewayConfig, Field(discriminator="kind")]

@@ -1,0 +1,193 @@
+"""The uplink to our own gateways: records over MQTT, each confirmed by what the gateways say they have committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from edge_agent.broker import BrokerConfig, Link
+from edge_agent.core import Committed, Delivered, Delivery, NotConnected, Ranges, WireError, decode_actions, topic
+from edge_agent.uplinks.outgoing import STREAM, Message, Outgoing, common
+from edge_agent.uplinks.uplink import Port, Uplink
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessage
+
+_AGAIN_NS: Final = 5_000_000_000
+_MOVED_NS: Final = 1_000_000_000
+_GREETING_S: Final = 0.5
+_IDLE_S: Final = 1.0
+_NAME: Final = r"^[^/+#\s]+$"
+
+
+class GatewayConfig(BrokerConfig):
+    """Delivery to one or more gateways through a broker."""
+
+    kind: Literal["gateway"]
+    name: Annotated[str, Field(min_length=1)]
+    gateways: Annotated[tuple[Annotated[str, Field(pattern=_NAME)], ...], Field(min_length=1)]
+    """Ids of the gateways that may confirm records."""
+    copies: Annotated[int, Field(ge=1)] = 1
+    """How many of them must hold a record before this edge may forget it."""
+    required: bool = True
+    """Whether records are kept until this uplink has delivered them."""
+    window_bytes: Annotated[int, Field(ge=262144)] = 8_000_000
+    """Bytes sent and not yet confirmed, at most."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if len(set(self.gateways)) != len(self.gateways):
+            raise ValueError("gateways: expected each gateway once")
+        if self.copies > len(self.gateways):
+            raise ValueError(f"copies: expected at most {len(self.gateways)}, one per gateway")
+        return self
+
+    def uplink(self, port: Port) -> Uplink:
+        """The uplink of this configuration."""
+        return GatewayUplink(self, port)
+
+
+class GatewayUplink:
+    """Delivers the outbox through one broker."""
+
+    def __init__(self, config: GatewayConfig, port: Port) -> None:
+        self._config = config
+        self._port = port
+        self._records = topic(port.site, port.edge, "records")
+        self._actions = topic(port.site, port.edge, "actions")
+        self._answers = {topic(port.site, port.edge, f"committed/{gateway}"): gateway for gateway in config.gateways}
+        self._news: deque[Committed] = deque()
+        self._heard = asyncio.Event()
+        self._sessions: dict[str, str] = {}
+        self._held: dict[str, dict[int, Ranges]] = {}
+        self._told = 0
+        self._told_ns = 0
+        self._epoch = port.epoch()
+        self._counts = {"sent_messages": 0, "sent_records": 0, "sent_bytes": 0, "damaged_messages": 0, "resent_records": 0}
+        port.status.update(connected=False, committed_seq=0, in_flight_bytes=0, error="", **self._counts)
+
+    async def run(self) -> None:
+        """Connect, learn what the gateways hold, then send until the connection is lost."""
+        self._news.clear()
+        self._sessions, self._held = {}, {}
+        link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", self._message)
+        try:
+            await link.open([*self._answers, self._actions])
+            self._port.status.update(connected=True, error="")
+            await self._greeting(link)
+            await self._deliver(link)
+        finally:
+            self._port.status.update(connected=False, error=link.error)
+            link.close()
+
+    async def _greeting(self, link: Link) -> None:
+        # Retained answers come right after the subscription: waiting for them saves sending what is held. An absent gateway costs half a second.
+        try:
+            async with asyncio.timeout(_GREETING_S):
+                while not link.lost.is_set() and {news.gateway for news in self._news} < set(self._config.gateways):
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            return
+
+    async def _deliver(self, link: Link) -> None:
+        outgoing = self._begin()
+        while True:
+            if link.lost.is_set():
+                raise NotConnected(link.error)
+            now_ns = self._port.clock()
+            self._heard.clear()
+            if self._port.epoch() != self._epoch:
+                outgoing = self._begin()
+            new_session = False
+            while self._news:
+                new_session |= self._learn(self._news.popleft())
+            if self._beyond_head():
+                continue
+            message = await asyncio.to_thread(self._step, outgoing, now_ns, new_session)
+            if message is not None:
+                self._send(link, message)
+                continue
+            await self._tell(outgoing, now_ns)
+            await self._wait(link)
+
+    def _begin(self) -> Outgoing:
+        self._epoch = self._port.epoch()
+        return Outgoing(self._port.outbox, window_bytes=self._config.window_bytes, again_ns=_AGAIN_NS)
+
+    def _step(self, outgoing: Outgoing, now_ns: int, new_session: bool) -> Message | None:
+        """Everything that reads the outbox; runs beside the event loop, never twice at once."""
+        held = common([epochs.get(self._epoch, Ranges()) for epochs in self._held.values()], self._config.copies)
+        outgoing.confirm(held, now_ns)
+        if new_session:
+            outgoing.everything_again()
+        outgoing.again(now_ns)
+        return outgoing.next(now_ns)
+
+    def _learn(self, news: Committed) -> bool:
+        """Take in what a gateway holds; returns whether it began a new session after we had begun to send."""
+        before = self._sessions.get(news.gateway)
+        self._sessions[news.gateway] = news.session
+        self._held[news.gateway] = news.epochs
+        return before != news.session and self._counts["sent_messages"] > 0
+
+    def _beyond_head(self) -> bool:
+        """Whether a gateway knows records of this epoch that we have not made: then the edge begins another epoch."""
+        highest = max((epochs[self._epoch].highest for epochs in self._held.values() if self._epoch in epochs), default=0)
+        if highest <= self._port.outbox.head(STREAM).seq:
+            return False
+        self._port.ahead(highest)
+        if self._port.epoch() == self._epoch:
+            raise NotConnected(f"a gateway holds record {highest} of epoch {self._epoch}, which this edge has not made")
+        return True
+
+    def _send(self, link: Link, message: Message) -> None:
+        oldest = self._port.outbox.first(STREAM)
+        for records in message.parts:
+            payload = self._delivery(records, oldest).encode()
+            link.publish(self._records, payload)
+            self._counts["sent_messages"] += 1
+            self._counts["sent_bytes"] += len(payload)
+        self._counts["sent_records"] += len(message.seqs)
+
+    def _delivery(self, records: tuple[Delivered, ...], oldest: int) -> Delivery:
+        return Delivery(self._port.site, self._port.edge, self._epoch, oldest, self._port.simulated, records)
+
+    async def _tell(self, outgoing: Outgoing, now_ns: int) -> None:
+        if outgoing.position > self._told and now_ns - self._told_ns >= _MOVED_NS:
+            self._told, self._told_ns = outgoing.position, now_ns
+            # The agent keeps the place durably: not on the event loop.
+            await asyncio.to_thread(self._port.moved, outgoing.position)
+        self._counts["resent_records"] = outgoing.resent
+        self._port.status.update(
+            committed_seq=outgoing.position, in_flight_bytes=outgoing.in_flight_bytes, damaged_records=len(outgoing.damaged), **self._counts
+        )
+
+    async def _wait(self, link: Link) -> None:
+        waiting = [
+            asyncio.ensure_future(self._port.wake(_IDLE_S)),
+            asyncio.ensure_future(self._heard.wait()),
+            asyncio.ensure_future(link.lost.wait()),
+        ]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _message(self, message: MQTTMessage) -> None:
+        try:
+            if message.topic == self._actions:
+                self._port.acted(decode_actions(bytes(message.payload)))
+            elif message.payload:
+                news = Committed.decode(bytes(message.payload))
+                if news.edge != self._port.edge or news.gateway != self._answers.get(message.topic):
+                    raise WireError(f"committed: expected {message.topic}, found edge {news.edge} and gateway {news.gateway}")
+                self._news.append(news)
+                self._heard.set()
+        except (WireError, UnicodeDecodeError) as error:
+            self._counts["damaged_messages"] += 1
+            self._port.status.update(error=str(error))
