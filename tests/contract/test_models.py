@@ -1,0 +1,188 @@
+"""What every registered model promises (`models/model.py`), run over the register."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge_agent.core import pack, unpack
+from models import BANKS, AnyModel, Bank
+from models.model import ModelConfig
+from tests.naive.models import judged
+
+KINDS = sorted(BANKS)
+MODEL = pydantic.TypeAdapter(AnyModel)
+PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "ewma": [{"warmup": 2}, {"warmup": 7, "lambda": 0.1, "adapt": True}, {"mu": 1.0, "sigma": 2.0}, {"mu": 0.0, "sigma": 1.0, "adapt": True}],
+    "cusum": [{"warmup": 2}, {"warmup": 7, "k": 0.25, "adapt": True}, {"mu": 1.0, "sigma": 2.0, "ceiling": 3.0}, {"warmup": 12, "min_sigma": 0.5}],
+    "robust_z": [{"window": 5}, {"window": 6}, {"window": 13, "min_sigma": 0.25}, {"window": 8}],
+}
+"""Four slots per kind; a new kind adds its line."""
+
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 1e9, -1e9, 1e-300, 5e-324, 1e150, -1e150, 1.7e308, float("inf"), float("-inf"), float("nan")]
+numbers = st.one_of(
+    st.sampled_from(SPECIAL),
+    st.integers(-3, 3).map(float),
+    st.floats(-10, 10),
+    st.floats(-1, 1).map(lambda x: 1e9 + x),
+    st.floats(allow_nan=True, allow_infinity=True),
+)
+rows = st.lists(st.tuples(st.integers(0, 3), numbers, st.sampled_from([1, 1, 1, 1, 0])), max_size=80)
+
+
+def configs(kind: str) -> list[ModelConfig]:
+    return [MODEL.validate_python({"kind": kind, "tags": ["a"], **p}) for p in PARAMETERS[kind]]
+
+
+def bank(kind: str) -> Bank:
+    make: Any = BANKS[kind]
+    made: Bank = make(configs(kind))
+    return made
+
+
+def width(kind: str) -> int:
+    return len(BANKS[kind].outputs) + len(BANKS[kind].reasons)
+
+
+def columns(drawn: list[tuple[int, float, int]]) -> tuple[NDArray[Any], ...]:
+    slot = np.array([r[0] for r in drawn], np.int32)
+    value = np.array([r[1] for r in drawn], np.float64)
+    usable = np.array([r[2] for r in drawn], np.uint8)
+    return slot, np.arange(len(drawn), dtype=np.int64) * 1_000_000_000, value, usable
+
+
+def run(b: Bank, kind: str, cols: tuple[NDArray[Any], ...]) -> NDArray[np.float64]:
+    out = np.full((len(cols[0]), width(kind)), 77.0)
+    b.step(*cols, out)
+    return out
+
+
+def same_state(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return pack(a) == pack(b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_declares_what_it_says(kind: str) -> None:
+    b = BANKS[kind]
+    assert len(b.outputs) == len(b.units) >= 1
+    assert len({*b.outputs, *b.reasons}) == width(kind)
+    assert PARAMETERS[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_configuration_refuses_unknown_keys_and_values_that_are_no_numbers(kind: str) -> None:
+    for wrong in ({"bogus": 1}, {"min_sigma": float("nan")}, {"min_sigma": -1}):
+        with pytest.raises(pydantic.ValidationError):
+            MODEL.validate_python({"kind": kind, "tags": ["a"], **wrong})
+    config = configs(kind)[0]
+    with pytest.raises(pydantic.ValidationError):
+        config.tags = ("b",)  # type: ignore[misc]
+    assert MODEL.validate_json(config.model_dump_json(by_alias=True)) == config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(drawn=rows)
+@settings(max_examples=60)
+def test_equals_its_naive_twin(kind: str, drawn: list[tuple[int, float, int]]) -> None:
+    cols = columns([(s, v if abs(v) < 1e12 or not abs(v) <= 1e150 else 4.0, u) for s, v, u in drawn])
+    out = run(bank(kind), kind, cols)
+    expected = judged(configs(kind), cols[0].tolist(), cols[2].tolist(), cols[3].tolist(), width(kind))
+    np.testing.assert_allclose(out, np.array(expected).reshape(out.shape), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(drawn=rows)
+@settings(max_examples=60)
+def test_any_input_gives_finite_scores_or_nothing(kind: str, drawn: list[tuple[int, float, int]]) -> None:
+    b = bank(kind)
+    out = run(b, kind, columns(drawn))
+    assert not np.isinf(out).any()
+    for name, array in b.state().items():
+        assert not np.isinf(array).any(), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(drawn=rows, data=st.data())
+@settings(max_examples=40)
+def test_cuts_and_restarts_change_no_bit(kind: str, drawn: list[tuple[int, float, int]], data: st.DataObject) -> None:
+    cols = columns(drawn)
+    whole = bank(kind)
+    expected = run(whole, kind, cols)
+    for cuts in (list(range(len(drawn) + 1)), sorted({0, len(drawn), *data.draw(st.lists(st.integers(0, len(drawn)), max_size=5))})):
+        b = bank(kind)
+        parts = [np.empty((0, width(kind)))]
+        for a, z in zip(cuts, cuts[1:], strict=False):
+            parts.append(run(b, kind, tuple(c[a:z] for c in cols)))
+            saved = b.state()
+            b = bank(kind)
+            b.restore(unpack(pack(saved)))
+            assert same_state(b.state(), saved)
+        assert np.concatenate(parts).tobytes() == expected.tobytes()
+        assert same_state(b.state(), whole.state())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(drawn=rows)
+@settings(max_examples=30)
+def test_unusable_rows_leave_no_trace(kind: str, drawn: list[tuple[int, float, int]]) -> None:
+    noisy, clean = bank(kind), bank(kind)
+    cols = columns(drawn)
+    used = cols[3] == 1
+    out = run(noisy, kind, cols)
+    assert np.isnan(out[~used]).all()
+    assert out[used].tobytes() == run(clean, kind, tuple(c[used] for c in cols)).tobytes()
+    assert same_state(noisy.state(), clean.state())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_slots_do_not_see_each_other(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    cols = columns([(int(s), float(v), 1) for s, v in zip(rng.integers(0, 4, 400), rng.normal(3, 1, 400), strict=True)])
+    together = run(bank(kind), kind, cols)
+    for s in range(4):
+        alone = run(bank(kind), kind, tuple(c[cols[0] == s] for c in cols))
+        assert together[cols[0] == s].tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_is_a_copy_and_another_shape_is_refused(kind: str) -> None:
+    b = bank(kind)
+    run(b, kind, columns([(s, float(v), 1) for s in range(4) for v in range(20)]))
+    saved = b.state()
+    before = pack(saved)
+    run(b, kind, columns([(s, 9.0 + v, 1) for s in range(4) for v in range(20)]))
+    assert pack(saved) == before
+    now = pack(b.state())
+    for wrong in ({}, {**saved, "more": np.zeros(1)}, *({**saved, n: a[:-1]} for n, a in saved.items()), *({**saved, n: [1]} for n in saved)):
+        with pytest.raises(ValueError, match="expected"):
+            b.restore(wrong)
+    with pytest.raises(ValueError, match="expected"):
+        b.restore({n: a.astype(np.float32) for n, a in saved.items()})
+    assert pack(b.state()) == now
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_do_not_fit_are_refused(kind: str) -> None:
+    b = bank(kind)
+    before = pack(b.state())
+    for slot in (4, -1):
+        with pytest.raises(ValueError, match=r"slot: expected 0\.\.3"):
+            run(b, kind, columns([(slot, 1.0, 1)]))
+    with pytest.raises(ValueError, match="out: expected shape"):
+        b.step(*columns([(0, 1.0, 1)]), np.empty((2, width(kind))))
+    assert run(b, kind, columns([])).shape == (0, width(kind))
+    assert pack(b.state()) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_that_may_not_be_written_are_read(kind: str) -> None:
+    cols = columns([(0, float(v % 3), 1) for v in range(30)])
+    frozen = tuple(np.frombuffer(c.tobytes(), c.dtype) for c in cols)
+    assert not frozen[2].flags.writeable
+    assert run(bank(kind), kind, frozen).tobytes() == run(bank(kind), kind, cols).tobytes()

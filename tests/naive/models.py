@@ -1,0 +1,138 @@
+"""The models again, one value at a time and with nothing but lists: obvious, slow, and what the kernels must equal."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from models.cusum import CusumConfig
+from models.ewma import EwmaConfig
+from models.robust_z import RobustZConfig
+
+NAN = math.nan
+
+
+def _floor(sigma: float, mu: float, least: float) -> float:
+    return max(sigma, least, 1e-12 * abs(mu), 1e-30)
+
+
+def _clip(x: float, limit: float) -> float:
+    return max(-limit, min(limit, x))
+
+
+def baseline(values: list[float], least: float) -> tuple[float, float]:
+    """Trimmed mean, and sigma of an I-MR chart whose ranges beyond its own limit are left out."""
+    ranges = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
+    while True:
+        mean_range = math.fsum(ranges) / len(ranges)
+        inside = [r for r in [abs(b - a) for a, b in zip(values, values[1:], strict=False)] if r <= 3.267 * mean_range]
+        if len(inside) == len(ranges):
+            break
+        ranges = inside
+    cut = int(len(values) * 0.1)
+    mu = statistics.fmean(sorted(values)[cut : len(values) - cut])
+    return mu, _floor(mean_range / 1.128, mu, least)
+
+
+class _Chart:
+    def __init__(self, config: EwmaConfig | CusumConfig) -> None:
+        self.config = config
+        self.learning: list[float] = []
+        self.ready = config.mu is not None
+        self.mu = config.mu or 0.0
+        self.sigma = _floor(config.sigma or 0.0, self.mu, config.min_sigma)
+        self.previous: float | None = None
+
+    def row(self, x: float) -> list[float]:
+        if not self.ready:
+            self.learning.append(x)
+            self.previous = x
+            if len(self.learning) == self.config.warmup:
+                self.mu, self.sigma = baseline(self.learning, self.config.min_sigma)
+                self.ready = True
+                self.begin()
+            return [NAN] * 4
+        said = self.judge(x)
+        if self.config.adapt:
+            sigma = self.sigma
+            self.mu += _clip(x - self.mu, 3 * sigma) / 2000
+            if self.previous is not None:
+                moved = min(abs(x - self.previous), 3.267 * 1.128 * sigma) / 1.128
+                self.sigma = _floor(sigma + (moved - sigma) / 2000, self.mu, self.config.min_sigma)
+            self.previous = x
+        return said
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def judge(self, x: float) -> list[float]:
+        raise NotImplementedError
+
+
+class NaiveEwma(_Chart):
+    def __init__(self, config: EwmaConfig) -> None:
+        super().__init__(config)
+        self.weight = config.lambda_
+        self.begin()
+
+    def begin(self) -> None:
+        self.mean = self.mu
+
+    def judge(self, x: float) -> list[float]:
+        self.mean = self.weight * x + (1 - self.weight) * self.mean
+        sd = self.sigma * math.sqrt(self.weight / (2 - self.weight))
+        return [_clip((self.mean - self.mu) / sd, 1e6), self.mean, self.mu, sd]
+
+
+class NaiveCusum(_Chart):
+    def __init__(self, config: CusumConfig) -> None:
+        super().__init__(config)
+        self.k, self.ceiling = config.k, config.ceiling
+        self.begin()
+
+    def begin(self) -> None:
+        self.high = self.low = 0.0
+        self.high_run = self.low_run = 0
+
+    def judge(self, x: float) -> list[float]:
+        u = (x - self.mu) / self.sigma
+        self.high = min(self.ceiling, max(0.0, self.high + u - self.k))
+        self.low = min(self.ceiling, max(0.0, self.low - u - self.k))
+        self.high_run = self.high_run + 1 if self.high > 0 else 0
+        self.low_run = self.low_run + 1 if self.low > 0 else 0
+        if self.high == self.low == 0:
+            return [0.0, 0.0, 0.0, self.mu]
+        if self.high >= self.low:
+            return [self.high, 1.0, self.high_run, self.mu]
+        return [self.low, -1.0, self.low_run, self.mu]
+
+
+class NaiveRobustZ:
+    def __init__(self, config: RobustZConfig) -> None:
+        self.config = config
+        self.window: list[float] = []
+
+    def row(self, x: float) -> list[float]:
+        if len(self.window) < self.config.window:
+            self.window.append(x)
+            return [NAN] * 3
+        centre = statistics.median(self.window)
+        away = [abs(v - centre) for v in self.window]
+        mad = statistics.median(away)
+        sigma = _floor(1.4826 * mad if mad > 0 else 1.2533 * statistics.fmean(away), centre, self.config.min_sigma)
+        self.window = [*self.window[1:], x]
+        return [_clip((x - centre) / sigma, 1e6), centre, sigma]
+
+
+NAIVE: dict[str, Any] = {"ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ}
+
+
+def judged(configs: list[Any], slots: list[int], values: list[float], usable: list[int], width: int) -> list[list[float]]:
+    """Outputs of every row."""
+    charts = [NAIVE[c.kind](c) for c in configs]
+    out = []
+    for s, x, ok in zip(slots, values, usable, strict=True):
+        seen = ok == 1 and math.isfinite(x) and abs(x) <= 1e150
+        out.append(charts[s].row(x) if seen else [NAN] * width)
+    return out
