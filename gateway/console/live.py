@@ -17,7 +17,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from edge_agent.core import PharmedgeError
-from gateway.query import AlarmRow, EdgeRow, Query, Value
+from gateway.query import EdgeRow, Query, Value
 
 QUEUE_FRAMES: Final = 16
 """Frames that may wait for one client, about four seconds of them."""
@@ -122,6 +122,7 @@ class Live:
         now = asyncio.get_running_loop().time
         subscription = self._query.subscribe()
         values: dict[str, tuple[int, Value, int]] = {}
+        edges: dict[str, EdgeRow] = {}
         next_values = next_beat = now()
         try:
             while self._clients:
@@ -129,12 +130,19 @@ class Live:
                 change = await subscription.take(max(0.0, due - now()) + 0.001)
                 if change is not None:
                     values.update(change["values"])
-                    self._tell(change["tags"], change["alarms"], change["edges"])
+                    edges.update(change["edges"])
+                    if change["tags"]:
+                        self._broadcast(frame("tags", {}))
+                    if change["alarms"]:
+                        self._broadcast(frame("alarms", {"alarms": list(change["alarms"].values())}))
                 if values and now() >= next_values:
                     self._broadcast(frame("values", {"v": values}))
                     values = {}
                     next_values = now() + self.pace.values_s
                 if now() >= next_beat:
+                    if edges:
+                        self._broadcast(frame("edges", {"edges": list(edges.values())}))
+                        edges = {}
                     self._broadcast(frame("beat", {"server_ns": self._clock()}))
                     next_beat = now() + self.pace.beat_s
                 await asyncio.sleep(self.pace.look_s)
@@ -143,14 +151,6 @@ class Live:
             # Whatever ended the look, no page may believe that it still lives.
             for client in list(self._clients):
                 self.leave(client)
-
-    def _tell(self, tags: bool, alarms: dict[str, AlarmRow], edges: dict[str, EdgeRow]) -> None:
-        if tags:
-            self._broadcast(frame("tags", {}))
-        if alarms:
-            self._broadcast(frame("alarms", {"alarms": list(alarms.values())}))
-        if edges:
-            self._broadcast(frame("edges", {"edges": list(edges.values())}))
 
 
 class LiveResponse:

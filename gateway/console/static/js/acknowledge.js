@@ -1,0 +1,87 @@
+// Acknowledging: one key when the name is known, a comment where wished, and always a word about what became of it.
+
+import { h } from "./dom.js";
+import { t } from "./i18n.js";
+import { get, plant, unacknowledged } from "./plant.js";
+import { alarmTitle } from "./marks.js";
+import { notice } from "./notice.js";
+
+const NAME = "pharmedge.user";
+const pending = new Map();
+
+export function waiting(occurrence) {
+  return pending.has(occurrence);
+}
+
+/** Ask for all acknowledgeable rows; the name is asked for once, the comment when `comment` is true or there are many. */
+export function acknowledge(rows, { comment = false } = {}) {
+  const open = rows.filter((row) => unacknowledged(row) && !pending.has(row.occurrence));
+  if (!open.length) {
+    notice(t("ack.nothing"));
+    return;
+  }
+  const user = localStorage.getItem(NAME) || "";
+  if (user && open.length === 1 && !comment) send(open, user, "");
+  else ask(open, user);
+}
+
+function ask(rows, user) {
+  const name = h("input", { type: "text", name: "user", required: true, maxlength: 64, value: user, autocomplete: "username" });
+  const reason = h("input", { type: "text", name: "reason", maxlength: 500, autocomplete: "off" });
+  const what = rows.length === 1 ? alarmTitle(rows[0]) : t("ack.many", { n: rows.length });
+  const dialog = h("dialog", { class: "ask", "aria-label": t("ack.title") },
+    h("form", {
+      onsubmit: (event) => {
+        event.preventDefault();
+        if (!name.value.trim()) return;
+        localStorage.setItem(NAME, name.value.trim());
+        dialog.close();
+        send(rows, name.value.trim(), reason.value.trim());
+      },
+    },
+    h("h2", null, t("ack.title")), h("p", null, what),
+    h("label", null, t("ack.user"), name), h("label", null, t("ack.comment"), reason),
+    h("div", { class: "buttons" },
+      h("button", { type: "button", onclick: () => dialog.close() }, t("cancel")), h("button", { type: "submit", class: "primary" }, t("ack.do")))));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  (user ? reason : name).focus();
+}
+
+async function send(rows, user, reason) {
+  const queue = [...rows];
+  const refusals = [];
+  let sent = 0;
+  async function worker() {
+    for (let row = queue.shift(); row; row = queue.shift()) {
+      try {
+        const body = JSON.stringify({ user, reason });
+        pending.set(row.occurrence, { action: null, since: plant.now() });
+        const answer = await get(`api/v1/alarms/${encodeURIComponent(row.occurrence)}/ack`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+        const entry = pending.get(row.occurrence);
+        if (entry) entry.action = answer.action_id;
+        sent += 1;
+      } catch (error) {
+        pending.delete(row.occurrence);
+        refusals.push(`${alarmTitle(row)}: ${error.message}`);
+      }
+    }
+  }
+  plant.dispatchEvent(new Event("pending"));
+  await Promise.all(Array.from({ length: Math.min(6, rows.length) }, worker));
+  if (sent) notice(sent === 1 ? t("ack.sent", { what: alarmTitle(rows[0]) }) : t("ack.sentMany", { n: sent }));
+  if (refusals.length) notice(t("ack.refused", { why: refusals[0] + (refusals.length > 1 ? ` (+${refusals.length - 1})` : "") }), "bad");
+  plant.dispatchEvent(new Event("pending"));
+}
+
+plant.addEventListener("alarms", (event) => {
+  for (const row of event.detail) {
+    const entry = pending.get(row.occurrence);
+    if (!entry) continue;
+    const refused = row.events.findLast?.((e) => e.event === "refuse" && e.action_id && e.action_id === entry.action);
+    if (refused) notice(t("ack.refused", { why: `${alarmTitle(row)}: ${refused.reason || refused.explanation}` }), "bad");
+    if (refused || !unacknowledged(row)) pending.delete(row.occurrence);
+    if (!refused && !unacknowledged(row) && pending.size === 0) notice(t("ack.done", { what: alarmTitle(row), user: row.acked_by }));
+  }
+});

@@ -1,0 +1,437 @@
+// One pane of a trend: the line, its spread, limits, quality, alarms and batch phases on one time axis.
+
+import uPlot from "../vendor/uplot/uPlot.esm.js";
+import { attribute, color, h, rem, text } from "./dom.js";
+import { clock, day, number, parts, unit, zoneName } from "./format.js";
+import { t } from "./i18n.js";
+import { shapePath, tagTitle } from "./marks.js";
+import { MS, statusQuality, plant } from "./plant.js";
+
+const CURSORS = uPlot.sync("trends");
+const FAMILY = "system-ui, 'Noto Sans', 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif";
+const shapes = new Map();
+
+function font(size = 0.75) {
+  return `${Math.round(rem(size))}px ${FAMILY}`;
+}
+
+function axisTimes(_chart, splits, _axis, _space, step) {
+  let before = "";
+  return splits.map((s) => {
+    const p = parts(s * 1000);
+    const date = `${p.month}-${p.day}`;
+    const label = step >= 86400 ? date : step >= 60 ? `${p.hour}:${p.minute}` : `${p.hour}:${p.minute}:${p.second}`;
+    const shown = step < 86400 && date !== before && (before || p.hour === "00") ? `${label}\n${date}` : label;
+    before = date;
+    return shown;
+  });
+}
+
+export class Pane {
+  #chart = null;
+  #row = null;
+  #columns = [[], [], [], []];
+  #gaps = [];
+  #strips = [];
+  #width = 0;
+
+  /** `view()` tells from and to in s; `zoom(from, to)`, `out()` and `remove()` act on the whole page; `over(s)` tells where the cursor is. */
+  constructor(key, { view, zoom, out, remove, over }) {
+    this.key = key;
+    this.act = { view, zoom, out, over };
+    this.alarms = [];
+    this.phases = [];
+    this.last = false;
+    this.error = "";
+    this.name = h("b", { class: "p-name" });
+    this.code = h("span", { class: "i-code" });
+    this.value = h("span", { class: "p-value" });
+    this.extent = h("span", { class: "p-extent" });
+    this.level = h("span", { class: "p-level" });
+    this.host = h("div", { class: "p-plot" });
+    this.words = h("p", { class: "p-words" });
+    this.node = h("section", { class: "pane panel", "data-tag": key },
+      h("header", null, this.name, this.code, this.value, this.extent, this.level, h("button", { type: "button", class: "close", "aria-label": t("trends.remove", { tag: key }), title: t("trends.removeShort"), onclick: remove }, "×")),
+      this.host, this.words);
+  }
+
+  get tag() {
+    return plant.tags.get(this.key);
+  }
+
+  get isText() {
+    return this.tag?.kind === "text";
+  }
+
+  show(row) {
+    this.#row = row;
+    this.error = "";
+    this.#shape();
+    this.draw();
+  }
+
+  fail(words) {
+    this.error = words;
+    this.draw();
+  }
+
+  /** The newest live value goes on the end of a raw series at once. */
+  extend() {
+    const tag = this.tag;
+    const row = this.#row;
+    if (!tag || !row || this.isText || row.level !== "raw" || tag.time_ns === null || typeof tag.value !== "number") return;
+    const quality = statusQuality(tag.status, plant.edges.get(tag.edge)?.simulated);
+    if (row.time_ns.length && tag.time_ns <= row.time_ns.at(-1)) return;
+    row.time_ns.push(tag.time_ns);
+    for (const column of ["mean", "min", "max", "first", "last"]) row[column].push(quality === "bad" ? null : tag.value);
+    row.n.push(quality === "bad" ? 0 : 1);
+    row.n_bad.push(quality === "bad" ? 1 : 0);
+    row.n_uncertain.push(quality === "uncertain" ? 1 : 0);
+    row.worst_status.push(tag.status);
+    this.#shape();
+  }
+
+  #shape() {
+    const row = this.#row;
+    const times = row.time_ns.map((ns) => ns / 1e9);
+    const steps = [];
+    for (let i = 1; i < times.length; i += 1) steps.push(times[i] - times[i - 1]);
+    steps.sort((a, b) => a - b);
+    const step = steps.length ? steps[steps.length >> 1] : 1;
+    const expected = this.tag?.report?.expected_s ?? 0;
+    const most = this.isText || !expected ? Infinity : 3 * Math.max(step, expected) + 0.001;
+    const x = [];
+    const mean = [];
+    const low = [];
+    const high = [];
+    this.#gaps = [];
+    this.#strips = [];
+    times.forEach((time, i) => {
+      const before = i ? times[i - 1] : null;
+      if (before !== null && time - before > most) {
+        this.#gaps.push([before, time]);
+        x.push((before + time) / 2);
+        mean.push(null);
+        low.push(null);
+        high.push(null);
+      }
+      x.push(time);
+      mean.push(row.mean[i] ?? null);
+      low.push(row.min[i] ?? null);
+      high.push(row.max[i] ?? null);
+      if (row.n_bad[i] || row.n_uncertain[i]) {
+        const end = Math.min(times[i + 1] ?? time + step, time + 1.5 * step);
+        const kind = row.n_bad[i] ? "bad" : "uncertain";
+        const previous = this.#strips.at(-1);
+        if (previous && previous.kind === kind && time - previous.end < step * 0.6) previous.end = end;
+        else this.#strips.push({ from: time, end, kind });
+      }
+    });
+    this.#columns = row.level === "raw" ? [x, mean, mean.map(() => null), mean.map(() => null)] : [x, mean, low, high];
+    if (this.isText) this.#columns = [x, x.map(() => null), x.map(() => null), x.map(() => null)];
+  }
+
+  draw() {
+    const tag = this.tag;
+    text(this.name, tag ? tagTitle(tag) : this.key);
+    text(this.code, tag ? tag.name : "");
+    const nothing = this.#row && !this.#row.time_ns.length;
+    text(this.words, this.error || (!this.#row ? t("loading") : nothing ? t("trends.noValues") : ""));
+    text(this.level, this.#row ? t(`level.${this.#row.level}`) : "");
+    this.readout(null);
+    const width = this.host.clientWidth;
+    const height = this.host.clientHeight;
+    if (!width || !height) return;
+    if (!this.#chart) this.#make(width, height);
+    if (this.#width !== `${width}x${height}`) {
+      this.#width = `${width}x${height}`;
+      this.#chart.setSize({ width, height });
+    }
+    const { from, to } = this.act.view();
+    this.#chart.setData(this.#columns, false);
+    this.#chart.setScale("x", { min: from, max: to });
+  }
+
+  #make(width, height) {
+    const stroke = () => color("trace");
+    const ink = () => color("quiet");
+    const grid = { stroke: () => color("grid"), width: 1 };
+    this.#width = `${width}x${height}`;
+    this.#chart = new uPlot({
+      width, height,
+      padding: [rem(0.5), rem(0.75), this.last ? 0 : rem(0.4), 0],
+      legend: { show: false },
+      tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zoneName()),
+      cursor: {
+        sync: { key: CURSORS.key, setSeries: false, filters: { pub: (type) => type !== "mousedown" && type !== "mouseup" && type !== "dblclick" } },
+        drag: { x: true, y: false, setScale: false, dist: 6 },
+        bind: { dblclick: () => () => { this.act.out(); return null; } },
+        points: { show: !this.isText, size: rem(0.45) },
+      },
+      scales: { x: { time: true, range: (_u, min, max) => [min, max] }, y: { range: (_u, min, max) => this.#vertical(min, max) } },
+      axes: [
+        { show: true, stroke: ink, font: font(), grid, ticks: { show: this.last, stroke: () => color("grid"), width: 1, size: 4 }, size: this.last ? rem(2.5) : 0, values: this.last ? axisTimes : (_u, s) => s.map(() => ""), space: rem(5.5) },
+        { show: true, stroke: ink, font: font(), grid: { ...grid, show: !this.isText }, ticks: { show: false }, size: rem(4.6), values: (_u, splits) => (this.isText ? splits.map(() => "") : this.#ticks(splits)), space: rem(2) },
+      ],
+      series: [{}, { stroke, width: 1.6, spanGaps: false, points: { show: (u, _s, a, b) => b - a < u.bbox.width / 12 / devicePixelRatio, size: rem(0.3), fill: stroke, stroke } },
+        { stroke: "transparent", width: 0, points: { show: false } }, { stroke: "transparent", width: 0, points: { show: false } }],
+      bands: [{ series: [3, 2], fill: () => color("spread") }],
+      hooks: {
+        drawClear: [(u) => this.#under(u)],
+        draw: [(u) => this.#over(u)],
+        setSelect: [(u) => this.#chosen(u)],
+        setCursor: [(u) => this.#pointed(u)],
+      },
+    }, this.#columns, this.host);
+  }
+
+  #ticks(splits) {
+    const step = splits.length > 1 ? Math.abs(splits[1] - splits[0]) : 1;
+    const digits = Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9) + (step < 1 && !Number.isInteger(step * 10 ** Math.ceil(-Math.log10(step))) ? 1 : 0)));
+    return splits.map((v) => (v === null ? "" : number(v, digits)));
+  }
+
+  /** The values with room around them, and those limits that are near enough not to press them flat. */
+  #vertical(min, max) {
+    if (this.isText || min === null || max === null) return [0, 1];
+    let low = min;
+    let high = max;
+    const least = 4 * 10 ** -(this.tag?.decimals ?? 2);
+    const reach = Math.max(high - low, least) * 4;
+    for (const { limit } of this.tag?.limits ?? []) {
+      if (typeof limit !== "number") continue;
+      if (limit > max && limit - max < reach) high = Math.max(high, limit);
+      if (limit < min && min - limit < reach) low = Math.min(low, limit);
+    }
+    const room = Math.max((high - low) * 0.08, least / 2, Math.abs(high) * 1e-9);
+    return [low - room, high + room];
+  }
+
+  #box(u) {
+    return { left: u.bbox.left, top: u.bbox.top, right: u.bbox.left + u.bbox.width, bottom: u.bbox.top + u.bbox.height, ratio: u.pxRatio ?? devicePixelRatio };
+  }
+
+  #under(u) {
+    const { left, top, right, bottom, ratio } = this.#box(u);
+    const pen = u.ctx;
+    pen.save();
+    pen.beginPath();
+    pen.rect(left, top, right - left, bottom - top);
+    pen.clip();
+    const x = (s) => u.valToPos(s, "x", true);
+    for (const [a, b] of this.#gaps) hatch(pen, x(a), top, x(b), bottom, ratio, color("outline"), 8, 0.5);
+    if (this.isText) this.#blocks(u, x, top, bottom, ratio);
+    else {
+      for (const { side, limit, priority } of this.tag?.limits ?? []) {
+        if (typeof limit !== "number") continue;
+        const y = Math.round(u.valToPos(limit, "y", true));
+        if (y < top || y > bottom) continue;
+        pen.strokeStyle = color(`p${priority}-line`);
+        pen.lineWidth = 1.2 * ratio;
+        pen.setLineDash([6 * ratio, 4 * ratio]);
+        pen.beginPath();
+        pen.moveTo(left, y);
+        pen.lineTo(right, y);
+        pen.stroke();
+        pen.setLineDash([]);
+        pen.fillStyle = color("quiet");
+        pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
+        pen.textAlign = "right";
+        pen.textBaseline = side === "high" ? "bottom" : "top";
+        pen.fillText(`${t(`alarm.${side}`)} ${number(limit, this.tag.decimals)}`, right - 4 * ratio, y + (side === "high" ? -1 : 2) * ratio);
+      }
+    }
+    pen.restore();
+  }
+
+  #blocks(u, x, top, bottom, ratio) {
+    const row = this.#row;
+    if (!row) return;
+    const pen = u.ctx;
+    const { to } = this.act.view();
+    pen.font = font(0.75).replace(/^\d+/, (n) => n * ratio);
+    pen.textBaseline = "middle";
+    pen.textAlign = "left";
+    const runs = [];
+    row.time_ns.forEach((ns, i) => {
+      const value = row.text[i] ?? "";
+      if (runs.at(-1)?.value === value) return;
+      runs.push({ value, from: ns / 1e9 });
+    });
+    runs.forEach((run, i) => {
+      const a = Math.max(u.bbox.left, x(run.from));
+      const b = Math.min(u.bbox.left + u.bbox.width, x(runs[i + 1]?.from ?? Math.min(to, plant.now() / 1000)));
+      if (b <= a) return;
+      pen.fillStyle = color(i % 2 ? "band" : "spread");
+      pen.fillRect(a, top, b - a, bottom - top);
+      pen.strokeStyle = color("outline");
+      pen.strokeRect(a, top, b - a, bottom - top);
+      pen.save();
+      pen.beginPath();
+      pen.rect(a, top, b - a - 4 * ratio, bottom - top);
+      pen.clip();
+      pen.fillStyle = color("ink");
+      pen.fillText(run.value, a + 6 * ratio, (top + bottom) / 2);
+      pen.restore();
+    });
+  }
+
+  #over(u) {
+    const { left, top, right, bottom, ratio } = this.#box(u);
+    const pen = u.ctx;
+    const { to } = this.act.view();
+    const x = (s) => u.valToPos(s, "x", true);
+    pen.save();
+    pen.beginPath();
+    pen.rect(left, top - 8 * ratio, right - left, bottom - top + 16 * ratio);
+    pen.clip();
+    for (const { kind, from, end } of this.#strips) {
+      const a = x(from);
+      const b = Math.max(a + 3 * ratio, x(end));
+      if (b < left || a > right) continue;
+      const height = 7 * ratio;
+      pen.fillStyle = color("panel");
+      pen.fillRect(a, bottom - height, b - a, height);
+      hatch(pen, a, bottom - height, b, bottom, ratio, color(kind === "bad" ? "ink" : "quiet"), kind === "bad" ? 4 : 6, kind === "bad" ? 1.6 : 1);
+    }
+    this.phases.forEach(({ time, words, first }) => {
+      const at = Math.round(x(time));
+      if (at < left || at > right) return;
+      pen.strokeStyle = color("outline");
+      pen.lineWidth = ratio;
+      pen.setLineDash([2 * ratio, 3 * ratio]);
+      pen.beginPath();
+      pen.moveTo(at, top);
+      pen.lineTo(at, bottom);
+      pen.stroke();
+      pen.setLineDash([]);
+      if (!first) return;
+      pen.fillStyle = color("quiet");
+      pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
+      pen.textAlign = at > right - 90 * ratio ? "right" : "left";
+      pen.textBaseline = "top";
+      pen.fillText(words, at + (at > right - 90 * ratio ? -4 : 4) * ratio, top + 2 * ratio);
+    });
+    for (const row of this.alarms) {
+      const began = row.raised_ns / 1e9;
+      const over = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / 1e9 : Math.min(to, plant.now() / 1000);
+      const a = x(began);
+      const b = Math.max(a + 2 * ratio, x(over));
+      if (b < left || a > right) continue;
+      pen.fillStyle = color(`p${row.priority}`);
+      pen.fillRect(Math.max(left, a), top, Math.min(right, b) - Math.max(left, a), 3 * ratio);
+      if (a < left) continue;
+      const size = 13 * ratio;
+      pen.save();
+      pen.translate(Math.min(right - size / 2, Math.max(left + size / 2, a)) - size / 2, top + 3 * ratio);
+      pen.scale(size / 20, size / 20);
+      if (!shapes.has(row.priority)) shapes.set(row.priority, new Path2D(shapePath(row.priority)));
+      pen.fill(shapes.get(row.priority));
+      pen.strokeStyle = color("mark-edge");
+      pen.lineWidth = 1.5;
+      pen.stroke(shapes.get(row.priority));
+      pen.restore();
+    }
+    pen.restore();
+  }
+
+  #chosen(u) {
+    const { left, width } = u.select;
+    if (width < 4) return;
+    const from = u.posToVal(left, "x");
+    const to = u.posToVal(left + width, "x");
+    u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.act.zoom(from, to);
+  }
+
+  #pointed(u) {
+    const { left, idx } = u.cursor;
+    this.readout(left === null || left < 0 ? null : idx, left >= 0 ? u.posToVal(left, "x") : null);
+    if (u.cursor.event || left < 0) this.act.over(left >= 0 ? u.posToVal(left, "x") : null);
+  }
+
+  /** Value under the cursor, else the newest one. */
+  readout(index, at = null) {
+    const tag = this.tag;
+    if (!tag) return;
+    let shown = null;
+    if (index !== null && index !== undefined) {
+      if (this.isText) {
+        const i = this.#row?.time_ns.findLastIndex((ns) => ns / 1e9 <= at) ?? -1;
+        shown = i >= 0 ? this.#row.text[i] : "—";
+      } else shown = `${number(this.#columns[1][index], tag.decimals)} ${unit(tag.unit)}`;
+    } else {
+      const { quality } = plant.quality(tag);
+      shown = tag.kind === "text" ? tag.value ?? "—" : `${number(quality === "bad" ? null : tag.value, tag.decimals)} ${unit(tag.unit)}`;
+      attribute(this.value, "data-quality", quality);
+    }
+    text(this.value, shown.trim());
+    const lows = this.#row ? this.#row.min.filter((v) => v !== null) : [];
+    const highs = this.#row ? this.#row.max.filter((v) => v !== null) : [];
+    text(this.extent, lows.length && !this.isText ? `${number(lows.reduce((a, b) => Math.min(a, b)), tag.decimals)} … ${number(highs.reduce((a, b) => Math.max(a, b)), tag.decimals)}` : "");
+  }
+
+  /** The picture of this pane, for an export. */
+  get canvas() {
+    return this.#chart?.root.querySelector("canvas") ?? null;
+  }
+
+  reset() {
+    this.#chart?.destroy();
+    this.#chart = null;
+  }
+
+  close() {
+    this.reset();
+    this.node.remove();
+  }
+}
+
+function hatch(pen, left, top, right, bottom, ratio, ink, gap, width) {
+  pen.save();
+  pen.beginPath();
+  pen.rect(left, top, right - left, bottom - top);
+  pen.clip();
+  pen.strokeStyle = ink;
+  pen.lineWidth = width * ratio;
+  pen.beginPath();
+  const step = gap * ratio;
+  const start = Math.floor((left - (bottom - top)) / step) * step;
+  for (let at = start; at < right; at += step) {
+    pen.moveTo(at, bottom);
+    pen.lineTo(at + (bottom - top), top);
+  }
+  pen.stroke();
+  pen.restore();
+}
+
+/** All panes on one picture, with the names, the span and the zone written on it. */
+export function picture(panes, title) {
+  const ratio = devicePixelRatio || 1;
+  const shown = panes.filter((pane) => pane.canvas);
+  if (!shown.length) return null;
+  const head = 26 * ratio;
+  const width = Math.max(...shown.map((pane) => pane.canvas.width));
+  const height = head + shown.reduce((sum, pane) => sum + pane.canvas.height + head, 0);
+  const sheet = h("canvas", { width, height });
+  const pen = sheet.getContext("2d");
+  pen.fillStyle = color("panel");
+  pen.fillRect(0, 0, width, height);
+  pen.fillStyle = color("ink");
+  pen.textBaseline = "middle";
+  pen.font = `${13 * ratio}px ${FAMILY}`;
+  pen.fillText(title, 8 * ratio, head / 2);
+  let y = head;
+  for (const pane of shown) {
+    pen.fillText(`${pane.name.textContent}  ${pane.key}  ${unit(pane.tag?.unit)}`, 8 * ratio, y + head / 2);
+    pen.drawImage(pane.canvas, 0, y + head);
+    y += pane.canvas.height + head;
+  }
+  return sheet;
+}
+
+export function spanTitle(from, to) {
+  return `${day(from * 1000)} ${clock(from * 1000)} – ${day(to * 1000)} ${clock(to * 1000)}`;
+}
+
+export { MS };

@@ -1,0 +1,105 @@
+// One alarm in full: what, where, since when, how bad, why, what to do, and everything that happened to it.
+
+import { attribute, h, text } from "./dom.js";
+import { number, span, stamp, unit, utc } from "./format.js";
+import { has, local, t } from "./i18n.js";
+import { acknowledge, waiting } from "./acknowledge.js";
+import { alarmTitle, alarmUnit, alarmValue, mark, setMark, stateWord } from "./marks.js";
+import { get, MS, plant, unacknowledged } from "./plant.js";
+import { link } from "./route.js";
+
+let open = null;
+
+/** Show an occurrence beside the page; `known` is used until the gateway has answered. */
+export function openAlarm(occurrence, known) {
+  closeAlarm();
+  const back = document.activeElement;
+  const body = h("div", { class: "drawer-body" });
+  const shape = mark(null);
+  const title = h("h2", null);
+  const ack = h("button", { type: "button", class: "primary", onclick: () => open?.row && acknowledge([open.row]) });
+  const comment = h("button", { type: "button", onclick: () => open?.row && acknowledge([open.row], { comment: true }) }, t("ack.withComment"));
+  const trend = h("a", { class: "button" }, t("alarm.trend"));
+  const node = h("aside", { class: "drawer panel", role: "dialog", "aria-label": t("alarm.detail"), tabindex: "-1" },
+    h("header", null, shape, title, h("button", { type: "button", class: "close", "aria-label": t("close"), onclick: closeAlarm }, "×")),
+    h("div", { class: "buttons" }, ack, comment, trend), body);
+  document.body.append(node);
+  open = { occurrence, node, body, shape, title, ack, comment, trend, row: known ?? plant.alarms.get(occurrence), back, drawn: "" };
+  node.focus();
+  draw();
+  get(`api/v1/alarms/${encodeURIComponent(occurrence)}`).then((row) => {
+    if (open?.occurrence !== occurrence) return;
+    open.row = row;
+    draw();
+  }, (error) => {
+    if (open?.occurrence === occurrence && !open.row) body.replaceChildren(h("p", { class: "empty" }, error.message));
+  });
+}
+
+export function closeAlarm() {
+  if (!open) return false;
+  open.node.remove();
+  if (document.contains(open.back)) open.back.focus?.();
+  open = null;
+  return true;
+}
+
+export function shownAlarm() {
+  return open?.row ?? null;
+}
+
+function field(name, value, attributes) {
+  return value ? [h("dt", null, name), h("dd", attributes, value)] : [];
+}
+
+function draw() {
+  const { row } = open;
+  if (!row) return;
+  const can = unacknowledged(row);
+  setMark(open.shape, row);
+  text(open.title, alarmTitle(row));
+  text(open.ack, waiting(row.occurrence) ? t("ack.waiting") : t("ack.do"));
+  open.ack.disabled = !can || waiting(row.occurrence);
+  open.comment.disabled = open.ack.disabled;
+  const raised = row.raised_ns / MS;
+  const end = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / MS : plant.now();
+  attribute(open.trend, "href", link("trends", { tag: [`${row.edge}:${row.tag}`], from: new Date(raised - 600_000).toISOString(), to: new Date(Math.min(plant.now(), Math.max(end, raised + 60_000) + 300_000)).toISOString() }));
+  const sight = `${row.state} ${row.events.length} ${row.last_ns}`;
+  if (sight === open.drawn) return;
+  open.drawn = sight;
+  const tag = plant.tags.get(`${row.edge}:${row.tag}`);
+  const why = Object.entries(row.contributions ?? {}).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
+  open.body.replaceChildren(
+    h("dl", { class: "facts tall" },
+      field(t("alarm.where"), `${alarmUnit(row)} · ${row.tag}`),
+      field(t("alarm.priority"), `${row.priority} ${t(`priority.${row.priority}`)}${row.advisory ? ` · ${t("alarm.advisory")}` : ""}`),
+      field(t("alarm.state"), stateWord(row.state)),
+      field(t("alarm.since"), stamp(raised), { title: utc(raised) }),
+      field(t("alarm.howBad"), alarmValue(row)),
+      field(t("alarm.why"), row.explanation),
+      field(t("alarm.ackedBy"), row.acked_by && `${row.acked_by} · ${stamp(row.acked_ns / MS)}`)),
+    h("dl", { class: "texts" },
+      field(t("alarm.response"), local(row.response), { class: "response" }),
+      field(t("alarm.cause"), local(row.cause)), field(t("alarm.consequence"), local(row.consequence))),
+    local(row.response) ? null : h("p", { class: "empty" }, t("alarm.noResponse")),
+    why.length ? h("section", null, h("h3", null, t("alarm.contributions")), h("table", null, why.map(([name, share]) => h("tr", null, h("td", null, name), h("td", { class: "n" }, number(share, 3)))))) : null,
+    h("h3", null, t("alarm.events")),
+    h("ol", { class: "events" }, [...row.events].reverse().map((e) => h("li", null,
+      h("time", { title: utc(e.time_ns / MS) }, stamp(e.time_ns / MS)), h("b", null, has(`event.${e.event}`) ? t(`event.${e.event}`) : e.event),
+      h("span", null, [e.user, e.reason, e.user ? "" : e.explanation, e.value !== null && !e.user ? `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}` : ""].filter(Boolean).join(" · "))))));
+}
+
+plant.addEventListener("alarms", (event) => {
+  if (!open) return;
+  const row = event.detail.find((r) => r.occurrence === open.occurrence);
+  // The live row may carry fewer events than the full one that was asked for.
+  if (row) open.row = row.events.length >= (open.row?.events.length ?? 0) || row.last_ns > (open.row?.last_ns ?? 0) ? row : open.row;
+  draw();
+});
+plant.addEventListener("pending", () => open && draw());
+
+/** How long the alarm has lasted, or lasted. */
+export function lasting(row) {
+  const end = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / MS : plant.now();
+  return span((end - row.raised_ns / MS) / 1000);
+}

@@ -1,0 +1,71 @@
+// Shape, number and colour of an alarm: 1 square, 2 triangle, 3 inverted triangle, 4 circle. Only the marker ever flashes.
+
+import { svg, attribute } from "./dom.js";
+import { has, local, t } from "./i18n.js";
+import { number, unit } from "./format.js";
+import { plant } from "./plant.js";
+
+const SHAPES = {
+  1: "M2.5 2.5h15v15h-15z",
+  2: "M10 1.5 18.8 17.5H1.2z",
+  3: "M10 18.5 1.2 2.5h17.6z",
+  4: "M10 1.8a8.2 8.2 0 1 0 0 16.4a8.2 8.2 0 1 0 0-16.4z",
+};
+const MIDDLE = { 1: 14, 2: 15.6, 3: 12, 4: 14 };
+
+export function shapePath(priority) {
+  return SHAPES[priority] ?? SHAPES[4];
+}
+
+export function mark(row) {
+  const node = svg("svg", { class: "mark", viewBox: "0 0 20 20", role: "img" },
+    svg("path", { class: "shape", d: "" }), svg("text", { x: 10, y: 14, "text-anchor": "middle", "font-size": 11 }, ""));
+  setMark(node, row);
+  return node;
+}
+
+export function setMark(node, row) {
+  if (!row) {
+    attribute(node, "class", "mark none");
+    attribute(node, "aria-hidden", "true");
+    return;
+  }
+  const [shape, digit] = node.children;
+  const look = row.state === "RTNUN" ? "hollow" : row.state === "UNACK" || row.state === "LATUN" ? "flash" : row.state === "NORM" ? "over" : "steady";
+  attribute(node, "class", `mark p${row.priority} ${look}`);
+  attribute(node, "aria-hidden", null);
+  attribute(node, "aria-label", `${t(`priority.${row.priority}`)}, ${stateWord(row.state)}`);
+  attribute(shape, "d", shapePath(row.priority));
+  attribute(digit, "y", MIDDLE[row.priority] ?? 14);
+  if (digit.textContent !== String(row.priority)) digit.textContent = row.priority;
+}
+
+export function stateWord(state) {
+  return has(`state.${state}`) ? t(`state.${state}`) : state;
+}
+
+export function tagTitle(tag) {
+  return local(tag.description) || tag.name;
+}
+
+/** What is wrong, in words: the tag's description and which limit. */
+export function alarmTitle(row) {
+  const tag = plant.tags.get(`${row.edge}:${row.tag}`);
+  const kind = row.alarm.startsWith(`${row.tag}.`) ? row.alarm.slice(row.tag.length + 1) : "";
+  const word = has(`alarm.${kind}`) ? t(`alarm.${kind}`) : kind;
+  return [tag ? tagTitle(tag) : row.tag || row.alarm, word].filter(Boolean).join(" · ");
+}
+
+export function alarmUnit(row) {
+  const tag = plant.tags.get(`${row.edge}:${row.tag}`);
+  return tag?.unitName ?? row.tag.split("/")[0];
+}
+
+/** "16.52 kN, limit 16.00" with the tag's decimals. */
+export function alarmValue(row) {
+  const tag = plant.tags.get(`${row.edge}:${row.tag}`);
+  if (row.value === null) return "";
+  const decimals = tag?.decimals ?? 2;
+  const shown = `${number(row.value, decimals)} ${unit(row.unit || tag?.unit)}`.trim();
+  return row.limit === null ? shown : t("alarm.value", { value: shown, limit: number(row.limit, decimals) });
+}
