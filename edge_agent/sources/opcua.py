@@ -1,0 +1,483 @@
+"""OPC UA: subscribes to the tags of one server and acknowledges a notification only after its values are kept.
+
+Reading and acknowledging (OPC 10000-4, 5.14): several PublishRequests are outstanding; each response is decoded to columns and handed on; its
+sequence number goes into the next request once `Received.ack` was called. A number that is missing is asked for again with Republish; one that
+the server no longer has makes every tag suspect, and the first value behind the hole tells its interval as `Overflow`.
+
+Coming back: the session of before is taken up again on a new channel; else its subscription is transferred; else a new one is made. The first
+item after `open` is a Connection, `resumed` when the subscription survived and `connected` when it is a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+import pydantic
+
+from edge_agent.core import Connection, KeepAlive, NotConnected
+from edge_agent.core.settings import Section
+from edge_agent.sources.opcua_address import Address, parse
+from edge_agent.sources.opcua_security import OpcUaSecurity
+from edge_agent.sources.source import Item, Plug, Received, Source
+
+if TYPE_CHECKING:
+    from edge_agent.sources.opcua_decode import Decoder, Envelope
+    from edge_agent.sources.opcua_session import Session
+    from edge_agent.sources.opcua_subscription import Granted, Wanted
+
+_BASES: Final = {"source": 0, "server": 1, "received": 2}
+_SEQUENCES: Final = (1 << 32) - 1
+"""Sequence numbers run 1 .. 2^32 - 1 and then start again at 1."""
+_MESSAGES_PER_READ: Final = 16
+_REPUBLISH_AT_MOST: Final = 10_000
+_BAD_TOO_MANY_PUBLISH_REQUESTS: Final = 0x80780000
+_BAD_TIMEOUT: Final = 0x800A0000
+
+
+class OpcUaTime(Section):
+    """Which time becomes the time of a value.
+
+    `source` falls back to the server's time and then to the time of receipt, flagged uncertain; `received` numbers the values of one message
+    in steps of 1 ns so that they stay apart.
+    """
+
+    basis: Literal["source", "server", "received"] = "source"
+
+
+class OpcUaConfig(Section):
+    """One OPC UA server."""
+
+    kind: Literal["opcua"]
+    name: str = pydantic.Field(min_length=1)
+    url: str = pydantic.Field(pattern=r"^opc\.tcp://[^/@]+")
+    namespace: str = ""
+    """Namespace URI of addresses that name none."""
+    publishing_ms: float = pydantic.Field(250.0, gt=0)
+    sampling_ms: float | None = pydantic.Field(None, ge=0)
+    """0 is as fast as the server can; by default twice per expected period of a tag, at most once per publishing interval by exception."""
+    queue_size: int = pydantic.Field(100, ge=1)
+    """Values per tag that the server should hold for us, at least."""
+    keepalive_count: int = pydantic.Field(10, ge=1)
+    """Publishing intervals without a value after which the server says that it is alive."""
+    lifetime_count: int = pydantic.Field(400, ge=3)
+    """Publishing intervals without a request of ours after which the server drops the subscription."""
+    outstanding: int = pydantic.Field(3, ge=1, le=20)
+    """PublishRequests that wait at the server."""
+    session_timeout_s: float = pydantic.Field(120.0, ge=10)
+    timeout_s: float = pydantic.Field(10.0, gt=0)
+    """For one answer of the server."""
+    watchdog_s: float | None = pydantic.Field(None, gt=0)
+    """Silence after which the connection counts as dead; by default 1.5 keep-alive intervals."""
+    retry_s: float = pydantic.Field(30.0, gt=0)
+    """Between two attempts at tags that the server refused."""
+    security: OpcUaSecurity = OpcUaSecurity()
+    username: str | None = None
+    password_file: Path | None = None
+    time: OpcUaTime = OpcUaTime()
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> OpcUaConfig:
+        if self.lifetime_count < 3 * self.keepalive_count:
+            raise ValueError(f"lifetime_count at least 3 x keepalive_count = {3 * self.keepalive_count}, found {self.lifetime_count}")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("username where there is a password_file")
+        return self
+
+    def address(self, text: str) -> Address:
+        """A tag's address under this server; ValueError saying what was expected."""
+        return parse(text, self.namespace)
+
+    def source(self, plug: Plug) -> Source:
+        """The connector."""
+        return OpcUaSource(self, plug)
+
+
+def _after(sequence: int, steps: int = 1) -> int:
+    return (sequence - 1 + steps) % _SEQUENCES + 1
+
+
+def _distance(first: int, second: int) -> int:
+    """Steps from one sequence number to another, negative when it lies behind."""
+    steps = (second - first) % _SEQUENCES
+    return steps if steps < _SEQUENCES // 2 else steps - _SEQUENCES
+
+
+class OpcUaSource:
+    """The connector to one OPC UA server; see `Source` for who calls what."""
+
+    def __init__(self, config: OpcUaConfig, plug: Plug) -> None:
+        self._config, self._plug = config, plug
+        self._wanted: dict[int, Wanted] = {}
+        self._misaddressed: dict[int, str] = {}
+        self._distrusted = False
+        self._session: Session | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._decoder: Decoder | None = None
+        self._subscription = 0
+        self._plan = ""
+        self._last = 0
+        self._resumed_from: int | None = None
+        self._ready: deque[tuple[list[Item], list[int]]] = deque()
+        self._arrived: deque[tuple[bytes | BaseException, list[int]]] = deque()
+        self._acks: list[int] = []
+        self._outstanding = 0
+        self._target = self._config.outstanding
+        self._news = asyncio.Event()
+        self._failed: set[int] = set()
+        self._ended: int | None = None
+        self._heard = self._renew_at = self._retry_at = self._watchdog_s = 0.0
+
+    # Opening
+
+    async def open(self, resume: bytes | None) -> None:
+        """Connect, and take up the subscription of before or make a new one."""
+        from edge_agent.sources.opcua_decode import Decoder
+        from edge_agent.sources.opcua_session import Session, read_kept, read_resume
+        from edge_agent.sources.opcua_subscription import plan_of, wanted
+
+        self._reset()
+        config, plug = self._config, self._plug
+        self._wanted, self._misaddressed = {}, {}
+        for tag in plug.tags:
+            try:
+                self._wanted[tag.id] = wanted(tag, config.address(plug.address.get(tag.id, "")), config)
+            except ValueError as error:
+                self._misaddressed[tag.id] = str(error)
+        self._plan = plan_of(self._wanted.values(), config)
+        self._decoder = Decoder(plug.name, tuple(plug.tags), _BASES[config.time.basis], plug.counters)
+        self._session = Session(config, plug.data_dir, read_kept(plug.data_dir))
+        await self._session.open()
+        self._arm()
+        await self._subscribe(dict(read_resume(resume)))
+        self._arm()
+        self._top_up()
+
+    def _arm(self) -> None:
+        assert self._session is not None
+        now = asyncio.get_running_loop().time()
+        self._heard, self._retry_at = now, now + self._config.retry_s
+        self._renew_at = now + 0.75 * self._session.channel_lifetime_s
+
+    async def _subscribe(self, resume: dict[str, Any]) -> None:
+        from edge_agent.sources import opcua_subscription as at_server
+
+        assert self._session is not None
+        session, config, kept = self._session, self._config, self._session.kept
+        old = kept.subscription
+        same = kept.plan == self._plan
+        known = resume if (resume.get("subscription"), resume.get("plan")) == (old, self._plan) else {}
+        last = int(known.get("sequence", 0))
+        how = ""
+        if old and same and not self._distrusted:
+            if session.reactivated:
+                how = "session taken up again"
+            elif session.transfer_works and await at_server.transfer(session, config, old):
+                how = "subscription transferred"
+            if how and not await at_server.alive(session, config, old):
+                how = ""
+        if how:
+            self._subscription, self._last, self._resumed_from = old, last, last
+            self._failed = set(kept.failed)
+            self._granted(kept.publishing_ms, kept.keepalive_count, kept.queue)
+            self._say("resumed", f"{how}, from message {last}")
+            self._tell_failures(dict.fromkeys(sorted(self._failed), (0, "refused when the subscription was made")))
+            await self._recover(old)
+            return
+        if old:
+            # Its messages may still be had although it is no longer ours; what was kept already comes twice and is removed by (tag, time, value).
+            self._last = last
+            if same:
+                await self._recover(old)
+                self._ready = deque((items, []) for items, _ in self._ready)
+            await at_server.delete(session, config, old)
+        self._last = 0
+        self._subscription, publishing_ms, keepalive_count = await at_server.create(session, config)
+        granted = await self._add(list(self._wanted.values()))
+        self._failed = set(granted.refused)
+        self._granted(publishing_ms, keepalive_count, granted.queue)
+        session.keep(
+            msgspec.structs.replace(
+                session.kept, subscription=self._subscription, plan=self._plan, failed=tuple(sorted(self._failed)),
+                publishing_ms=publishing_ms, keepalive_count=keepalive_count, queue=granted.queue,
+            )
+        )  # fmt: skip
+        detail = f"new subscription of {len(granted.queue)} tags, {publishing_ms:g} ms, keep-alive after {keepalive_count}"
+        if granted.without_filter:
+            detail += f"; trigger on time refused for {granted.without_filter} tags: a value that does not change is not sent again"
+        self._say("connected", detail, first=True)
+        self._tell_failures(granted.refused)
+
+    async def _add(self, items: list[Wanted]) -> Granted:
+        from edge_agent.sources import opcua_subscription as at_server
+
+        assert self._session is not None
+        session = self._session
+        namespaces = await session.namespaces()
+        chunk = await at_server.items_per_call(session, self._config)
+        granted = await at_server.add_items(session, self._config, self._subscription, items, namespaces, chunk)
+        for tag, size in granted.queue.items():
+            self._plug.counters["queues_shortened"] = self._plug.counters.get("queues_shortened", 0) + (size < self._wanted[tag].queue)
+        return granted
+
+    def _granted(self, publishing_ms: float, keepalive_count: int, queue: dict[int, int]) -> None:
+        assert self._decoder is not None
+        for tag, size in queue.items():
+            self._decoder.queued(tag, size)
+        self._watchdog_s = self._config.watchdog_s or max(1.0, publishing_ms * keepalive_count * 1.5 / 1000.0)
+
+    def _say(self, state: Literal["connected", "resumed"], detail: str, *, first: bool = False) -> None:
+        connection = Connection(received_ns=0, source=self._plug.name, state=state, detail=detail)
+        (self._ready.appendleft if first else self._ready.append)(([connection], []))
+
+    def _tell_failures(self, refused: dict[int, tuple[int, str]]) -> None:
+        from edge_agent.sources.opcua_subscription import BAD_NODE_ID_INVALID
+
+        told = refused | {tag: (BAD_NODE_ID_INVALID, text) for tag, text in self._misaddressed.items()}
+        items: list[Item] = [
+            Connection(received_ns=0, source=self._plug.name, state="tag_failed", tags=(tag,), status=status, detail=detail)
+            for tag, (status, detail) in told.items()
+        ]
+        if items:
+            self._ready.append((items, []))
+
+    # Reading
+
+    async def read(self) -> Received:
+        """The next messages, or a sign of life, or news about a tag."""
+        if self._session is None:
+            raise NotConnected(f"{self._config.url}: not open")
+        while True:
+            await self._due()
+            if not self._ready:
+                await self._take()
+            if self._ready:
+                return self._received()
+            if self._ended is not None:
+                self._distrusted = True
+                raise NotConnected(f"{self._config.url}: the server ended the subscription: {_status_name(self._ended)}")
+            self._top_up()
+            await self._wait()
+
+    def _received(self) -> Received:
+        items: list[Item] = []
+        sequences: list[int] = []
+        while self._ready:
+            more, numbers = self._ready.popleft()
+            items += more
+            sequences += numbers
+        if not sequences or self._session is None:
+            return Received(tuple(items))
+        resume = json.dumps({"subscription": self._subscription, "sequence": self._last, "plan": self._plan}).encode()
+        return Received(tuple(items), partial(self._acknowledge, self._session, sequences), resume)
+
+    def _acknowledge(self, session: Session, sequences: list[int]) -> None:
+        if session is not self._session:
+            return
+        self._acks += sequences
+        # A lost connection is told by the next read.
+        with contextlib.suppress(NotConnected):
+            self._top_up()
+
+    async def _wait(self) -> None:
+        now = asyncio.get_running_loop().time()
+        until = min(self._heard + self._watchdog_s, self._renew_at, self._retry_at if self._failed else self._renew_at)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - now)):
+                await self._news.wait()
+
+    async def _due(self) -> None:
+        """Whatever time has brought: a dead link, a channel to renew, refused tags to try again."""
+        assert self._session is not None
+        now = asyncio.get_running_loop().time()
+        if not self._arrived and not self._ready and now - self._heard >= self._watchdog_s:
+            # A subscription that was taken up and then says nothing is not taken up a second time.
+            self._distrusted = self._resumed_from is not None
+            raise NotConnected(f"{self._config.url}: no message for {now - self._heard:.1f} s, expected one every {self._watchdog_s / 1.5:.1f} s")
+        if now >= self._renew_at:
+            await self._session.renew()
+            self._renew_at = now + 0.75 * self._session.channel_lifetime_s
+        if self._failed and now >= self._retry_at:
+            self._retry_at = now + self._config.retry_s
+            granted = await self._add([self._wanted[tag] for tag in sorted(self._failed)])
+            self._recovered(granted)
+
+    def _recovered(self, granted: Granted) -> None:
+        assert self._session is not None
+        assert self._decoder is not None
+        items: list[Item] = []
+        for tag, size in granted.queue.items():
+            self._decoder.queued(tag, size)
+            self._failed.discard(tag)
+            items.append(Connection(received_ns=0, source=self._plug.name, state="tag_recovered", tags=(tag,)))
+        if items:
+            kept = self._session.kept
+            self._session.keep(msgspec.structs.replace(kept, failed=tuple(sorted(self._failed)), queue=kept.queue | granted.queue))
+            self._ready.append((items, []))
+
+    async def _take(self) -> None:
+        """Everything that has arrived becomes items."""
+        from edge_agent.sources.opcua_decode import DamagedError, envelope
+
+        self._news.clear()
+        taken = 0
+        while self._arrived and taken < _MESSAGES_PER_READ and self._ended is None:
+            body, acks = self._arrived.popleft()
+            if isinstance(body, BaseException):
+                if self._ready:
+                    self._arrived.appendleft((body, acks))
+                    return
+                raise NotConnected(f"{self._config.url}: {body or type(body).__name__}") from body
+            taken += 1
+            try:
+                head = envelope(body)
+                if head.result >> 30 or not head.subscription:
+                    self._refused(head, acks)
+                elif head.subscription == self._subscription:
+                    await self._one(head, body)
+                else:
+                    self._count("messages_of_other_subscriptions")
+            except DamagedError as error:
+                raise NotConnected(f"{self._config.url}: {error}") from error
+
+    def _refused(self, head: Envelope, acks: list[int]) -> None:
+        code = head.result & 0xFFFF0000
+        self._acks = acks + self._acks
+        if code == _BAD_TOO_MANY_PUBLISH_REQUESTS and self._target > 1:
+            self._target -= 1
+        elif code != _BAD_TIMEOUT:
+            self._distrusted = True
+            raise NotConnected(f"{self._config.url}: publishing: {_status_name(head.result)}")
+
+    async def _one(self, head: Envelope, body: bytes) -> None:
+        from edge_agent.sources.opcua_decode import acknowledgements
+
+        assert self._decoder is not None
+        sequence = int.from_bytes(body[head.at : head.at + 4], "little")
+        if self._resumed_from is not None:
+            # What the journal already has only waits to be let go of.
+            self._acks += [n for n in head.available if _distance(n, self._resumed_from) >= 0]
+        expected = _after(self._last)
+        ahead = _distance(expected, sequence)
+        if ahead > 0:
+            await self._fill(expected, ahead, head.available)
+        if self._resumed_from is not None:
+            # While nobody asked, the server's queues may have run over without a word.
+            self._decoder.suspect()
+            self._resumed_from = None
+        self._distrusted = False
+        message = self._decoder.message(body, head.at, self._plug.clock())
+        refused = sum(status >> 31 for status in acknowledgements(body, message.end)) if not message.damaged else 0
+        self._count("acknowledgements_refused", refused)
+        if message.keep_alive:
+            self._ready.append(([KeepAlive(received_ns=0, source=self._plug.name)], []))
+            return
+        if ahead < 0:
+            self._count("messages_repeated")
+            self._ready.append(([], [sequence]))
+            return
+        self._last = sequence
+        self._ready.append((list(message.items), [sequence]))
+        self._ended = message.status
+
+    async def _fill(self, expected: int, missing: int, available: tuple[int, ...]) -> None:
+        """Get the messages expected .. expected + missing - 1 again, as far as the server has them."""
+        steps = sorted(step for n in available if 0 <= (step := _distance(expected, n)) < missing)
+        got = 0
+        for step in steps[:_REPUBLISH_AT_MOST]:
+            if step != got:
+                self._lost(step - got)
+            got = step + 1
+            if not await self._again(self._subscription, _after(expected, step)):
+                self._lost(1)
+        if got != missing:
+            self._lost(missing - got)
+        self._last = _after(expected, missing - 1)
+
+    async def _recover(self, subscription: int) -> None:
+        """All messages behind the last one kept that the server has, in order."""
+        for _ in range(_REPUBLISH_AT_MOST):
+            sequence = _after(self._last)
+            if not await self._again(subscription, sequence):
+                return
+            self._last = sequence
+
+    async def _again(self, subscription: int, sequence: int) -> bool:
+        from edge_agent.sources import opcua_subscription as at_server
+        from edge_agent.sources.opcua_decode import DamagedError
+
+        assert self._session is not None
+        assert self._decoder is not None
+        try:
+            found = await at_server.republish(self._session, self._config, subscription, sequence)
+            if found is None:
+                return False
+            message = self._decoder.message(*found, self._plug.clock())
+        except DamagedError:
+            return False
+        self._count("messages_republished")
+        self._ready.append((list(message.items), [sequence]))
+        return True
+
+    def _lost(self, messages: int) -> None:
+        assert self._decoder is not None
+        self._count("messages_lost", messages)
+        self._decoder.suspect()
+
+    def _count(self, counter: str, n: int = 1) -> None:
+        if n:
+            self._plug.counters[counter] = self._plug.counters.get(counter, 0) + n
+
+    # Publishing
+
+    def _top_up(self) -> None:
+        """Send PublishRequests until enough are outstanding; the first carries all acknowledgements."""
+        from asyncua import ua
+
+        assert self._session is not None
+        loop = asyncio.get_running_loop()
+        if self._outstanding == 0:
+            # The server could not speak while no request of ours lay there.
+            self._heard = loop.time()
+        while self._outstanding < self._target:
+            acks, self._acks = self._acks, []
+            request = ua.PublishRequest()
+            request.Parameters.SubscriptionAcknowledgements = [ua.SubscriptionAcknowledgement(self._subscription, n) for n in acks]
+            future = self._session.send(request)
+            self._outstanding += 1
+            future.add_done_callback(partial(self._arrive, self._session, acks))
+
+    def _arrive(self, session: Session, acks: list[int], future: asyncio.Future[Any]) -> None:
+        lost = asyncio.CancelledError() if future.cancelled() else future.exception()
+        if session is not self._session:
+            return
+        self._outstanding -= 1
+        self._heard = asyncio.get_running_loop().time()
+        self._arrived.append((bytes(future.result()) if lost is None else lost, acks))
+        self._news.set()
+        if self._acks and lost is None:
+            # Acknowledgements that found every request under way leave with the next one, also while nobody reads.
+            with contextlib.suppress(NotConnected):
+                self._top_up()
+
+    # Closing
+
+    async def close(self) -> None:
+        """Close the session but leave the subscription to its lifetime: what was not acknowledged can still be had."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _status_name(status: int) -> str:
+    from asyncua import ua
+
+    return f"{ua.StatusCode(status).name} ({status:#010x})"
