@@ -1,9 +1,6 @@
 """Uplinks: one file per target; the union is the register."""
 
-from typing import Annotated
-
-from pydantic import Field
-
 from edge_agent.uplinks.gateway import GatewayConfig
 
-AnyUplink = Annotated[GatewayConfig, Field(discriminator="kind")]
+AnyUplink = GatewayConfig
+"""A union, discriminated by `kind`, as soon as there is a second one."""

@@ -102,12 +102,13 @@ class GatewayUplink:
             self._heard.clear()
             if self._port.epoch() != self._epoch:
                 outgoing = self._begin()
-            new_session = False
+                self._told = 0
+            heard, new_session = bool(self._news), False
             while self._news:
                 new_session |= self._learn(self._news.popleft())
-            if self._beyond_head():
+            if heard and self._beyond_head():
                 continue
-            message = await asyncio.to_thread(self._step, outgoing, now_ns, new_session)
+            message = await asyncio.to_thread(self._step, outgoing, now_ns, heard, new_session)
             if message is not None:
                 self._send(link, message)
                 continue
@@ -118,10 +119,11 @@ class GatewayUplink:
         self._epoch = self._port.epoch()
         return Outgoing(self._port.outbox, window_bytes=self._config.window_bytes, again_ns=_AGAIN_NS)
 
-    def _step(self, outgoing: Outgoing, now_ns: int, new_session: bool) -> Message | None:
+    def _step(self, outgoing: Outgoing, now_ns: int, heard: bool, new_session: bool) -> Message | None:
         """Everything that reads the outbox; runs beside the event loop, never twice at once."""
-        held = common([epochs.get(self._epoch, Ranges()) for epochs in self._held.values()], self._config.copies)
-        outgoing.confirm(held, now_ns)
+        if heard:
+            held = common([epochs.get(self._epoch, Ranges()) for epochs in self._held.values()], self._config.copies)
+            outgoing.confirm(held, now_ns)
         if new_session:
             outgoing.everything_again()
         outgoing.again(now_ns)

@@ -150,14 +150,14 @@ class Outgoing:
             return []
 
     def confirm(self, held: Ranges, now_ns: int) -> None:
-        """The gateways hold these numbers, and no others."""
+        """The gateways say that they hold these numbers, and no others; whatever they say, they are there."""
+        self._patience, self._probe = 1, False
         self._held = np.array(held.ranges, np.int64).reshape(-1, 2)
         for order, flying in list(self._flying.items()):
             if self._confirmed(flying.message.seqs).all():
                 self._land(order)
                 self._newest_confirmed = max(self._newest_confirmed, order)
                 self._progress_ns = now_ns
-                self._patience, self._probe = 1, False
         self._advance()
 
     def _advance(self) -> None:
@@ -181,7 +181,7 @@ class Outgoing:
         """Give up waiting for what was sent too long ago, so that `next` brings it again; returns whether anything was given up.
 
         A message is overdue when a later one has been confirmed and it has not. When nothing at all is confirmed everything is overdue, and
-        until an answer comes only one message is sent, ever more rarely: a broker must not be filled for a gateway that is away.
+        until a gateway says anything only one message is sent, ever more rarely: a broker must not be filled for a gateway that is away.
         """
         overdue = [o for o, f in self._flying.items() if o < self._newest_confirmed and now_ns - f.sent_ns >= self._again_ns]
         if not overdue and self._flying and now_ns - self._progress_ns >= self._again_ns * self._patience:
@@ -230,8 +230,7 @@ class Outgoing:
 def _message(rows: Sequence[Row]) -> Message:
     records = [Delivered(row.seq, row.chain, row.data) for row in rows]
     size = sum(len(row.data) + _ROW_BYTES for row in rows)
+    parts: tuple[tuple[Delivered, ...], ...] = (tuple(records),)
     if len(records) == 1 and len(rows[0].data) > _PIECE_BYTES:
         parts = tuple((piece,) for piece in records[0].pieces(_PIECE_BYTES))
-    else:
-        parts = (tuple(records),)
     return Message(parts, np.array([row.seq for row in rows], np.int64), size)
