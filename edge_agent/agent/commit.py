@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ def shed_level(record: Record, never_shed: NDArray[np.bool_]) -> int:
     return SHED_NEVER
 
 
-def write(log: Log, commit: Commit, never_shed: NDArray[np.bool_], checkpoint: str) -> tuple[int, int]:
+def write(log: Log, commit: Commit, never_shed: NDArray[np.bool_], checkpoint: str, cursors: Mapping[str, int]) -> tuple[int, int]:
     """Make a commit durable; returns the heads of journal and outbox behind it."""
     entries = [encode(entry) for entry in commit.entries]
     appends = [Append(JOURNAL, kind_of(e), data) for e, data in zip(commit.entries, entries, strict=True)]
@@ -64,7 +64,7 @@ def write(log: Log, commit: Commit, never_shed: NDArray[np.bool_], checkpoint: s
     heads = log.head(JOURNAL).seq + len(commit.entries), log.head(OUTBOX).seq + len(commit.records)
     if commit.state is not None:
         values[checkpoint] = _POSITION.pack(*heads) + pack(commit.state)
-    log.commit(appends, values=values)
+    log.commit(appends, values=values, cursors=cursors)
     return heads
 
 

@@ -35,7 +35,7 @@ class Engine:
     """Steps entries through the pipeline and makes them durable with what follows from them.
 
     on_commit is called on the event loop after each commit, with the alarm events in it.
-    safe_through says up to which number every required uplink has delivered.
+    safe_through says up to which number every required uplink has delivered, cursors where each uplink is: kept with the next commit.
     """
 
     def __init__(
@@ -48,11 +48,12 @@ class Engine:
         *,
         loop: asyncio.AbstractEventLoop,
         safe_through: Callable[[], int],
+        cursors: Callable[[], dict[str, int]],
         on_commit: Callable[[list[AlarmEvent]], None],
         follow: Callable[[], None] | None = None,
     ) -> None:
         self.log, self.pipeline, self._intake, self._clock, self._settings = log_file, pipeline, intake, clock, settings
-        self._loop, self._safe_through, self._on_commit, self._follow = loop, safe_through, on_commit, follow
+        self._loop, self._safe_through, self._cursors, self._on_commit, self._follow = loop, safe_through, cursors, on_commit, follow
         self._never_shed = np.array([t.never_shed for t in pipeline.catalogue], np.bool_) if pipeline.started else np.zeros(0, np.bool_)
         self._delays = {}  # type: dict[str, int]
         self._commits: queue.Queue[Commit | None] = queue.Queue(maxsize=4)
@@ -180,8 +181,8 @@ class Engine:
         pause = 0.1
         while True:
             try:
-                write(self.log, commit, self._never_shed, CHECKPOINTS[self._next_checkpoint])
-            except sqlite3.OperationalError as error:
+                write(self.log, commit, self._never_shed, CHECKPOINTS[self._next_checkpoint], self._cursors())
+            except sqlite3.OperationalError as error:  # disk full, read-only, locked
                 if not self.write_error:
                     log.error("commit failed, sources wait", error=str(error), path=str(self.log.path))
                 self.write_error = str(error)
@@ -212,7 +213,8 @@ class Engine:
 
     def _keep_house(self) -> None:
         """Forget what is delivered, keep the journal to its ring, shed when the budget is used up, notice clock steps."""
-        self.log.forget(OUTBOX, self._safe_through())
+        self.log.commit(cursors=self._cursors())  # what is forgotten must never lie behind a durable cursor
+        self.log.forget(OUTBOX, min(self._safe_through(), self.log.head(OUTBOX).seq))
         checkpoint = min((checkpoint_position(d)[0] for n in CHECKPOINTS if (d := self.log.value(n))), default=0)
         self.log.trim(JOURNAL, self._settings.journal_bytes, checkpoint)
         excess = self.held_bytes - self._settings.max_bytes

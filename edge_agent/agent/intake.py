@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from edge_agent.agent.clock import Clock
-from edge_agent.core import Catalogue, Connection, Entry, Heartbeat, Samples, Texts
+from edge_agent.core import Block, Catalogue, Entry, Heartbeat, Samples, Texts
 from edge_agent.sources.source import Item
 
 ENTRY_ROWS: Final = 4096
@@ -33,7 +34,8 @@ class Offered:
 class Intake:
     """A queue from the event loop to the pipeline thread.
 
-    `offer` blocks while more than `max_bytes` are not yet durable, or while the outbox is full: a source that is not read keeps its values, or its peer does.
+    `offer` blocks while more than `max_bytes` are not yet durable, or while the outbox is full: a source that is not read keeps its values,
+    or its peer does.
     """
 
     def __init__(self, clock: Clock, catalogue: Catalogue, max_bytes: int) -> None:
@@ -54,8 +56,8 @@ class Intake:
         """Bytes offered and not yet durable."""
         return self._bytes
 
-    async def offer(self, source: str, items: Iterable[Item], ack: Callable[[], None], resume: bytes | None) -> None:
-        """Hand over what one read brought; returns when it is queued."""
+    async def offer(self, source: str, items: Sequence[Item], ack: Callable[[], None], resume: bytes | None) -> None:
+        """Hand over what one read of a source brought; returns when it is queued. All items get one time of receipt."""
         while not self._room.is_set():
             await self._room.wait()
         entries: list[Entry] = []
@@ -63,7 +65,7 @@ class Intake:
         with self._arrived:
             now = self._now()
             for item in items:
-                stamped = item.received(now) if not isinstance(item, Connection) and hasattr(item, "received") else _stamp(item, now)
+                stamped = _stamp(item, now)
                 size += getattr(stamped, "nbytes", 200)
                 entries += self._parted(stamped) if isinstance(stamped, Samples) else [stamped]
             self._append(Offered(tuple(entries), size, ack, source, resume))
@@ -126,9 +128,7 @@ class Intake:
             self._arrived.notify()
 
 
-def _stamp(item: Item, now: int) -> Entry:
-    import msgspec
-
-    if isinstance(item, Samples | Texts):
+def _stamp(item: Item, now: int) -> Item:
+    if isinstance(item, Samples | Texts | Block):
         return item.received(now)
-    return msgspec.structs.replace(item, received_ns=now)  # type: ignore[type-var]
+    return msgspec.structs.replace(item, received_ns=now)

@@ -184,11 +184,15 @@ def compare(found: Iterable[Record], kept: Iterable[bytes], *, same_cpu: bool, m
 
 def _close(a: Any, b: Any) -> bool:
     if isinstance(a, Samples) and isinstance(b, Samples):
-        return np.array_equal(a.time_ns, b.time_ns) and np.array_equal(a.tag, b.tag) and np.array_equal(a.status, b.status) and _near(a.value, b.value)
+        return (
+            np.array_equal(a.time_ns, b.time_ns) and np.array_equal(a.tag, b.tag) and np.array_equal(a.status, b.status) and _near(a.value, b.value)
+        )
     if isinstance(a, Summaries) and isinstance(b, Summaries):
         exact = [c for c, d in SUMMARY_COLUMNS if d != "<f8"]
-        return len(a) == len(b) and all(np.array_equal(a.rows[c], b.rows[c]) for c in exact) and all(
-            _near(a.rows[c], b.rows[c]) for c, d in SUMMARY_COLUMNS if d == "<f8"
+        return (
+            len(a) == len(b)
+            and all(np.array_equal(a.rows[c], b.rows[c]) for c in exact)
+            and all(_near(a.rows[c], b.rows[c]) for c, d in SUMMARY_COLUMNS if d == "<f8")
         )
     if isinstance(a, AlarmEvent) and isinstance(b, AlarmEvent):
         blank: dict[str, Any] = {"value": None, "contributions": {}, "explanation": ""}

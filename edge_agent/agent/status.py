@@ -63,7 +63,7 @@ class Status:
         """All of it."""
         log, pipeline = self.engine.log, self.engine.pipeline
         totals = {fate: int(counts.sum()) for fate, counts in pipeline.totals().items()} if pipeline.started else {}
-        standing = [row for row in pipeline.alarms.standing()] if pipeline.started else []
+        standing = pipeline.alarms.standing() if pipeline.started else []
         return {
             "edge": self.edge,
             "site": self.site,
@@ -74,7 +74,12 @@ class Status:
             "problems": self.problems(),
             "epoch": self.epoch(),
             "journal": {"seq": log.head(JOURNAL).seq, "bytes": log.head(JOURNAL).bytes},
-            "outbox": {"seq": log.head(OUTBOX).seq, "bytes": log.head(OUTBOX).bytes, "oldest_seq": log.first(OUTBOX), "held_bytes": self.engine.held_bytes},
+            "outbox": {
+                "seq": log.head(OUTBOX).seq,
+                "bytes": log.head(OUTBOX).bytes,
+                "oldest_seq": log.first(OUTBOX),
+                "held_bytes": self.engine.held_bytes,
+            },
             "waiting_bytes": self.intake.waiting_bytes,
             "open_windows": pipeline.open_windows if pipeline.started else 0,
             "samples": totals,

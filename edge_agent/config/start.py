@@ -31,7 +31,7 @@ def measured_tags(settings: AgentSettings) -> list[Tag]:
             unit=t.unit,
             range=t.range,
             decimals=t.decimals,
-            description=dict(t.description),
+            description={str(lang): text for lang, text in t.description.items()},
             path=t.path,
             class_=t.class_,
             role=t.role,

@@ -84,7 +84,9 @@ def _tag(row: dict[str, str | None], file: str, line: int) -> dict[str, Any]:
                 cells[name] = float(cells[name])
             except ValueError:
                 raise ConfigError([Mistake(file, line, name, "a number", repr(cells[name]))]) from None
-    tag: dict[str, Any] = {k: v for k, v in cells.items() if k in ("name", "source", "address", "kind", "unit", "path", "class", "record", "record_reason", "role")}
+    tag: dict[str, Any] = {
+        k: v for k, v in cells.items() if k in ("name", "source", "address", "kind", "unit", "path", "class", "record", "record_reason", "role")
+    }
     if "decimals" in cells:
         tag["decimals"] = cells["decimals"]
     if "range_low" in cells or "range_high" in cells:

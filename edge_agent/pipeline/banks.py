@@ -100,9 +100,7 @@ class Banks:
             rows, usable, origin = derived.samples, derived.usable, derived.origin
         return found
 
-    def _level(
-        self, level: list[tuple[str, _Seat]], rows: Samples, usable: NDArray[np.uint8], origin: NDArray[np.intp] | None
-    ) -> Derived | None:
+    def _level(self, level: list[tuple[str, _Seat]], rows: Samples, usable: NDArray[np.uint8], origin: NDArray[np.intp] | None) -> Derived | None:
         sources, tags, values = [], [], []
         reasons: list[tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.intp]]] = []
         for _, seat in level:

@@ -6,7 +6,7 @@ the same records, bit for bit; that is what recovery, replay and validation rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -110,8 +110,9 @@ class Pipeline:
             self._tick_ns = tick
             records += self._tick(tick)
         if last > self._tick_ns:
+            # Only a new tick moves the boundary of lateness: rows of one time of receipt must find the same one however they are cut.
             self._tick_ns = last
-        self._windows.advance(self._watermark.base_ns(self._tick_ns))
+            self._windows.advance(self._watermark.base_ns(last))
         return records
 
     def _due_ns(self) -> int:
@@ -204,7 +205,7 @@ class Pipeline:
 
     # -- sources -------------------------------------------------------------------------------------------------------------
 
-    def _connection(self, entry: Connection) -> list[Record]:
+    def _connection(self, entry: Connection) -> Sequence[Record]:
         place = self._sources.get(entry.source)
         if place is None:
             return []
@@ -218,22 +219,24 @@ class Pipeline:
             away = entry.state == "disconnected"
             return self._condition(alarm, away, now, now, entry.detail or "not connected") if away else []
         if entry.state == "no_data":
+            # The runner makes the connection anew: what arises until then may be missing.
+            self._silence.left(place, self._screen.last_ns)
             return self._condition(alarm, True, now, now, entry.detail or "connected but no data")
-        records: list[Record] = []
+        events: list[AlarmEvent] = []
         for k in entry.tags:
             name = self._catalogue[k].name
-            records += self._condition(f"{name}.bad_quality", entry.state == "tag_failed", now, now, entry.detail or f"status {entry.status:#010x}")
-        return records
+            events += self._condition(f"{name}.bad_quality", entry.state == "tag_failed", now, now, entry.detail or f"status {entry.status:#010x}")
+        return events
 
-    def _silent(self, silent: Silent, now_ns: int) -> list[Record]:
+    def _silent(self, silent: Silent, now_ns: int) -> list[AlarmEvent]:
         tag = self._catalogue[silent.tag]
         why = f"no value for {(now_ns - silent.since_ns) / 1e9:.1f} s, expected every {tag.expected_s:g} s" if silent.stale else "values came again"
         return self._condition(f"{tag.name}.stale", silent.stale, silent.since_ns if silent.stale else now_ns, now_ns, why)
 
-    def _condition(self, alarm: str, active: bool, time_ns: int, received_ns: int, why: str) -> list[Record]:
+    def _condition(self, alarm: str, active: bool, time_ns: int, received_ns: int, why: str) -> list[AlarmEvent]:
         if alarm not in self._alarm_names:
             return []
-        return list(self._alarms.condition(alarm, active, time_ns, received_ns, explanation=why))
+        return self._alarms.condition(alarm, active, time_ns, received_ns, explanation=why)
 
     # -- plan and state ------------------------------------------------------------------------------------------------------
 
@@ -250,6 +253,8 @@ class Pipeline:
         now = tick_at_or_before(start.received_ns)
         if now > self._tick_ns:
             self._tick_ns = now
+        # What brokers and files kept while the agent was down comes first: it must not be late because of that.
+        self._watermark.heard(0, start.received_ns)
         plan = plan_of(start)
         for place in range(len(plan.sources)):
             self._silence.left(place, self._screen.last_ns)
@@ -259,7 +264,6 @@ class Pipeline:
         )  # fmt: skip
         records.append(described)
         records.append(_system(start.received_ns, "start", start.edge, new=start.config_hash))
-        records += self._alarms.begin(start.received_ns)
         records += self._tick(self._tick_ns)
         return records
 
@@ -334,6 +338,11 @@ class Pipeline:
     def started(self) -> bool:
         """Whether a Start entry has come."""
         return self._start is not None
+
+    @property
+    def start(self) -> Start | None:
+        """The Start entry that planned it."""
+        return self._start
 
     @property
     def catalogue(self) -> Catalogue:

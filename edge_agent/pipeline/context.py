@@ -42,7 +42,13 @@ class Units:
                 self._switch(tag.unit_path, value)
             changes.append(
                 Context(
-                    unit=tag.unit_path, role=tag.role, value=value, time_ns=time_ns, received_ns=texts.received_ns, tag=tag_id, previous=previous or ""
+                    unit=tag.unit_path,
+                    role=tag.role,
+                    value=value,
+                    time_ns=time_ns,
+                    received_ns=texts.received_ns,
+                    tag=tag_id,
+                    previous=previous or "",
                 )
             )
         return changes

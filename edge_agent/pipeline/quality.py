@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core import Samples
+from edge_agent.core.samples import Float64, Int32, Int64, UInt8, UInt32
 from edge_agent.core.status import (
     BAD_SENSOR_FAILURE,
     CODE_MASK,
@@ -44,21 +45,24 @@ _FLAG_LAST: Final = np.uint32(0x40950000)
 
 
 @kernel(
-    "int64(int64[::1], int32[::1], float64[::1], int64[::1], uint32[::1], int64, int64,"
+    "int64(Array(int64, 1, 'C', readonly=True), Array(int32, 1, 'C', readonly=True),"
+    " Array(float64, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True),"
+    " Array(uint32, 1, 'C', readonly=True), int64, int64,"
     " float64[::1], float64[::1], uint8, uint8[::1], int32[::1], int64[::1],"
     " int64[::1], int64[:, ::1], int64[:, ::1], int32[::1], int64[:, ::1],"
     " uint8[::1], uint8[::1], uint32[::1])"
 )
 def _screen(
-    time_ns, tag, value, bits, status, received_ns, skew_ns, low, high, simulated, evaluated, group, closed_ns,
-    last_ns, ring_ns, ring_bits, ring_at, totals, fate, usable, marked,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    time_ns: Int64, tag: Int32, value: Float64, bits: Int64, status: UInt32, received_ns: int, skew_ns: int,
+    low: Float64, high: Float64, simulated: np.uint8, evaluated: UInt8, group: Int32, closed_ns: Int64,
+    last_ns: Int64, ring_ns: Int64, ring_bits: Int64, ring_at: Int32, totals: Int64, fate: UInt8, usable: UInt8, marked: UInt32,
+) -> int:  # fmt: skip
     """One pass over the rows in order; returns the newest accepted source time, or -2**63 when no row was accepted.
 
     Rows: time_ns, tag, value, bits (the value's 64 bits), status. Per tag: low, high (engineering range), evaluated (its unit's mode lets it be
     judged), group (index into closed_ns), last_ns, ring_* (the last values), totals (tags, 6). Written: fate, usable, marked (status) per row.
     """
-    newest = np.int64(-(2**63) + 1)
+    newest = -(2**63) + 1
     size = ring_ns.shape[1]
     for i in range(len(time_ns)):
         k = tag[i]
@@ -111,7 +115,7 @@ def _screen(
             totals[k, 3] += 1
             continue
         if t > newest:
-            newest = t
+            newest = int(t)
         f = np.uint8(2) if severity >= 2 else np.uint8(severity)
         fate[i] = f
         totals[k, f] += 1

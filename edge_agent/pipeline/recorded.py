@@ -9,12 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core import Samples
+from edge_agent.core.samples import Int32, Int64, UInt8, UInt32
 from edge_agent.pipeline.quality import FATE_LATE, Screened
 from models.compiled import kernel
 
+Bool = NDArray[np.bool_]
 
-@kernel("void(int32[::1], int64[::1], uint32[::1], uint8[::1], boolean[::1], boolean[::1], int64[::1], int64[::1], boolean[::1])")
-def _choose(tag, bits, status, fate, raw, changes, last_bits, last_status, chosen):  # type: ignore[no-untyped-def]
+
+@kernel(
+    "void(Array(int32, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True),"
+    " Array(uint32, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True),"
+    " boolean[::1], boolean[::1], int64[::1], int64[::1], boolean[::1])"
+)
+def _choose(
+    tag: Int32, bits: Int64, status: UInt32, fate: UInt8, raw: Bool, changes: Bool, last_bits: Int64, last_status: Int64, chosen: Bool
+) -> None:
     """Mark the rows to record: all of a raw tag, those that differ from the last recorded one of a tag recorded by changes."""
     for i in range(len(tag)):
         k = tag[i]
@@ -30,8 +39,8 @@ def _choose(tag, bits, status, fate, raw, changes, last_bits, last_status, chose
             chosen[i] = False
 
 
-@kernel("int64(int32[::1], uint8[::1], uint8[::1], int64[::1])")
-def _flips(tag, fate, bad, rows):  # type: ignore[no-untyped-def]
+@kernel("int64(Array(int32, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), uint8[::1], int64[::1])")
+def _flips(tag: Int32, fate: UInt8, bad: UInt8, rows: Int64) -> int:
     """Rows at which a tag's quality turns bad or comes back, and `bad` (tags,) moved on; returns how many."""
     n = 0
     for i in range(len(tag)):

@@ -57,7 +57,8 @@ class Silence:
 
     def _watched(self) -> NDArray[np.intp]:
         periodic = self._periodic
-        return periodic[~self._stale[periodic] & ~self.away[self._source[periodic]] & (self._heard_ns[periodic] != _NEVER_HEARD)]
+        watched: NDArray[np.intp] = periodic[~self._stale[periodic] & ~self.away[self._source[periodic]] & (self._heard_ns[periodic] != _NEVER_HEARD)]
+        return watched
 
     def heard(self, tag: NDArray[np.int32], time_ns: NDArray[np.int64], received_ns: int) -> tuple[list[Silent], list[Gap]]:
         """Values came, in rows (tag, time_ns): tags that are back, and gaps now known to be closed."""

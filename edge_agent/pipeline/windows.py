@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core import SUMMARY_DTYPE
+from edge_agent.core.samples import Float64, Int32, Int64, UInt8, UInt32
 from edge_agent.pipeline.quality import Screened
 from edge_agent.pipeline.ticks import NEVER, SECOND_NS
 from models.compiled import kernel
@@ -25,10 +26,15 @@ SUPPLEMENT_EVERY_NS: Final = SECOND_NS
 
 
 @kernel(
-    "int64(int64[::1], int32[::1], float64[::1], uint32[::1], uint8[::1], int64, int64, int32[::1], int64[::1], uint8[::1],"
+    "int64(Array(int64, 1, 'C', readonly=True), Array(int32, 1, 'C', readonly=True),"
+    " Array(float64, 1, 'C', readonly=True), Array(uint32, 1, 'C', readonly=True),"
+    " Array(uint8, 1, 'C', readonly=True), int64, int64, int32[::1], int64[::1], uint8[::1],"
     " int64[:, ::1], float64[:, ::1], int64[::1], int64)"
 )
-def _accumulate(time_ns, tag, value, status, fate, received_ns, length_ns, group, closed_ns, mode, ints, floats, head, used):  # type: ignore[no-untyped-def]
+def _accumulate(
+    time_ns: Int64, tag: Int32, value: Float64, status: UInt32, fate: UInt8, received_ns: int, length_ns: int, group: Int32, closed_ns: Int64,
+    mode: UInt8, ints: Int64, floats: Float64, head: Int64, used: int,
+) -> int:  # fmt: skip
     """Add rows to the open windows, opening new ones at the end of the pool; returns the windows then in use.
 
     head (tags,) is the first open window of each tag, -1 for none; ints (capacity, 15) and floats (capacity, 8) hold the windows, chained by _NEXT.

@@ -54,7 +54,8 @@ class Source(Protocol):
     """A connector to one server, broker or file.
 
     The runner (`sources/runner.py`) calls `open`, then `read` again and again, and `close` at the end and after every failure. It calls nothing
-    concurrently. A connector never retries, sleeps or logs: it raises NotConnected and the runner backs off (1, 2, 4 .. 60 s with 20 % jitter) and opens again.
+    concurrently. A connector never retries, sleeps or logs: it raises NotConnected, and the runner backs off (1, 2, 4 .. 60 s with 20 % jitter)
+    and opens again.
     """
 
     async def open(self, resume: bytes | None) -> None:

@@ -1,0 +1,199 @@
+"""`edge-agent`: the commands of the edge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+import typer
+
+from edge_agent import __version__
+from edge_agent.config import AgentSettings, load_agent
+from edge_agent.core import ConfigError, PharmedgeError
+
+app = typer.Typer(
+    help="Reads a line, judges every value, calls the operator and keeps the record.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+config_app = typer.Typer(help="Configuration files.", no_args_is_help=True)
+log_app = typer.Typer(help="The journal and outbox of an edge.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(log_app, name="log")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", metavar="FILE")]
+
+
+def _load(path: Path) -> AgentSettings:
+    try:
+        return load_agent(path)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def run(
+    config: ConfigOption,
+    record: Annotated[Path | None, typer.Option(help="Also keep a recording in this folder, for `replay --recording`.", metavar="DIR")] = None,
+    log_format: Annotated[str, typer.Option(help="console or json.")] = "console",
+) -> None:
+    """Run the agent until SIGINT or SIGTERM."""
+    from edge_agent.agent.agent import run_agent
+
+    settings = _load(config)
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False) if log_format == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    run_agent(settings, config.resolve().parent, record)
+
+
+@app.command()
+def check(config: ConfigOption) -> None:
+    """Check a configuration: every mistake on one line, FILE:LINE: key: expected X, found Y. Opens no connection."""
+    settings = _load(config)
+    print(f"{config}: ok, {len(settings.sources)} sources, {len(settings.tags)} tags, {len(settings.models)} models, {len(settings.alarms)} alarms")
+
+
+@app.command()
+def replay(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file; not needed with --recording.", metavar="FILE")] = None,
+    input_: Annotated[
+        list[Path] | None, typer.Option("--input", help="CSV files, wide (time and one column per tag) or long.", metavar="CSV")
+    ] = None,
+    recording: Annotated[Path | None, typer.Option(help="Step a recording again instead of CSV files.", metavar="DIR")] = None,
+    records: Annotated[Path | None, typer.Option(help="Write what follows as JSON lines.", metavar="OUT.jsonl")] = None,
+    scores: Annotated[Path | None, typer.Option(help="Write derived values, one row per input time.", metavar="OUT.csv")] = None,
+    diff: Annotated[Path | None, typer.Option(help="Compare with the records of this recording; exit 1 when they differ.", metavar="DIR")] = None,
+) -> None:
+    """Run the same pipeline over recorded data."""
+    from edge_agent.agent.replaying import run_replay
+
+    if (recording is None and diff is None) == (not input_):
+        print("replay: expected either --input CSV files or --recording DIR, found both or neither", file=sys.stderr)
+        raise typer.Exit(2)
+    if input_ and config is None:
+        print("replay: expected --config with --input, found none", file=sys.stderr)
+        raise typer.Exit(2)
+    settings = _load(config) if config is not None else None
+    try:
+        same = run_replay(settings, input_ or [], recording or diff if not input_ else None, records, scores, diff)
+    except (PharmedgeError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from error
+    raise typer.Exit(0 if same else 1)
+
+
+@app.command()
+def browse(
+    url: Annotated[str, typer.Argument(help="opc.tcp://HOST:PORT/ of a server.")],
+    source: Annotated[str, typer.Option(help="Name of the source the tags are to belong to.")] = "plc",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to the screen.", metavar="TAGS.csv")] = None,
+    username: Annotated[str | None, typer.Option(help="User name, if the server asks for one.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="File with the password.", metavar="FILE")] = None,
+) -> None:
+    """Walk a live OPC UA server and write its variables as a tag CSV."""
+    import csv
+
+    from edge_agent.config.tag_csv import COLUMNS
+    from edge_agent.core.settings import secret
+    from edge_agent.sources.opcua_browse import browse as browse_server
+
+    try:
+        rows = asyncio.run(browse_server(url, source=source, username=username, password=secret(password_file)))
+    except PharmedgeError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from error
+    with out.open("w", encoding="utf-8", newline="") if out else sys.stdout as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"{len(rows)} tags", file=sys.stderr)
+
+
+@app.command()
+def status(
+    url: Annotated[str, typer.Option(help="Where the agent answers.")] = "http://127.0.0.1:9580",
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Ask a running agent how it is; exit 1 when it is not ready or does not answer."""
+    try:
+        with urllib.request.urlopen(f"{url}/status", timeout=5) as answer:  # noqa: S310 - the user's own address
+            found = json.load(answer)
+    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        print(f"{url}: expected an agent's status, found {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        print(
+            f"{found['edge']} ({found['site']}) {'ready' if found['ready'] else 'NOT READY'}, up {found['uptime_s']:.0f} s, outbox at {found['outbox']['seq']}"
+        )
+        for problem in found["problems"]:
+            print(f"  {problem}")
+    raise typer.Exit(0 if found["ready"] else 1)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of an agent's configuration."""
+    print(json.dumps(AgentSettings.model_json_schema(), ensure_ascii=False, indent=2))
+
+
+@config_app.command("init")
+def config_init(
+    out: Annotated[Path, typer.Argument(help="File to write; an existing one is never overwritten.", metavar="FILE")] = Path("agent.yaml"),
+) -> None:
+    """Write a commented configuration to begin with."""
+    template = Path(__file__).with_name("config") / "agent.example.yaml"
+    try:
+        with out.open("x", encoding="utf-8") as stream:
+            stream.write(template.read_text("utf-8"))
+    except FileExistsError as error:
+        print(f"{out}: expected a new file, found one already", file=sys.stderr)
+        raise typer.Exit(1) from error
+    print(out)
+
+
+@log_app.command("stat")
+def log_stat(config: ConfigOption) -> None:
+    """Say what journal and outbox hold; works beside a running agent."""
+    from edge_agent.agent.inspect import stat
+
+    print(msgspec.json.format(msgspec.json.encode(stat(_load(config), config.resolve().parent))).decode())
+
+
+@log_app.command("verify")
+def log_verify(config: ConfigOption) -> None:
+    """Read everything and check every frame and the chain; exit 1 and one line per fault when something is wrong."""
+    from edge_agent.agent.inspect import verify
+
+    faults = verify(_load(config), config.resolve().parent)
+    for fault in faults:
+        print(fault)
+    print(f"{len(faults)} faults" if faults else "ok")
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    """Entry point of the `edge-agent` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The composition root: puts log, pipeline, sources, uplinks and status together and runs them until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import uvicorn
+
+from edge_agent.agent.clock import Clock
+from edge_agent.agent.commit import OUTBOX, STREAMS
+from edge_agent.agent.engine import Engine
+from edge_agent.agent.intake import Intake
+from edge_agent.agent.recording import Recording
+from edge_agent.agent.recovery import recover
+from edge_agent.agent.status import Status, create_app
+from edge_agent.config import AgentSettings, start_of
+from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, Note, OperatorAction, Start
+from edge_agent.sources.runner import SourceRunner
+from edge_agent.sources.source import Plug
+from edge_agent.uplinks.runner import UplinkRunner
+from edge_agent.uplinks.uplink import Port
+
+log = structlog.get_logger()
+
+FILE: Final = "edge.sqlite"
+
+
+@contextlib.contextmanager
+def sole_owner(data_dir: Path) -> Iterator[None]:
+    """Hold a data folder alone; RuntimeError when another agent has it: two writers would give numbers twice."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(f"{data_dir}: expected to be the only agent here, found another one running") from error
+        yield
+
+
+class Agent:
+    """One running edge."""
+
+    def __init__(self, settings: AgentSettings, base: Path, record: Path | None = None) -> None:
+        self.settings = settings
+        self._data_dir = base / settings.edge.data_dir
+        self._record = record
+        self._started = time.monotonic()
+        self._grown: list[asyncio.Event] = []
+        self._seen_actions: set[str] = set()
+        self._delivered: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Run until SIGINT or SIGTERM; everything accepted by then is durable when this returns."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        with sole_owner(self._data_dir):
+            await self._run(loop, stop)
+
+    async def _run(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        file, damaged = Log.open_or_quarantine(self._data_dir / FILE, STREAMS, now_ns=time.time_ns())
+        self._log = file
+        self._epoch = self._epoch_of(file)
+        recovered = recover(file)
+        clock = Clock(recovered.last_received_ns)
+        start = start_of(self.settings, clock(), self._previous(recovered.pipeline))
+        self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
+        self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}
+        recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._epoch) if self._record else None
+        self._engine = Engine(
+            file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._safe_through, cursors=self._cursors,
+            on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
+        )  # fmt: skip
+        self._say_what_was_found(damaged, recovered.differing, clock)
+        self._engine.start(start)
+        log.info("started", edge=start.edge, epoch=self._epoch, restepped=recovered.restepped, tags=len(start.tags), alarms=len(start.alarms))
+        runners = self._sources(start, clock)
+        uplinks = self._uplinks(clock)
+        tasks = [asyncio.create_task(r.run(), name=f"source {r.name}") for r in runners]
+        tasks += [asyncio.create_task(u.run(), name=f"uplink {u.name}") for u in uplinks]
+        status = Status(
+            edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._epoch, engine=self._engine,
+            intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],
+            required=frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
+        )  # fmt: skip
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(status), host=self.settings.http.host, port=self.settings.http.port, log_config=None, access_log=False, lifespan="off"
+            )
+        )
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        serving = asyncio.create_task(self._serve(server), name="http")
+        try:
+            await self._until(stop, tasks, serving)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            server.should_exit = True
+            await asyncio.gather(serving, return_exceptions=True)
+            await asyncio.to_thread(self._engine.stop)
+            file.close()
+        if self._engine.failed is not None:
+            raise RuntimeError("the pipeline or the writer stopped") from self._engine.failed
+        log.info("stopped")
+
+    @staticmethod
+    async def _serve(server: uvicorn.Server) -> None:
+        with contextlib.suppress(SystemExit):
+            # uvicorn ends the process when its port is taken; an edge goes on without its status page and says so.
+            await server.serve()
+
+    async def _until(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]], serving: asyncio.Task[None]) -> None:
+        waiting = asyncio.create_task(stop.wait())
+        while not stop.is_set() and self._engine.failed is None:
+            done, _ = await asyncio.wait([waiting, *(t for t in [*tasks, serving] if not t.done())], timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {waiting}:
+                if task.exception() is not None:
+                    waiting.cancel()
+                    raise task.exception()  # type: ignore[misc]
+                if task is serving:
+                    log.error("status page is not served", host=self.settings.http.host, port=self.settings.http.port)
+        waiting.cancel()
+
+    # -- identity and what was found ----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _epoch_of(file: Log) -> int:
+        kept = file.value("epoch")
+        if kept is not None:
+            return int(kept)
+        epoch = secrets.randbits(52) | 1
+        file.commit(values={"epoch": str(epoch).encode()})
+        return epoch
+
+    def _previous(self, pipeline: Any) -> Start | None:
+        return pipeline.start if pipeline.started else None
+
+    def _say_what_was_found(self, damaged: Path | None, differing: tuple[int, ...], clock: Clock) -> None:
+        # Queued before the Start entry is stepped by Engine.start, judged behind it.
+        if damaged is not None:
+            log.error("the log was damaged and has been set aside", moved_to=str(damaged))
+            self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason="damaged", new=str(self._epoch)))
+        explanation = f"set aside as {damaged.name}" if damaged else "log is readable"
+        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
+        if differing:
+            log.warning("records came out otherwise when stepped again", count=len(differing), first=differing[0])
+            text = f"{len(differing)} records differ, first {differing[0]}"
+            self._intake.put(lambda now: Note(received_ns=now, action="restep_differs", object="outbox", reason=text))
+        if clock.behind_ns > 1_000_000_000:
+            text = f"{clock.behind_ns / 1e9:.1f} s behind the journal"
+            self._intake.put(lambda now: Note(received_ns=now, action="clock_behind", object="clock", reason=text))
+
+    # -- sources -------------------------------------------------------------------------------------------------------------------
+
+    def _sources(self, start: Start, clock: Clock) -> list[SourceRunner]:
+        tags = {t.name: t for t in start.tags}
+        runners: list[SourceRunner] = []
+        for config in self.settings.sources:
+            mine = [t for t in self.settings.tags if t.source == config.name]
+            plug = Plug(
+                name=config.name,
+                tags=[tags[t.name] for t in mine],
+                address={tags[t.name].id: t.address for t in mine},
+                clock=clock,
+                data_dir=self._data_dir / "sources" / config.name,
+                simulated=self.settings.edge.simulated,
+            )
+            runners.append(SourceRunner(config, plug, self._intake.offer, self._log.value(f"resume/{config.name}")))
+        return runners
+
+    # -- uplinks -------------------------------------------------------------------------------------------------------------------
+
+    def _uplinks(self, clock: Clock) -> list[UplinkRunner]:
+        return [UplinkRunner(config, self._port(config.name, clock)) for config in self.settings.uplinks]
+
+    def _port(self, name: str, clock: Clock) -> Port:
+        edge = self.settings.edge
+        return Port(
+            site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epoch=lambda: self._epoch, moved=self._mover(name),
+            acted=self._act, ahead=self._ahead, wake=self._waker(), clock=clock, data_dir=self._data_dir / "uplinks" / name,
+        )  # fmt: skip
+
+    def _mover(self, name: str) -> Callable[[int], None]:
+        def moved(through: int) -> None:
+            if through > self._delivered[name]:
+                self._delivered[name] = through  # the writer thread makes it durable with its next commit
+
+        return moved
+
+    def _cursors(self) -> dict[str, int]:
+        return {f"uplink/{name}": through for name, through in self._delivered.items()}
+
+    def _safe_through(self) -> int:
+        """Every record up to here has reached all required uplinks; without any, nothing is ever forgotten."""
+        required = [self._delivered[u.name] for u in self.settings.uplinks if u.required]
+        return min(required, default=0)
+
+    def _waker(self) -> Callable[[float], Awaitable[None]]:
+        grown = asyncio.Event()
+        self._grown.append(grown)
+
+        async def wake(timeout_s: float) -> None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(grown.wait(), timeout_s)
+            grown.clear()
+
+        return wake
+
+    def _committed(self, events: list[AlarmEvent]) -> None:
+        for grown in self._grown:
+            grown.set()
+        for event in events:
+            log.info("alarm", alarm=event.alarm, change=event.event, state=event.state_to, why=event.explanation)
+
+    def _act(self, actions: tuple[OperatorAction, ...]) -> None:
+        # Only new ones become entries; the alarms remember ids themselves, so a restart may hand one over twice without harm.
+        outstanding = {a.id for a in actions}
+        for action in actions:
+            if action.id not in self._seen_actions:
+                self._intake.put(lambda now, a=action: Action(received_ns=now, action=a))  # type: ignore[misc]
+        self._seen_actions = outstanding
+
+    def _ahead(self, committed: int) -> None:
+        """A gateway holds records of our epoch that we have never made: this is a copy or an older image of an edge. Begin a new epoch."""
+        old, self._epoch = self._epoch, secrets.randbits(52) | 1
+        head = self._log.head(OUTBOX).seq
+        self._log.commit(values={"epoch": str(self._epoch).encode()})
+        log.error("a gateway knows more of this epoch than this edge: a copied or restored disk; new epoch", committed=committed, head=head)
+        reason = f"gateway has {committed}, this edge made {head}"
+        self._intake.put(lambda now: Note(received_ns=now, action="new_epoch", object="outbox", old=str(old), new=str(self._epoch), reason=reason))
+
+
+def run_agent(settings: AgentSettings, base: Path, record: Path | None = None) -> None:
+    """Run an agent in this process until it is told to stop; `base` is the folder that relative paths start from."""
+    os.umask(0o077)
+    record = record.resolve() if record is not None else None
+    os.chdir(base)  # relative paths in a configuration start from its own folder
+    asyncio.run(Agent(settings, base, record).run())

@@ -1,0 +1,218 @@
+"""The rules of the pipeline, each by an example that an operator or auditor would recognise."""
+
+import numpy as np
+import pytest
+
+from edge_agent.core import Action, Connection, Context, Definitions, Gap, Heartbeat, OperatorAction, Overflow, Samples, Texts
+from edge_agent.core.status import BAD_SENSOR_FAILURE, UNCERTAIN_SIMULATED
+from edge_agent.pipeline.chain import NotStarted, Pipeline
+from tests.pipeline.line import BATCH, FORCE, MODE, SPEED, T0, S, alarms, reborn, run, start, summaries, values
+
+HIGH = "press1/force.high"
+
+
+def begun(**plan: object) -> Pipeline:
+    p = Pipeline()
+    run(p, [start(models=(), **plan), Connection(received_ns=T0, source="plc", state="connected")])
+    return p
+
+
+def idle(second: float) -> Heartbeat:
+    return Heartbeat(received_ns=T0 + round(second * S))
+
+
+def test_nothing_is_stepped_before_a_start():
+    with pytest.raises(NotStarted):
+        Pipeline().step(idle(1))
+
+
+def test_a_start_tells_the_definitions_that_later_records_cite():
+    records = Pipeline().step(start())
+    assert isinstance(records[0], Definitions)
+    assert records[0].tags == start().tags
+
+
+def test_a_value_that_steps_over_its_limit_and_never_changes_still_raises_after_its_delay():
+    p = begun()
+    assert alarms(run(p, [values(1, 17.0)])) == []
+    assert (HIGH, "raise") in alarms(run(p, [idle(3)]))
+
+
+def test_bad_quality_neither_raises_nor_clears_but_has_a_diagnostic_of_its_own():
+    p = begun()
+    run(p, [values(1, 17.0), values(2, 17.0), values(3, 17.0)])
+    found = alarms(run(p, [values(4, 0.0, status=BAD_SENSOR_FAILURE), idle(5)]))
+    assert found == [("press1/force.bad_quality", "raise")]
+    assert ("press1/force.bad_quality", "clear") in alarms(run(p, [values(5, 17.0)]))
+
+
+def test_a_periodic_tag_goes_stale_after_three_periods_and_comes_back():
+    p = begun()
+    run(p, [values(1, 12.0)])
+    assert alarms(run(p, [idle(3.9)])) == []
+    assert alarms(run(p, [idle(4.0)])) == [("press1/force.stale", "raise")]
+    assert alarms(run(p, [values(6, 12.0)])) == [("press1/force.stale", "clear")]
+
+
+def test_tags_of_a_source_that_is_away_are_not_called_stale_but_the_source_is():
+    p = begun()
+    run(p, [values(1, 12.0), Connection(received_ns=T0 + 2 * S, source="plc", state="disconnected", detail="refused")])
+    assert alarms(run(p, [idle(30)])) == [("source/plc.disconnected", "raise")]
+    assert alarms(run(p, [Connection(received_ns=T0 + 31 * S, source="plc", state="connected")])) == [("source/plc.disconnected", "clear")]
+    assert alarms(run(p, [idle(33.9)])) == []
+    assert alarms(run(p, [idle(34.1)])) == [("press1/force.stale", "raise")]
+
+
+def test_what_a_source_lost_while_away_is_declared_once_it_is_back():
+    p = begun()
+    run(p, [values(t, 12.0) for t in range(1, 6)])
+    run(p, [Connection(received_ns=T0 + 6 * S, source="plc", state="disconnected")])
+    gaps = [
+        r
+        for r in run(p, [Connection(received_ns=T0 + 9 * S, source="plc", state="connected"), values(10, 12.0), values(11, 12.0)])
+        if isinstance(r, Gap)
+    ]
+    assert [(g.tag, g.from_ns, g.to_ns, g.missing) for g in gaps] == [(FORCE, T0 + 5 * S, T0 + 10 * S, 4)]
+
+
+def test_a_resumed_stream_without_a_hole_declares_nothing():
+    p = begun()
+    run(p, [values(1, 12.0), Connection(received_ns=T0 + 2 * S, source="plc", state="disconnected")])
+    records = run(
+        p, [Connection(received_ns=T0 + 4 * S, source="plc", state="resumed"), values(2, 12.0, received_s=4), values(3, 12.0, received_s=4)]
+    )
+    assert not [r for r in records if isinstance(r, Gap)]
+
+
+def test_an_overflow_at_the_server_is_a_gap():
+    records = begun().step(Overflow(received_ns=T0 + 9 * S, source="plc", tag=FORCE, after_ns=T0 + 1 * S, before_ns=T0 + 5 * S))
+    assert [(r.tag, r.missing) for r in records if isinstance(r, Gap)] == [(FORCE, 3)]
+
+
+def test_one_dead_tag_holds_no_window_open_and_one_future_stamp_closes_none():
+    p = begun()
+    run(p, [values(1, 12.0), values(2, 50.0, tag=SPEED)])
+    records = run(p, [values(t, 50.0, tag=SPEED) for t in range(3, 14)])
+    rows = summaries(records)
+    assert rows["tag"].tolist() == [FORCE, SPEED]
+    p = begun()
+    assert not [r for r in run(p, [values(1, 12.0), values(4.9, 50.0, tag=SPEED, received_s=1.0)]) if type(r).__name__ == "Summaries"]
+
+
+def test_windows_close_by_the_clock_when_everything_is_silent():
+    p = begun()
+    records = run(p, [values(1, 12.0), idle(25)])
+    assert summaries(records)["n_good"].tolist() == [1]
+
+
+def test_late_values_make_a_supplement_and_annunciate_nothing():
+    p = begun()
+    run(p, [values(t, 12.0) for t in range(1, 15)])
+    records = run(p, [values(5.5, 39.0, received_s=14.5), idle(16)])
+    assert alarms(records) == []
+    rows = summaries(records)
+    assert [(r["part"], r["n_late"], r["n_good"], r["sum"]) for r in rows if r["part"] > 1] == [(2, 1, 0, 39.0)]
+
+
+def test_the_account_of_every_tag_is_complete():
+    """Rule 7: good + uncertain + bad + late + rejected + duplicates is what came."""
+    rng = np.random.default_rng(3)
+    p, n = begun(), 0
+    records = []
+    for i in range(400):
+        t = i * 0.25 + rng.choice([0, 0, 0, -20, 30])
+        entry = values(t, float(rng.choice([12.0, 39.0, 50.0, np.nan])), status=int(rng.choice([0, 0x808C0000])), received_s=i * 0.25)
+        again = [entry] if rng.random() < 0.1 else []
+        n += 1 + len(again)
+        records += run(p, [entry, *again])
+    rows = summaries(records + run(p, [idle(400)]))
+    counts = {c: int(rows[c].sum()) for c in ("n_good", "n_uncertain", "n_bad", "n_late", "n_rejected", "n_duplicate")}
+    assert sum(counts.values()) == n
+    assert all(counts.values()), counts
+
+
+def test_raw_tags_are_recorded_as_they_came_others_only_in_summaries():
+    p = begun()
+    entry = values(1, 12.0)
+    assert any(r is entry for r in run(p, [entry]))
+    assert not [r for r in run(p, [values(2, 50.0, tag=SPEED)]) if isinstance(r, Samples)]
+
+
+def test_a_repeated_value_is_recorded_once():
+    p = begun()
+    recorded = [r for r in run(p, [values(1, 12.0), values(1, 12.0, received_s=2)]) if isinstance(r, Samples)]
+    assert sum(len(r) for r in recorded) == 1
+
+
+def test_simulated_values_are_judged_only_on_a_simulated_edge():
+    for simulated, expected in ((True, [(HIGH, "raise")]), (False, [])):
+        p = begun(simulated=simulated)
+        records = run(p, [values(t, 17.0, status=UNCERTAIN_SIMULATED) for t in (1, 2, 3)])
+        assert [e for e in alarms(records) if e[0] == HIGH] == expected
+
+
+def test_a_unit_in_cleaning_raises_nothing_and_teaches_nothing():
+    p = Pipeline()
+    run(p, [start(), Connection(received_ns=T0, source="plc", state="connected"), Texts((T0,), (MODE,), ("cleaning",), (0,), T0)])
+    found = run(p, [values(t, 39.0) for t in range(1, 30)])
+    assert alarms(found) == []
+    assert set(summaries(found)["mode"].tolist()) == {1}
+    run(p, [Texts((T0 + 30 * S,), (MODE,), ("production",), (0,), T0 + 30 * S)])
+    assert (HIGH, "raise") in alarms(run(p, [values(t, 17.0) for t in (31, 32, 33)]))
+
+
+def test_batch_changes_become_context_once():
+    p = begun()
+    texts = [Texts((T0 + t * S,), (BATCH,), (b,), (0,), T0 + t * S) for t, b in ((1, "B1"), (2, "B1"), (3, "B2"))]
+    found = [(c.value, c.previous) for c in run(p, texts) if isinstance(c, Context)]
+    assert found == [("B1", ""), ("B2", "B1")]
+
+
+def test_an_acknowledgement_acts_on_its_occurrence_and_survives_a_restart():
+    p = begun()
+    raised = [r for r in run(p, [values(t, 17.0) for t in (1, 2, 3)]) if getattr(r, "alarm", "") == HIGH]
+    action = OperatorAction(id="a1", kind="acknowledge", alarm=HIGH, raised_ns=raised[0].raised_ns, user="op1", time_ns=T0 + 4 * S, reason="seen")
+    p = reborn(p)
+    (event,) = run(p, [Action(received_ns=T0 + 4 * S, action=action)])
+    assert (event.event, event.state_to, event.action_id, event.user) == ("acknowledge", "ACKED", "a1", "op1")
+    assert run(p, [Action(received_ns=T0 + 5 * S, action=action)]) == []
+
+
+def test_a_restart_while_the_condition_stands_makes_no_new_occurrence():
+    p = begun()
+    run(p, [values(t, 17.0) for t in (1, 2, 3)])
+    p = reborn(p)
+    records = run(
+        p, [start(T0 + 10 * S, models=()), Connection(received_ns=T0 + 10 * S, source="plc", state="connected"), values(11, 17.0), values(12, 17.0)]
+    )
+    assert [e for e in alarms(records) if e[0] == HIGH] == []
+
+
+def test_the_time_the_agent_was_down_makes_no_tag_stale():
+    p = begun()
+    run(p, [values(1, 12.0)])
+    records = run(
+        reborn(p), [start(T0 + 100 * S, models=()), Connection(received_ns=T0 + 100 * S, source="plc", state="connected"), values(101, 12.0)]
+    )
+    assert alarms(records) == []
+
+
+def test_an_alarm_on_a_score_says_what_drove_it():
+    p = Pipeline()
+    run(p, [start(models=("robust_z",)), Connection(received_ns=T0, source="plc", state="connected")])
+    found = run(p, [values(t, 12.0 + 0.1 * (t % 3)) for t in range(1, 12)] + [values(12, 15.0)])
+    (event,) = [r for r in found if getattr(r, "alarm", "") == "press1/force.robust_z"]
+    assert event.advisory
+    assert event.contributions["press1/force"] == 15.0
+    assert len(event.contributions) > 1
+
+
+def test_what_a_broker_kept_while_the_agent_was_down_is_judged_as_if_it_had_been_up():
+    p = begun()
+    run(p, [values(1, 12.0)])
+    backlog = [values(t, 17.0, received_s=601) for t in range(2, 600)]
+    records = run(
+        reborn(p), [start(T0 + 600 * S, models=()), Connection(received_ns=T0 + 600 * S, source="plc", state="connected"), *backlog, idle(640)]
+    )
+    assert (HIGH, "raise") in alarms(records)
+    assert summaries(records)["n_late"].sum() == 0
