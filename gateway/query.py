@@ -20,7 +20,7 @@ MAX_POINTS = 10_000
 """Buckets of one series at the most."""
 
 
-class NotFound(PharmedgeError):  # noqa: N818 - named by what it says, like its siblings
+class NotFound(PharmedgeError):
     """There is no such tag, alarm occurrence or edge."""
 
 

@@ -1,0 +1,270 @@
+"""The running gateway: composes broker, ingest, store, sealing, targets and console, and answers `Query` for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Literal
+
+import uvicorn
+
+from edge_agent.core import LogError
+from gateway import __version__
+from gateway.backup import sealing_lock
+from gateway.broker import Broker, Token
+from gateway.config import GatewayConfig
+from gateway.console.app import create_app
+from gateway.console.guard import LOOPBACK
+from gateway.ingest import Ingest
+from gateway.query import AlarmRow, EdgeRow, LedgerRow, SeriesRow, StatusRow, Subscription, TagRow
+from gateway.store import Store
+from gateway.targets.runner import Runner
+
+SEAL_CHECK_S: Final = 2.0
+TIDY_S: Final = 60.0
+STOP_S: Final = 2
+
+
+class Gateway:
+    """Everything of one gateway process; implements `Query`."""
+
+    def __init__(self, config: GatewayConfig, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self.config, self._clock = config, clock
+        self._started = time.monotonic()
+        self._stop = threading.Event()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        section = config.gateway
+        self.store = Store(
+            section.data_dir,
+            gateway=section.id,
+            production=section.mode == "production",
+            settings=config.store,
+            clock=clock,
+            pause=self._stop.wait,
+        )
+        self.broker: Broker | None = None
+        self._failure: asyncio.Future[None] | None = None
+        self.ingest = Ingest(self.store, section.site, self._writer, self._line, clock=clock, failed=self._fail)
+        self.targets = [Runner(self.store, target, in_writer=self._in_writer, clock=clock) for target in config.targets]
+        self.seal_error = ""
+        self._seal_now = asyncio.Event()
+
+    def _line(self) -> Broker:
+        if self.broker is None:
+            raise RuntimeError("the broker connection is made by run()")
+        return self.broker
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def _in_writer(self, function: Callable[[], object]) -> object:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, function)
+
+    async def run(self, started: Callable[[str], None] = lambda _: None) -> None:
+        """Run until told to stop (SIGINT, SIGTERM) or a part fails for good; the failure is raised. `started` is given the console's address."""
+        loop = asyncio.get_running_loop()
+        self._failure = loop.create_future()
+        section = self.config.gateway
+        self.broker = Broker(
+            self.config.broker,
+            f"pharmedge-gateway-{section.id}",
+            f"pharmedge/{section.site}/+/records",
+            received=self._received,
+            connected=self.ingest.connected,
+        )
+        http = self.config.http
+        app = create_app(self, timezone=section.timezone, hosts=LOOPBACK)
+        listener = _listen(http.host, http.port)
+        server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=STOP_S, server_header=False))
+        told = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, told.set)
+        tasks = [
+            asyncio.create_task(self.broker.run(), name="broker"),
+            asyncio.create_task(self._sealing(), name="sealing"),
+            asyncio.create_task(server.serve([listener]), name="http"),
+            *(asyncio.create_task(target.run(), name=f"target {target.config.name}") for target in self.targets),
+        ]
+        stopped = asyncio.create_task(told.wait())
+        self.address = "http://{}:{}".format(*listener.getsockname()[:2])
+        started(self.address)
+        waited: list[asyncio.Future[Any]] = [*tasks, stopped, self._failure]
+        try:
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            if self._failure.done():
+                self._failure.result()
+        finally:
+            self._stop.set()
+            stopped.cancel()
+            await app.state.live.close()
+            server.should_exit = True
+            for task in tasks:
+                if task.get_name() != "http":
+                    task.cancel()
+            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await asyncio.to_thread(self._writer.shutdown, wait=True)
+            self.store.close()
+
+    def _received(self, topic: str, payload: bytes, token: Token) -> None:
+        self.ingest.receive(topic, payload, token)
+
+    async def _sealing(self) -> None:
+        """Seal, trim and tidy when it is time; what goes wrong is told by `ready` and tried again."""
+        await self._in_writer(lambda: self.store.trim(self._held_from()))
+        tidied = 0.0
+        while True:
+            try:
+                await self._in_writer(lambda: self.store.roll(self._clock()))
+                if len(self.store.view().generations) > 1 or any(t.release() for t in self.targets):
+                    with sealing_lock(self.store.data_dir) as mine:
+                        if mine:
+                            await asyncio.shield(asyncio.to_thread(self.store.seal, self._clock()))
+                            await self._in_writer(lambda: self.store.trim(self._held_from()))
+                if time.monotonic() - tidied >= TIDY_S:
+                    with sealing_lock(self.store.data_dir) as mine:
+                        if mine:
+                            await asyncio.shield(asyncio.to_thread(self.store.tidy, self._clock()))
+                            await self._in_writer(lambda: self.store.trim(self._held_from()))
+                    tidied = time.monotonic()
+                self.seal_error = ""
+            except (OSError, LogError) as error:
+                # A full disk passes; a damaged segment is named here and by `verify`, and nothing else has to stop for it.
+                self.seal_error = f"cannot seal: {error}"
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._seal_now.wait(), SEAL_CHECK_S)
+            self._seal_now.clear()
+
+    def _held_from(self) -> int:
+        return min((t.held_from for t in self.targets), default=2**62)
+
+    # --- Query -------------------------------------------------------------------------------------------------------------------
+
+    def tags(self) -> list[TagRow]:
+        """See Query."""
+        return self.store.tags()
+
+    def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
+        """See Query."""
+        return self.store.series(key, from_ns, to_ns, points)
+
+    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
+        """See Query."""
+        return self.store.alarms(state, limit)
+
+    def alarm(self, occurrence: str) -> AlarmRow:
+        """See Query."""
+        return self.store.alarm(occurrence)
+
+    def edges(self) -> list[EdgeRow]:
+        """See Query."""
+        return self.store.edges()
+
+    def ledger(self) -> list[LedgerRow]:
+        """See Query."""
+        return self.store.ledger()
+
+    def acknowledge(self, occurrence: str, user: str, reason: str) -> str:
+        """See Query."""
+        return self._writer.submit(self.store.act, occurrence, user, reason, uuid.uuid4().hex).result()
+
+    def subscribe(self) -> Subscription:
+        """See Query."""
+        return self.store.subscribe()
+
+    def status(self) -> StatusRow:
+        """See Query."""
+        section, broker = self.config.gateway, self.broker
+        status: StatusRow = {
+            "version": __version__,
+            "gateway": section.id,
+            "site": section.site,
+            "mode": section.mode,
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "now_ns": self._clock(),
+            **self.store.figures(),  # type: ignore[typeddict-item]
+            "dead_letters": sum(t.rejected for t in self.targets),
+            "queue_bytes": self.ingest.queue_bytes,
+            "broker_connected": broker is not None and broker.connected,
+            "broker_error": broker.error if broker is not None else "not started",
+            "seal_error": self.seal_error,
+            "targets": [t.row() for t in self.targets],
+            "notices": self._notices(),
+        }
+        return status
+
+    def _notices(self) -> list[str]:
+        refused = [f.edge for f in list(self.store.inbox.facts.values()) if f.refused]
+        found = [f"edge {edge} says it is simulated; a gateway in production refuses it" for edge in refused]
+        if self.store.orphans:
+            found.append(f"{self.store.orphans} unfinished files of an interrupted sealing were removed at the start")
+        return found
+
+    def ready(self) -> list[str]:
+        """See Query."""
+        why = []
+        if self.broker is None or not self.broker.connected:
+            why.append(f"broker: {self.broker.error if self.broker is not None else 'not started'}")
+        if self.store.write_error:
+            why.append(self.store.write_error)
+        if self.seal_error:
+            why.append(self.seal_error)
+        if self.ingest.queue_bytes >= self.config.store.queue_bytes:
+            why.append("more is coming in than can be committed")
+        return why
+
+    def counters(self) -> dict[str, float]:
+        """See Query."""
+        status = self.status()
+        found = {
+            "records_total": status["records"],
+            "duplicates_total": status["duplicates"],
+            "quarantined_total": status["quarantined"],
+            "refused_total": status["refused"],
+            "dead_letters_total": status["dead_letters"],
+            "rows": status["rows"],
+            "inbox_records": status["inbox_records"],
+            "inbox_bytes": status["inbox_bytes"],
+            "queue_bytes": status["queue_bytes"],
+            "segments": status["segments"],
+            "segment_bytes": status["segment_bytes"],
+            "alarms_standing": status["alarms_standing"],
+            "broker_connected": int(status["broker_connected"]),
+            "uptime_seconds": status["uptime_s"],
+        }
+        for target in status["targets"]:
+            found[f"target_{target['name']}_behind".replace("-", "_")] = target["behind"]
+            found[f"target_{target['name']}_written_total".replace("-", "_")] = target["written"]
+        return {name: float(value) for name, value in found.items()}
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that leaves signals to the gateway."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"http {host}:{port}: {error.strerror}") from error
+    listener.listen(128)
+    return listener

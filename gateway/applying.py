@@ -1,0 +1,219 @@
+"""From committed records to everything that is shown and counted: the catalogue, the hot tail, the journal, the ledger, newest values, alarms.
+
+Runs in the writer thread behind each commit of the inbox, and again at start over what the inbox still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import numpy as np
+
+from edge_agent.core import (
+    AlarmEvent,
+    Audit,
+    Block,
+    Context,
+    Definitions,
+    Gap,
+    Record,
+    Samples,
+    Summaries,
+    Texts,
+    WireError,
+    decode,
+)
+from edge_agent.core.status import BAD
+from gateway.catalog import PlantCatalogue
+from gateway.inbox import Kept
+from gateway.journal import UNREADABLE, Entry, Journal
+from gateway.latest import Latest
+from gateway.ledger import Ledger
+from gateway.query import Value
+from gateway.rollup import SAMPLE_DTYPE, Rows, windows_of
+from gateway.standing import Occurrence, Standing
+from gateway.tail import BlockRow, EdgeTail, Generation, TextRow
+
+T = TypeVar("T", Definitions, AlarmEvent)
+
+NAMES: Final = {
+    1: "samples",
+    2: "texts",
+    3: "block",
+    4: "summaries",
+    8: "alarm",
+    9: "context",
+    10: "gap",
+    11: "audit",
+    12: "definitions",
+    255: "unreadable",
+}
+
+Durably = Callable[[Callable[[], object]], None]
+"""Carries out a transaction, again and again while the disk refuses it: what is in memory already must become durable."""
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a batch changed."""
+
+    values: dict[str, tuple[int, Value, int]] = field(default_factory=dict)
+    occurrences: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    settled_edges: set[str] = field(default_factory=set)
+    unreadable: list[Kept] = field(default_factory=list)
+    tags: bool = False
+
+
+class Applier:
+    """Holds what is derived from records in memory; one thread changes it."""
+
+    def __init__(self, journal: Journal, durably: Durably) -> None:
+        self.journal = journal
+        self._durably = durably
+        self.rows: dict[str, int] = dict.fromkeys(NAMES.values(), 0)
+        self.load()
+
+    def load(self) -> None:
+        """Everything derived as the journal has it."""
+        self.catalogue = PlantCatalogue()
+        for edge, _, name in self.journal.tags():
+            self.catalogue.edge(edge).number(name)
+        for entry in self.journal.entries(12):
+            self.catalogue.define(entry.edge, entry.epoch, entry.seq, _as(Definitions, entry.frame))
+        self.catalogue.changed()
+        self.ledger = Ledger(self.journal.totals())
+        self.latest: dict[str, Latest] = {}
+        self.standing = Standing(self._stored)
+        for id_ in self.journal.occurrences(standing=True, limit=1_000_000):
+            self.standing.open[id_] = self._stored(id_)
+
+    def _stored(self, id_: str) -> Occurrence:
+        entries = self.journal.of_occurrence(id_)
+        return Occurrence(entries[0].edge if entries else "", {(e.epoch, e.seq): _as(AlarmEvent, e.frame) for e in entries})
+
+    def occurrence(self, id_: str) -> Occurrence | None:
+        """An occurrence, standing or over; None when there never was one."""
+        found = self.standing.open.get(id_)
+        if found is None:
+            found = self._stored(id_)
+        return found if found.events else None
+
+    def apply(self, batch: Sequence[Kept], generation: Generation | None, *, journaled: int, applied: int | None) -> Applied:
+        """Take in records in the order of the inbox.
+
+        generation  where the rows go; None when they are sealed already
+        journaled   inbox number up to which the journal has them already
+        applied     inbox number to write down as applied; None writes nothing
+        """
+        done, entries = Applied(), []
+        states: dict[str, tuple[str, int, str]] = {}
+        for kept in batch:
+            fresh = kept.at > journaled
+            try:
+                item: Record | None = decode(kept.frame)  # type: ignore[assignment]
+            except WireError:
+                item = None
+            self.rows[NAMES.get(kept.kind if item is not None else UNREADABLE, "unreadable")] += _rows(item)
+            if isinstance(item, Samples | Texts | Block | Summaries):
+                if generation is not None:
+                    self._data(kept, item, generation.edge(kept.edge), done)
+                if isinstance(item, Summaries) and fresh:
+                    self.ledger.summaries(kept.edge, self._windows(kept, item))
+            elif fresh:
+                entry = self._event(kept, item, done)
+                entries.append(entry)
+                if entry.occurrence is not None:
+                    found = self.standing.open[entry.occurrence]
+                    states[entry.occurrence] = (kept.edge, found.ordered[0].raised_ns, found.state)
+        if applied is not None:
+            totals, tags = self.ledger.changed(), self.catalogue.changed()
+            self._durably(lambda: self.journal.apply(entries, applied=applied, totals=totals, occurrences=states, tags=tags, settled=done.settled))
+        return done
+
+    def settle(self, done: Applied) -> None:
+        """Forget occurrences that are over; after their rows were shown."""
+        self.standing.settle(done.occurrences)
+
+    def _windows(self, kept: Kept, item: Summaries) -> Rows:
+        number, _ = self.catalogue.numbered(kept.edge, kept.epoch, kept.seq, np.ascontiguousarray(item.rows["tag"]))
+        return windows_of(item.rows, number)
+
+    def _data(self, kept: Kept, item: Samples | Texts | Block | Summaries, tail: EdgeTail, done: Applied) -> None:
+        edge = kept.edge
+        latest = self.latest.setdefault(edge, Latest())
+        if isinstance(item, Samples):
+            rows: Rows = np.empty(len(item), SAMPLE_DTYPE)
+            rows["tag"], rows["version"] = self.catalogue.numbered(edge, kept.epoch, kept.seq, item.tag)
+            rows["time_ns"], rows["value"], rows["status"], rows["received_ns"] = item.time_ns, item.value, item.status, item.received_ns
+            tail.samples.add(rows)
+            self._changed(edge, latest, latest.samples(rows).tolist(), done)
+        elif isinstance(item, Summaries):
+            windows = self._windows(kept, item)
+            tail.windows.add(windows)
+            self._changed(edge, latest, latest.samples(self._as_values(edge, windows, item.received_ns)).tolist(), done)
+        elif isinstance(item, Texts):
+            numbers, versions = self.catalogue.numbered(edge, kept.epoch, kept.seq, np.array(item.tag, np.int32))
+            for n, v, t, value, status in zip(numbers.tolist(), versions.tolist(), item.time_ns, item.value, item.status, strict=True):
+                row = TextRow(n, v, t, item.received_ns, value, status)
+                tail.texts.append(row)
+                if latest.text(row):
+                    self._changed(edge, latest, [n], done)
+        else:
+            numbers, versions = self.catalogue.numbered(edge, kept.epoch, kept.seq, np.array([item.tag], np.int32))
+            times = item.time_ns if len(item) else np.array([item.received_ns])
+            tail.blocks.append(BlockRow(int(numbers[0]), int(versions[0]), int(times[0]), int(times[-1]), item.received_ns, kept.frame))
+
+    def _as_values(self, edge: str, windows: Rows, received_ns: int) -> Rows:
+        """The last values of windows of tags that are recorded as summaries only."""
+        tags = self.catalogue.edge(edge).tags
+        only = np.array([t.record == "summary" for t in tags], np.bool_)
+        chosen = windows[only[windows["tag"]] & (windows["n"] > 0)]
+        rows: Rows = np.empty(len(chosen), SAMPLE_DTYPE)
+        rows["tag"], rows["version"], rows["time_ns"], rows["value"] = chosen["tag"], chosen["version"], chosen["last_ns"], chosen["last"]
+        # A window tells the worst status in it, not the last one; a bad one in between does not make the last value bad.
+        worst = chosen["worst_status"]
+        rows["status"] = np.where(worst >= BAD, np.uint32(0x40000000), worst)
+        rows["received_ns"] = received_ns
+        return rows
+
+    def _changed(self, edge: str, latest: Latest, numbers: list[int], done: Applied) -> None:
+        tags = self.catalogue.edge(edge).tags
+        for n in numbers:
+            done.values[f"{edge}:{tags[n].name}"] = latest.of(n)
+
+    def _event(self, kept: Kept, item: Record | None, done: Applied) -> Entry:
+        time_ns, kind, occurrence = kept.received_ns, kept.kind, None
+        if isinstance(item, Definitions):
+            self.catalogue.define(kept.edge, kept.epoch, kept.seq, item)
+            done.tags, time_ns = True, item.received_ns
+        elif isinstance(item, AlarmEvent):
+            occurrence, time_ns = self.standing.take(kept.edge, kept.epoch, kept.seq, item), item.time_ns
+            done.occurrences.add(occurrence)
+            if item.action_id:
+                done.settled.add(item.action_id)
+                done.settled_edges.add(kept.edge)
+        elif isinstance(item, Gap):
+            time_ns = item.from_ns
+            if item.tag >= 0:
+                number, _ = self.catalogue.numbered(kept.edge, kept.epoch, kept.seq, np.array([item.tag], np.int32))
+                self.ledger.gap(kept.edge, int(number[0]), item)
+        elif isinstance(item, Context | Audit):
+            time_ns = item.time_ns
+        else:
+            kind = UNREADABLE  # kept as it came, so that nothing is lost; an alarm of the gateway tells
+            done.unreadable.append(kept)
+        return Entry(kept.edge, kept.epoch, kept.seq, kind, time_ns, kept.received_ns, kept.frame, occurrence)
+
+
+def _rows(item: object) -> int:
+    return len(item) if isinstance(item, Samples | Texts | Summaries | Block) else 1
+
+
+def _as(cls: type[T], frame: bytes) -> T:
+    item = decode(frame)
+    if not isinstance(item, cls):
+        raise WireError(f"journal: expected {cls.__name__}, found {type(item).__name__}")
+    return item

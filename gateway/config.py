@@ -1,0 +1,158 @@
+"""The gateway's configuration file; every key is described where it is declared."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field
+
+from edge_agent.core.settings import Place, Section, Settings, load
+from gateway.targets import AnyTarget
+
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""What an id may look like: it becomes part of topics and file names."""
+
+
+class GatewaySection(Section):
+    """Who this gateway is."""
+
+    id: str = Field(pattern=NAME)
+    site: str = Field(pattern=NAME)
+    data_dir: Path
+    """Folder of everything it keeps; made when missing."""
+    mode: Literal["production", "simulation"] = "production"
+    """A gateway in production refuses edges that say they are simulated."""
+    timezone: str = "UTC"
+    """IANA name of the plant's time zone, for display only; everything is kept in UTC."""
+
+
+class Tls(Section):
+    """TLS to the broker."""
+
+    ca_file: Path
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+class BrokerSection(Section):
+    """The MQTT broker between the edges and this gateway."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(1883, ge=1, le=65535)
+    username: str | None = None
+    password_file: Path | None = None
+    tls: Tls | None = None
+    keepalive_s: int = Field(30, ge=5, le=3600)
+
+
+class Retention(Section):
+    """Days to keep sealed segments by class; a removal is written into the manifest before the file goes."""
+
+    gmp: int = Field(3650, ge=1)
+    """Tags of the classes gmp_critical, gmp and safety."""
+    alarm: int = Field(3650, ge=1)
+    """Alarm journal, context, gaps and audit trail. They are kept longer than asked: the journal is not trimmed."""
+    other: int = Field(400, ge=1)
+    """All other tags."""
+
+
+class StoreSection(Section):
+    """How records are kept."""
+
+    seal_after_s: float = Field(600.0, gt=0)
+    """Age in seconds at which what is in the inbox is sealed into segments."""
+    seal_rows: int = Field(2_000_000, ge=1000)
+    """Rows in the inbox at which it is sealed before its time."""
+    compact_files: int = Field(8, ge=2)
+    """Segments of one edge, day, class and kind that are merged into one."""
+    compact_rows: int = Field(4_000_000, ge=1000)
+    """Rows of a merged segment at the most."""
+    queue_bytes: int = Field(64 << 20, ge=1 << 20)
+    """Bytes of messages waiting to be committed; beyond it the gateway stops reading from the broker."""
+    quarantine_bytes: int = Field(64 << 20, ge=1 << 16)
+    """Bytes of refused messages kept for inspection; they are counted beyond it."""
+    retention_days: Retention = Retention()
+
+
+class HttpSection(Section):
+    """The console and the HTTP API."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+
+
+class User(Section):
+    """A person who may use the console."""
+
+    name: str = Field(min_length=1)
+    role: str = "operator"
+
+
+class GatewayConfig(Settings):
+    """The whole file."""
+
+    gateway: GatewaySection
+    broker: BrokerSection = BrokerSection()
+    store: StoreSection = StoreSection()
+    targets: tuple[AnyTarget, ...] = ()
+    users: tuple[User, ...] = ()
+    http: HttpSection = HttpSection()
+
+    def mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        """What only shows between keys."""
+        try:
+            ZoneInfo(self.gateway.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            yield ("gateway", "timezone"), "an IANA time zone such as Asia/Shanghai", repr(self.gateway.timezone)
+        if not _is_loopback(self.http.host):
+            yield ("http", "host"), "a loopback address while there are no accounts", repr(self.http.host)
+        if (self.broker.username is None) != (self.broker.password_file is None):
+            yield ("broker", "username"), "username and password_file together", "one of them"
+        names = [target.name for target in self.targets]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                yield ("targets", i, "name"), "a name used once", repr(name)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+_PATHS: Final[tuple[tuple[str, ...], ...]] = (
+    ("gateway", "data_dir"),
+    ("broker", "password_file"),
+    ("broker", "tls", "ca_file"),
+    ("broker", "tls", "cert_file"),
+    ("broker", "tls", "key_file"),
+)
+
+
+def _absolute(data: dict[str, Any], file: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]]]:
+    """Relative paths of a file are meant from its own folder."""
+
+    def walk(node: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(node, dict):
+            return {key: walk(value, path[1:]) if path and key == path[0] else value for key, value in node.items()}
+        return str(file.parent.absolute() / node) if not path and isinstance(node, str) else node
+
+    for path in _PATHS:
+        data = walk(data, path)
+    targets = data.get("targets")
+    if isinstance(targets, list):
+        data = {
+            **data,
+            "targets": [{k: walk(v, ()) if k.endswith("_file") else v for k, v in t.items()} if isinstance(t, dict) else t for t in targets],
+        }
+    return data, {}
+
+
+def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> GatewayConfig:
+    """The configuration in a file; ConfigError with every mistake."""
+    return load(GatewayConfig, path, overrides=overrides, expand=_absolute)

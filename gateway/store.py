@@ -1,0 +1,483 @@
+"""The store: inbox, journal, hot tail and segments under one roof. It takes deliveries in and answers `Query` (see query.py).
+
+Who runs where: `take`, `acknowledge`, `roll` and `trim` in the one writer thread that owns SQLite; `seal` and `tidy` in the sealing thread;
+the questions in any thread. Readers look at a `View` that is swapped in one step, so that every row is in exactly one place.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from edge_agent.core import AlarmEvent, Delivery, Log, LogError, OperatorAction, Refused, encode, parse_occurrence_id
+from gateway.applying import Applied, Applier
+from gateway.config import StoreSection
+from gateway.inbox import STREAM, EdgeFacts, Inbox, Kept, Taken
+from gateway.journal import ALARM, FILE, Entry, Journal
+from gateway.latest import Latest
+from gateway.manifest import Manifest, faults, public_keys
+from gateway.query import AlarmRow, Change, EdgeRow, LastValue, LedgerRow, NotFound, SeriesRow, Subscription, TagRow
+from gateway.segments import FOLDER, OpenSegments
+from gateway.segments_seal import Sealer, day_of
+from gateway.series import View, series
+from gateway.standing import ACKNOWLEDGEABLE, OVER, Occurrence, alarm_row
+from gateway.tail import Generation
+
+CONNECTED_S: Final = 20.0
+"""An edge that was not heard for so long counts as disconnected; one that runs closes windows more often."""
+TRIM_ROWS: Final = 5000
+INBOX_FILE: Final = "inbox.sqlite"
+
+
+def open_inbox(data_dir: Path) -> Log:
+    """The inbox of a gateway; LogError when SQLite cannot read it: its numbers say what is sealed, so it is never begun anew beside segments."""
+    try:
+        return Log(data_dir / INBOX_FILE, (STREAM,))
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise LogError(f"{data_dir / INBOX_FILE}: expected a readable SQLite file, found {error}; run `verify` and restore a backup") from error
+
+
+class Store:
+    """Everything a gateway keeps."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        gateway: str,
+        production: bool,
+        settings: StoreSection,
+        clock: Callable[[], int],
+        pause: Callable[[float], object] = lambda _: None,
+        step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.data_dir, self.gateway, self.settings = data_dir, gateway, settings
+        self._clock, self._pause, self._step = clock, pause, step
+        self._view_lock = threading.Lock()
+        self._subscriptions: set[Subscription] = set()
+        self.write_error = ""
+        self.actions_changed: Callable[[str], None] = lambda _: None
+        """Called in the writer thread with the edge whose outstanding actions changed."""
+        self.log = open_inbox(data_dir)
+        self.journal = Journal(data_dir / FILE)
+        self.manifest = Manifest(data_dir)
+        wrong = faults(self.manifest.lines, public_keys(data_dir / "keys"), self.journal.anchor())
+        if wrong:
+            raise LogError(f"{data_dir}: the manifest is not as it was signed: {wrong[0]}; run `verify`")
+        self.segments = OpenSegments(data_dir / FOLDER)
+        self.inbox = Inbox(self.log, gateway=gateway, production=production)
+        self.applier = Applier(self.journal, self._durably)
+        self.sealer = Sealer(data_dir, self.manifest, self.segments, self.applier.catalogue, gateway, step)
+        self.orphans = self.sealer.clean()
+        self.duplicates = self.refused = self.quarantined = 0
+        self.last_commit_ns: int | None = None
+        self.last_seal_ns: int | None = None
+        self.commit_ms: float | None = None
+        self._view = View(tuple(self.manifest.live.values()), (), self.segments)
+        self._catch_up()
+
+    # --- writing -----------------------------------------------------------------------------------------------------------------
+
+    def _durably(self, transaction: Callable[[], object]) -> None:
+        while True:
+            try:
+                transaction()
+            except sqlite3.OperationalError as error:
+                self.write_error = f"cannot write: {error}"
+                if self._pause(1.0):
+                    raise
+            else:
+                self.write_error = ""
+                return
+
+    def _catch_up(self) -> None:
+        """Bring tail and journal to the head of the inbox."""
+        applied, sealed = self.journal.applied, self.manifest.sealed
+        head = self.log.head(STREAM).seq
+        if sealed > head or applied > head:
+            raise LogError(f"{INBOX_FILE}: expected at least {max(sealed, applied)} numbers as segments and journal know them, found {head}")
+        if sealed > applied:
+            raise LogError(f"{FILE}: expected everything up to {sealed} as the segments know it, found it applied to {applied}")
+        after = sealed
+        generation = Generation(after + 1, after, self._clock())
+        self._view = View(self._view.files, (generation,), self.segments)
+        while rows := self.log.read(STREAM, after, max_bytes=16 << 20, max_rows=20_000):
+            batch = [Kept.decode(row.data, row.seq) for row in rows]
+            after = rows[-1].seq
+            done = self.applier.apply(batch, generation, journaled=applied, applied=after if after > applied else None)
+            self.applier.settle(done)
+            generation.last = after
+            if generation.rows >= self.settings.seal_rows:
+                generation = self._roll()
+
+    def _roll(self) -> Generation:
+        last = self._view.generations[-1].last
+        fresh = Generation(last + 1, last, self._clock())
+        with self._view_lock:
+            self._view = View(self._view.files, (*self._view.generations, fresh), self.segments)
+        return fresh
+
+    def take(self, deliveries: Sequence[tuple[Delivery, int]]) -> Taken:
+        """Commit deliveries and apply them; what is returned is durable."""
+        begun = self._clock()
+        taken = Taken()
+
+        def transaction() -> None:
+            nonlocal taken
+            taken = self.inbox.take(deliveries)
+
+        self._durably(transaction)
+        self.commit_ms, self.last_commit_ns = (self._clock() - begun) / 1e6, begun
+        self.duplicates += taken.duplicates
+        self.refused += taken.refused
+        return taken
+
+    def apply(self, taken: Taken) -> None:
+        """Bring everything that is derived up to date with what was taken, and tell the subscribers."""
+        generation = self._view.generations[-1]
+        done = Applied()
+        if taken.kept:
+            last = taken.kept[-1].at
+            done = self.applier.apply(taken.kept, generation, journaled=0, applied=last)
+            generation.last = last
+            if generation.rows >= self.settings.seal_rows:
+                self._roll()
+        for kept in done.unreadable:
+            self.find(f"{kept.edge}.unreadable_record", f"record {kept.epoch}/{kept.seq} of {kept.edge} cannot be read; it is kept as it came", done)
+        for strange in taken.strange:
+            kept = strange.record
+            why = f"{kept.edge} sent {kept.epoch}/{kept.seq} with other content than was committed ({strange.what}): is it a copy of another edge?"
+            self.find(f"{kept.edge}.cloned", why, done)
+        self._tell(done, taken.edges)
+        for edge in done.settled_edges:
+            self.actions_changed(edge)
+
+    def find(self, name: str, why: str, done: Applied | None = None) -> None:
+        """Raise an alarm of the gateway itself, unless one of that name stands; it is acknowledged here and not at an edge."""
+        alarm = f"gateway/{name}"
+        if any(o.edge == self.gateway and o.ordered[0].alarm == alarm for o in self.applier.standing.open.values()):
+            return
+        now, told = self._clock(), done if done is not None else Applied()
+        for event, before, after in (("raise", OVER, "UNACK"), ("clear", "UNACK", "RTNUN")):
+            self._own(
+                AlarmEvent(
+                    alarm=alarm,
+                    tag="",
+                    raised_ns=now,
+                    time_ns=now,
+                    received_ns=now,
+                    event=event,
+                    state_from=before,
+                    state_to=after,
+                    priority=2,
+                    explanation=why,
+                ),
+                told,
+            )
+        if done is None:
+            self._tell(told, set())
+
+    def _own(self, event: AlarmEvent, done: Applied) -> None:
+        seq = self.journal.highest(self.gateway, 0) + 1
+        id_ = self.applier.standing.take(self.gateway, 0, seq, event)
+        entry = Entry(self.gateway, 0, seq, ALARM, event.time_ns, event.received_ns, encode(event), id_)
+        state = {id_: (self.gateway, event.raised_ns, event.state_to)}
+        self._durably(lambda: self.journal.apply([entry], occurrences=state))
+        done.occurrences.add(id_)
+
+    def act(self, occurrence: str, user: str, reason: str, id_: str) -> str:
+        """Carry out `Query.acknowledge` in the writer thread; the id of the action."""
+        found = self.applier.occurrence(occurrence)
+        if found is None:
+            raise NotFound(f"alarm occurrence: expected a known one, found {occurrence!r}")
+        if not user.strip():
+            raise ValueError("user: expected a name, found none")
+        if found.state not in ACKNOWLEDGEABLE:
+            raise Refused(f"the alarm is {found.state} and has nothing to acknowledge")
+        edge, alarm, raised_ns = parse_occurrence_id(occurrence)
+        now = self._clock()
+        if edge == self.gateway:
+            first = found.ordered[0]
+            done = Applied()
+            self._own(
+                AlarmEvent(
+                    alarm=alarm,
+                    tag="",
+                    raised_ns=raised_ns,
+                    time_ns=now,
+                    received_ns=now,
+                    event="acknowledge",
+                    state_from="RTNUN",
+                    state_to=OVER,
+                    priority=first.priority,
+                    action_id=id_,
+                    user=user,
+                    reason=reason,
+                ),
+                done,
+            )
+            self._tell(done, set())
+            return id_
+        for outstanding, _, of in self.journal.actions():
+            if of == occurrence and outstanding.kind == "acknowledge":
+                if outstanding.user == user:
+                    return outstanding.id
+                raise Refused(f"{outstanding.user} has just acknowledged it")
+        action = OperatorAction(id=id_, kind="acknowledge", alarm=alarm, raised_ns=raised_ns, user=user, reason=reason, time_ns=now)
+        self.journal.apply(action=(action, edge, occurrence))
+        self.actions_changed(edge)
+        return id_
+
+    def actions(self, edge: str) -> list[OperatorAction]:
+        """Outstanding operator actions of an edge, oldest first."""
+        return [action for action, of, _ in self.journal.actions() if of == edge]
+
+    def _tell(self, done: Applied, edges: set[str]) -> None:
+        if self._subscriptions and (done.values or done.occurrences or done.tags or edges):
+            alarms = {id_: row for id_ in done.occurrences if (row := self._alarm(id_)) is not None}
+            now = self._clock()
+            change: Change = {"values": done.values, "alarms": alarms, "edges": {e: self._edge(e, now) for e in edges}, "tags": done.tags}
+            for subscription in list(self._subscriptions):
+                subscription.offer_from_thread(change)
+        self.applier.settle(done)
+
+    # --- sealing -----------------------------------------------------------------------------------------------------------------
+
+    def roll(self, now_ns: int) -> None:
+        """Begin a new generation when the last one is old enough; in the writer thread."""
+        last = self._view.generations[-1]
+        if last.last >= last.first and now_ns - last.opened_ns >= self.settings.seal_after_s * 1e9:
+            self._roll()
+
+    def seal(self, now_ns: int) -> int:
+        """Seal every closed generation; returns how many. In the sealing thread; `trim` afterwards lets go of the inbox rows."""
+        closed = self._view.generations[:-1]
+        for generation in closed:
+            self.sealer.seal(generation, now_ns)
+            self._swap(generation)
+            self.last_seal_ns = now_ns
+        return len(closed)
+
+    def _swap(self, sealed: Generation | None = None) -> None:
+        with self._view_lock:
+            left = tuple(g for g in self._view.generations if g is not sealed)
+            self._view = View(tuple(self.manifest.live.values()), left, self.segments)
+
+    def trim(self, held_from: int) -> int:
+        """Forget inbox rows that are sealed, applied and below a number that a target still needs; rows forgotten. In the writer thread."""
+        sealed = self.manifest.sealed
+        self._durably(lambda: self.journal.apply(anchor=self.manifest.head))
+        self._step("anchored")
+        self.log.commit(cursors={"sealed": sealed})
+        through = min(sealed, self.journal.applied, held_from - 1)
+        first, gone = self.log.first(STREAM), 0
+        while first <= through:
+            # In steps, so that a long backlog does not keep the writer from committing what comes in.
+            gone += self.log.forget(STREAM, min(through, first + TRIM_ROWS - 1))
+            first += TRIM_ROWS
+        self._step("trimmed")
+        return gone
+
+    def tidy(self, now_ns: int) -> int:
+        """Merge small segments and remove expired ones; how many files went. In the sealing thread."""
+        today, gone = day_of(now_ns), 0
+        keep = {"gmp": self.settings.retention_days.gmp, "other": self.settings.retention_days.other}
+        expired = self.sealer.expired(keep, today)
+        if expired:
+            names = self.sealer.remove(expired, now_ns)
+            self._swap()
+            self.sealer.unlink(names)
+            gone += len(names)
+        for group in self.sealer.due(self.settings.compact_files, self.settings.compact_rows, today):
+            names = self.sealer.merge(group, now_ns)
+            self._swap()
+            self.sealer.unlink(names)
+            gone += len(names)
+        return gone
+
+    def close(self) -> None:
+        """Release all files."""
+        self.segments.close()
+        self.manifest.close()
+        self.journal.close()
+        self.log.close()
+
+    # --- reading -----------------------------------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """What is in force now."""
+        with self._view_lock:
+            return self._view
+
+    def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
+        """See Query."""
+        found = self.applier.catalogue.find(key)
+        if found is None:
+            raise NotFound(f"tag: expected a known key EDGE:NAME, found {key!r}")
+        known, number = found
+        while True:
+            view = self.view()
+            try:
+                return series(view, key, known, number, from_ns, to_ns, points)
+            except FileNotFoundError:
+                # A segment was merged into another while we looked; the new view has its rows. A file that is really gone is a fault.
+                if self.view() is view:
+                    raise
+
+    def tags(self) -> list[TagRow]:
+        """See Query."""
+        now = self._clock()
+        return [self._tag(edge, n, now) for edge, known in sorted(self.applier.catalogue.edges.items()) for n in range(len(known.tags))]
+
+    def _tag(self, edge: str, number: int, now_ns: int) -> TagRow:
+        known = self.applier.catalogue.edges[edge]
+        tag = known.tags[number]
+        latest = self.applier.latest.get(edge)
+        last: LastValue | None = None
+        if latest is not None and latest.known(number):
+            last = self._last(latest, number, edge, now_ns)
+        return {
+            "key": f"{edge}:{tag.name}",
+            "edge": edge,
+            "name": tag.name,
+            "unit": tag.unit,
+            "decimals": tag.decimals,
+            "range": tag.range,
+            "kind": tag.kind,
+            "class": tag.class_,
+            "path": tag.path,
+            "description": dict(tag.description),
+            "role": tag.role,
+            "version": tag.version,
+            "record": tag.record,
+            "report": {"kind": "by_exception" if tag.expected_s is None else "periodic", "expected_s": tag.expected_s},
+            "derived_from": list(tag.derived_from),
+            "model": tag.model,
+            "limits": [
+                {"alarm": a.name, "side": a.side, "limit": a.limit, "priority": a.priority}
+                for a in list(known.alarms.values())
+                if a.tag == tag.name and a.kind == "limit"
+            ],
+            "last": last,
+        }
+
+    def _last(self, latest: Latest, number: int, edge: str, now_ns: int) -> LastValue:
+        known = self.applier.catalogue.edges[edge]
+        time_ns, value, status = latest.of(number)
+        connected = self._connected(self.inbox.facts.get(edge), now_ns)
+        return {
+            "time_ns": time_ns,
+            "value": value,
+            "status": status,
+            "quality": latest.quality(number, known.tags[number], now_ns, simulated=known.simulated, connected=connected),
+            "received_ns": int(latest.received_ns[number]),
+        }
+
+    @staticmethod
+    def _connected(fact: EdgeFacts | None, now_ns: int) -> bool:
+        return fact is not None and fact.last_seen_ns is not None and now_ns - fact.last_seen_ns < CONNECTED_S * 1e9
+
+    def _alarm(self, id_: str) -> AlarmRow | None:
+        found = self.applier.occurrence(id_)
+        return None if found is None else alarm_row(id_, found, self.applier.catalogue)
+
+    def alarm(self, occurrence: str) -> AlarmRow:
+        """See Query."""
+        found = self._alarm(occurrence)
+        if found is None:
+            raise NotFound(f"alarm occurrence: expected a known one, found {occurrence!r}")
+        return found
+
+    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
+        """See Query."""
+        if state == "standing":
+            held: dict[str, Occurrence] = dict(self.applier.standing.open)
+            rows = [alarm_row(id_, o, self.applier.catalogue) for id_, o in held.items() if o.events and o.state != OVER]
+            return sorted(rows, key=lambda r: (r["priority"], -r["raised_ns"], r["occurrence"]))[:limit]
+        return [row for id_ in self.journal.occurrences(standing=False, limit=limit) if (row := self._alarm(id_)) is not None]
+
+    def _edge(self, edge: str, now_ns: int) -> EdgeRow:
+        fact = self.inbox.facts[edge]
+        known = self.applier.catalogue.edges.get(edge)
+        position = self.inbox.positions.get((edge, fact.epoch))
+        return {
+            "edge": edge,
+            "site": fact.site,
+            "simulated": fact.simulated,
+            "refused": fact.refused,
+            "epoch": fact.epoch,
+            "committed_through": position.ranges.contiguous if position is not None else 0,
+            "last_seen_ns": fact.last_seen_ns,
+            "connected": self._connected(fact, now_ns),
+            "backlog": self.inbox.backlog(edge),
+            "oldest_seq": fact.oldest_seq,
+            "software": known.software if known is not None else "",
+            "config_hash": known.config_hash if known is not None else "",
+            "sources": [],
+        }
+
+    def edges(self) -> list[EdgeRow]:
+        """See Query."""
+        now = self._clock()
+        return [self._edge(edge, now) for edge in sorted(self.inbox.facts)]
+
+    def ledger(self) -> list[LedgerRow]:
+        """See Query."""
+        rows: list[LedgerRow] = []
+        for (edge, number), total in sorted(self.applier.ledger.totals().items()):
+            name = self.applier.catalogue.edges[edge].tags[number].name
+            good, uncertain, bad, late, rejected, duplicate, missing, gaps, total_sum, carry, first, last = total
+            rows.append(
+                {
+                    "edge": edge,
+                    "tag": name,
+                    "key": f"{edge}:{name}",
+                    "n_good": int(good),
+                    "n_uncertain": int(uncertain),
+                    "n_bad": int(bad),
+                    "n_late": int(late),
+                    "n_rejected": int(rejected),
+                    "n_duplicate": int(duplicate),
+                    "n_missing": int(missing),
+                    "sum": total_sum + carry,
+                    "first_ns": int(first) or None,
+                    "last_ns": int(last) or None,
+                    "gaps": int(gaps),
+                }
+            )
+        return rows
+
+    def subscribe(self) -> Subscription:
+        """See Query."""
+        made = Subscription(self._subscriptions.discard)
+        self._subscriptions.add(made)
+        return made
+
+    def figures(self) -> dict[str, Any]:
+        """What `Query.status` says of the store."""
+        view = self.view()
+        head = self.log.head(STREAM)
+        return {
+            "rows": sum(f.rows for f in view.files) + sum(g.rows for g in view.generations),
+            "rows_by_kind": dict(self.applier.rows),
+            "records": head.seq,
+            "duplicates": self.duplicates,
+            "quarantined": self.quarantined,
+            "refused": self.refused,
+            "inbox_records": head.seq - self.log.first(STREAM) + 1,
+            "inbox_bytes": head.bytes,
+            "segments": len(view.files),
+            "segment_bytes": sum(f.bytes for f in view.files),
+            "segment_rows": sum(f.rows for f in view.files),
+            "manifest_rows": self.manifest.head.n,
+            "manifest_head": self.manifest.head.hash,
+            "last_commit_ns": self.last_commit_ns,
+            "last_seal_ns": self.last_seal_ns,
+            "commit_ms": self.commit_ms,
+            "alarms_standing": sum(1 for o in list(self.applier.standing.open.values()) if o.events and o.state != OVER),
+        }
