@@ -201,8 +201,10 @@ class Manifest:
         return line
 
     def close(self) -> None:
-        """Release the file."""
-        os.close(self._file)
+        """Release the file; once is enough."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def sync_folder(folder: Path) -> None:

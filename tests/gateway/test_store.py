@@ -1,0 +1,242 @@
+"""What goes in comes out: tail, segments, journal, ledger, alarms, actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from edge_agent.core import Refused, Texts
+from gateway.inbox import STREAM
+from gateway.query import NotFound
+from gateway.store import Store
+from tests.gateway.conftest import Clock, feed, seal
+from tests.gateway.edge import SECOND, START, TAGS, Edge
+
+KEY = "press-edge-1:press1/main_force"
+
+
+def _line(seconds: int = 300) -> Edge:
+    edge = Edge()
+    edge.define()
+    for begin in range(0, seconds, 30):
+        for tag in (0, 1):
+            edge.summary(edge.samples(begin, 30, tag, value=10.0 + tag))
+    edge.add(Texts((START, START + 100 * SECOND), (2, 2), ("B1", "B2"), (0, 0), START))
+    return edge
+
+
+def _values(edge: Edge) -> np.ndarray:
+    return 10.0 + 0.25 * (np.arange(30) % 7)
+
+
+@pytest.mark.parametrize("how", ["tail", "sealed", "half sealed", "restarted", "sealed, restarted"])
+def test_series_is_the_same_wherever_the_rows_are(opened: Callable[..., Store], clock: Clock, how: str) -> None:
+    edge = _line()
+    store = opened()
+    half = len(edge.records) // 2
+    feed(store, edge.deliver(edge.records[:half]))
+    if how == "half sealed":
+        assert seal(store, clock) == 1
+    feed(store, edge.deliver(edge.records[half:]))
+    if how.startswith("sealed"):
+        assert seal(store, clock) == 1
+    if "restarted" in how:
+        store.close()
+        store = opened()
+    row = store.series(KEY, START, START + 300 * SECOND, 500)
+    assert row["level"] == "raw"
+    assert row["time_ns"] == [START + i * SECOND for i in range(300)]
+    np.testing.assert_array_equal(row["mean"], np.tile(_values(edge), 10))
+    coarse = store.series(KEY, START, START + 300 * SECOND, 30)
+    assert coarse["level"] == "window"
+    assert sum(coarse["n"]) == 300
+    assert len(coarse["time_ns"]) == 30
+    minute = store.series(KEY, START, START + 300 * SECOND, 5)
+    assert minute["level"] == "60"
+    assert minute["n"] == [60] * 5
+    np.testing.assert_allclose(minute["mean"], [np.tile(_values(edge), 2).mean()] * 5)
+    assert store.series("press-edge-1:press1/batch", START, START + 300 * SECOND)["text"] == ["B1", "B2"]
+    assert sum(store.series(KEY, START, START + 300 * SECOND, 7)["n"]) == 300
+    assert len(store.series(KEY, START, START + 300 * SECOND, 1)["n"]) == 1
+
+
+def test_sealing_empties_the_inbox_and_compaction_merges(opened: Callable[..., Store], clock: Clock) -> None:
+    store = opened(compact_files=3, seal_after_s=10)
+    edge = _line(60)
+    feed(store, edge.deliver())
+    seal(store, clock)
+    for i in range(3):
+        edge.summary(edge.samples(60 + 30 * i, 30))
+        feed(store, edge.deliver(edge.records[-2:]))
+        seal(store, clock)
+    assert store.log.first(STREAM) == store.log.head(STREAM).seq + 1
+    before = store.series(KEY, START, START + 200 * SECOND)
+    assert store.tidy(clock()) == 8
+    kinds = sorted((f.retention, f.kind) for f in store.view().files)
+    assert kinds == [("gmp", "sample"), ("gmp", "summary"), ("other", "sample"), ("other", "summary"), ("other", "text")]
+    assert store.series(KEY, START, START + 200 * SECOND) == before
+    assert store.series(KEY, START, START + 180 * SECOND, 3)["n"] == [60, 60, 30]
+
+
+def test_retention_writes_removed_before_the_file_goes(opened: Callable[..., Store], clock: Clock) -> None:
+    store = opened(retention_days={"gmp": 3650, "other": 1})
+    feed(store, _line(60).deliver())
+    seal(store, clock)
+    clock.go(3 * 86400)
+    store.tidy(clock())
+    assert {f.retention for f in store.view().files} == {"gmp"}
+    assert store.manifest.lines[-1].what == "removed"
+    assert len(store.manifest.lines[-1].gone) == 3
+    assert len(list(store.segments.folder.rglob("*.parquet"))) == 2
+
+
+def test_ledger_counts_every_summary_and_gap_once(opened: Callable[..., Store]) -> None:
+    edge = _line(60)
+    edge.gap(7)
+    store = opened()
+    feed(store, edge.deliver(), edge.deliver())
+    store.close()
+    store = opened()
+    feed(store, edge.deliver())
+    rows = {r["tag"]: r for r in store.ledger()}
+    force = rows["press1/main_force"]
+    assert (force["n_good"], force["n_missing"], force["gaps"]) == (60, 7, 1)
+    assert force["sum"] == pytest.approx(2 * _values(edge).sum())
+    assert (force["first_ns"], force["last_ns"]) == (START, START + 59 * SECOND)
+    assert rows["press1/speed"]["n_good"] == 60
+
+
+def test_tags_show_the_newest_value_and_turn_stale(store: Store, clock: Clock) -> None:
+    edge = _line(60)
+    clock.now_ns = START + 60 * SECOND
+    feed(store, edge.deliver())
+    force, speed, batch = store.tags()
+    assert force["last"] is not None
+    assert (force["last"]["time_ns"], force["last"]["quality"]) == (START + 59 * SECOND, "good")
+    assert batch["last"] is not None
+    assert batch["last"]["value"] == "B2"
+    assert force["limits"] == [{"alarm": "press1/main_force.high", "side": "high", "limit": 16.0, "priority": 2}]
+    clock.go(6)
+    assert store.tags()[1]["last"]["quality"] == "stale"  # type: ignore[index]
+    assert store.tags()[2]["last"]["quality"] == "good"  # type: ignore[index]
+    clock.go(30)
+    assert store.tags()[2]["last"]["quality"] == "stale"  # type: ignore[index]
+    assert speed["class"] == "other"
+
+
+def test_alarms_fold_in_the_order_of_their_edge(opened: Callable[..., Store]) -> None:
+    edge = Edge()
+    edge.define()
+    edge.event("raise", "NORM", "UNACK")
+    edge.event("acknowledge", "UNACK", "ACKED", at=110, user="li")
+    edge.event("clear", "ACKED", "NORM", at=120)
+    store = opened()
+    feed(store, edge.deliver([edge.records[0], edge.records[2]]))
+    feed(store, edge.deliver([edge.records[1]]))
+    (row,) = store.alarms()
+    assert (row["state"], row["acked_by"], row["unit"], row["cause"]) == ("ACKED", "li", "kN", {"en": "punch wear"})
+    assert [e["event"] for e in row["events"]] == ["raise", "acknowledge"]
+    feed(store, edge.deliver([edge.records[3]]))
+    assert store.alarms() == []
+    (old,) = store.alarms("history")
+    assert (old["state"], len(old["events"])) == ("NORM", 3)
+    store.close()
+    store = opened()
+    assert store.alarms() == []
+    assert store.alarm(old["occurrence"]) == old
+
+
+def test_acknowledge_stays_outstanding_until_the_edge_answers(opened: Callable[..., Store]) -> None:
+    edge = Edge()
+    edge.define()
+    edge.event("raise", "NORM", "UNACK")
+    store = opened()
+    changed: list[str] = []
+    store.actions_changed = changed.append
+    feed(store, edge.deliver())
+    (row,) = store.alarms()
+    with pytest.raises(NotFound):
+        store.act("press-edge-1~x~1", "li", "", "a0")
+    with pytest.raises(ValueError, match="user"):
+        store.act(row["occurrence"], " ", "", "a0")
+    assert store.act(row["occurrence"], "li", "seen", "a1") == "a1"
+    assert store.act(row["occurrence"], "li", "seen", "a2") == "a1"
+    with pytest.raises(Refused, match="li"):
+        store.act(row["occurrence"], "wang", "", "a3")
+    store.close()
+    store = opened()
+    store.actions_changed = changed.append
+    (action,) = store.actions(edge.name)
+    assert (action.id, action.alarm, action.raised_ns, action.reason) == ("a1", "press1/main_force.high", row["raised_ns"], "seen")
+    edge.event("acknowledge", "UNACK", "ACKED", action_id="a1", user="li")
+    feed(store, edge.deliver())
+    assert store.actions(edge.name) == []
+    assert changed == [edge.name, edge.name]
+    with pytest.raises(Refused, match="ACKED"):
+        store.act(row["occurrence"], "li", "", "a4")
+
+
+def test_unreadable_record_is_kept_and_alarmed(store: Store) -> None:
+    from edge_agent.core import Delivered, chain_crc
+
+    edge = Edge()
+    edge.define()
+    bad = b"Ph\x09" + bytes(30)
+    edge.records.append(Delivered(2, chain_crc(edge.records[-1].chain, bad), bad))
+    feed(store, edge.deliver())
+    (row,) = store.alarms()
+    assert row["alarm"] == "gateway/press-edge-1.unreadable_record"
+    assert [e.frame for e in store.journal.entries(255)] == [bad]
+    store.act(row["occurrence"], "li", "sent to the maker", "a1")
+    assert store.alarms() == []
+
+
+def test_edge_that_numbers_its_tags_anew_keeps_its_history(store: Store, clock: Clock) -> None:
+    edge = _line(30)
+    feed(store, edge.deliver())
+    seal(store, clock)
+    renewed = Edge(epoch=2)
+    from msgspec.structs import replace
+
+    renewed.define([replace(TAGS[1], id=0), replace(TAGS[0], id=1)])
+    renewed.samples(100, 5, tag=1, value=33.0)
+    feed(store, renewed.deliver())
+    row = store.series(KEY, START, START + 200 * SECOND)
+    assert len(row["n"]) == 35
+    assert row["mean"][-5] == 33.0
+
+
+def test_samples_before_their_definition_get_their_name_when_it_comes(store: Store) -> None:
+    edge = Edge()
+    edge.define()
+    edge.samples(0, 5)
+    feed(store, edge.deliver([edge.records[1]]))
+    assert store.tags()[0]["name"].startswith("#")
+    feed(store, edge.deliver([edge.records[0]]))
+    assert len(store.series(KEY, START, START + 10 * SECOND)["n"]) == 5
+
+
+async def test_subscribers_get_values_alarms_and_edges(store: Store) -> None:
+    edge = _line(30)
+    edge.event("raise", "NORM", "UNACK")
+    look = store.subscribe()
+    feed(store, edge.deliver())
+    change = await look.take(1.0)
+    assert change is not None
+    assert change["values"][KEY] == (START + 29 * SECOND, 10.25, 0)
+    assert [a["state"] for a in change["alarms"].values()] == ["UNACK"]
+    assert change["edges"]["press-edge-1"]["committed_through"] == len(edge.records)
+    assert change["tags"]
+    look.close()
+    assert await look.take(0.01) is None
+
+
+@pytest.mark.parametrize(("from_ns", "to_ns", "points"), [(5, 5, 10), (0, 10, 0), (0, 10, 10_001)])
+def test_impossible_series_are_refused(store: Store, from_ns: int, to_ns: int, points: int) -> None:
+    feed(store, _line(30).deliver())
+    with pytest.raises(ValueError, match="series"):
+        store.series(KEY, from_ns, to_ns, points)
+    with pytest.raises(NotFound):
+        store.series("x:y", 0, 10)
