@@ -74,7 +74,8 @@ class OpcUaConfig(Section):
     timeout_s: float = pydantic.Field(10.0, gt=0)
     """For one answer of the server."""
     watchdog_s: float | None = pydantic.Field(None, gt=0)
-    """Silence after which the connection counts as dead; by default 1.5 keep-alive intervals."""
+    """Seconds without a value of any periodic tag after which the connection is made anew. A link without any message, keep-alives included,
+    counts as dead after 1.5 keep-alive intervals whatever is set here (OPC 10000-4, 5.14)."""
     retry_s: float = pydantic.Field(30.0, gt=0)
     """Between two attempts at tags that the server refused."""
     security: OpcUaSecurity = OpcUaSecurity()
@@ -117,6 +118,9 @@ class OpcUaSource:
         self._wanted: dict[int, Wanted] = {}
         self._misaddressed: dict[int, str] = {}
         self._distrusted = False
+        self._opened = False
+        # The last message known to be durable, and the subscription it belongs to.
+        self._durable = (0, 0)
         self._session: Session | None = None
         self._reset()
 
@@ -134,7 +138,9 @@ class OpcUaSource:
         self._news = asyncio.Event()
         self._failed: set[int] = set()
         self._ended: int | None = None
-        self._heard = self._renew_at = self._retry_at = self._watchdog_s = 0.0
+        self._saw_data = False
+        self._since = 0.0
+        self._heard = self._renew_at = self._retry_at = self._silence_s = 0.0
 
     # Opening
 
@@ -164,7 +170,8 @@ class OpcUaSource:
     def _arm(self) -> None:
         assert self._session is not None
         now = asyncio.get_running_loop().time()
-        self._heard, self._retry_at = now, now + self._config.retry_s
+        self._since = self._heard = now
+        self._retry_at = now + self._config.retry_s
         self._renew_at = now + 0.75 * self._session.channel_lifetime_s
 
     async def _subscribe(self, resume: dict[str, Any]) -> None:
@@ -176,6 +183,10 @@ class OpcUaSource:
         same = kept.plan == self._plan
         known = resume if (resume.get("subscription"), resume.get("plan")) == (old, self._plan) else {}
         last = int(known.get("sequence", 0))
+        if not self._opened:
+            # Out of the journal: durable. What a later open is given may still be on its way there.
+            self._durable = (old, last)
+        self._opened = True
         how = ""
         if old and same and not self._distrusted:
             if session.reactivated:
@@ -232,7 +243,7 @@ class OpcUaSource:
         assert self._decoder is not None
         for tag, size in queue.items():
             self._decoder.queued(tag, size)
-        self._watchdog_s = self._config.watchdog_s or max(1.0, publishing_ms * keepalive_count * 1.5 / 1000.0)
+        self._silence_s = max(1.0, publishing_ms * keepalive_count * 1.5 / 1000.0)
 
     def _say(self, state: Literal["connected", "resumed"], detail: str, *, first: bool = False) -> None:
         connection = Connection(received_ns=0, source=self._plug.name, state=state, detail=detail)
@@ -277,10 +288,11 @@ class OpcUaSource:
         if not sequences or self._session is None:
             return Received(tuple(items))
         resume = json.dumps({"subscription": self._subscription, "sequence": self._last, "plan": self._plan}).encode()
-        return Received(tuple(items), partial(self._acknowledge, self._session, sequences), resume)
+        return Received(tuple(items), partial(self._acknowledge, self._subscription, sequences), resume)
 
-    def _acknowledge(self, session: Session, sequences: list[int]) -> None:
-        if session is not self._session:
+    def _acknowledge(self, subscription: int, sequences: list[int]) -> None:
+        self._durable = (subscription, sequences[-1])
+        if subscription != self._subscription or self._session is None:
             return
         self._acks += sequences
         # A lost connection is told by the next read.
@@ -289,7 +301,7 @@ class OpcUaSource:
 
     async def _wait(self) -> None:
         now = asyncio.get_running_loop().time()
-        until = min(self._heard + self._watchdog_s, self._renew_at, self._retry_at if self._failed else self._renew_at)
+        until = min(self._heard + self._silence_s, self._renew_at, self._retry_at if self._failed else self._renew_at)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, until - now)):
                 await self._news.wait()
@@ -298,10 +310,10 @@ class OpcUaSource:
         """Whatever time has brought: a dead link, a channel to renew, refused tags to try again."""
         assert self._session is not None
         now = asyncio.get_running_loop().time()
-        if not self._arrived and not self._ready and now - self._heard >= self._watchdog_s:
+        if not self._arrived and not self._ready and now - self._heard >= self._silence_s:
             # A subscription that was taken up and then says nothing is not taken up a second time.
             self._distrusted = self._resumed_from is not None
-            raise NotConnected(f"{self._config.url}: no message for {now - self._heard:.1f} s, expected one every {self._watchdog_s / 1.5:.1f} s")
+            raise NotConnected(f"{self._config.url}: no message for {now - self._heard:.1f} s, expected one every {self._silence_s / 1.5:.1f} s")
         if now >= self._renew_at:
             await self._session.renew()
             self._renew_at = now + 0.75 * self._session.channel_lifetime_s
@@ -362,9 +374,9 @@ class OpcUaSource:
 
         assert self._decoder is not None
         sequence = int.from_bytes(body[head.at : head.at + 4], "little")
-        if self._resumed_from is not None:
+        if self._resumed_from is not None and self._durable[0] == self._subscription:
             # What the journal already has only waits to be let go of.
-            self._acks += [n for n in head.available if _distance(n, self._resumed_from) >= 0]
+            self._acks += [n for n in head.available if _distance(n, self._durable[1]) >= 0]
         expected = _after(self._last)
         ahead = _distance(expected, sequence)
         if ahead > 0:
@@ -385,6 +397,7 @@ class OpcUaSource:
             self._ready.append(([], [sequence]))
             return
         self._last = sequence
+        self._saw_data = True
         self._ready.append((list(message.items), [sequence]))
         self._ended = message.status
 
@@ -473,8 +486,12 @@ class OpcUaSource:
     async def close(self) -> None:
         """Close the session but leave the subscription to its lifetime: what was not acknowledged can still be had."""
         session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        if session is None:
+            return
+        if self._since and not self._saw_data and asyncio.get_running_loop().time() - self._since >= self._silence_s:
+            # Connected for long and no value: whatever is wrong with this subscription, the next connection makes a new one.
+            self._distrusted = True
+        await session.close()
 
 
 def _status_name(status: int) -> str:

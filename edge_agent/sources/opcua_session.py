@@ -78,12 +78,20 @@ def reaching(url: str, doing: str) -> Iterator[None]:
 
 
 class Session:
-    """A channel and an activated session on it."""
+    """A channel and an activated session on it.
 
-    def __init__(self, config: OpcUaConfig, folder: Path, kept: Kept) -> None:
+    folder        where the session is kept for the next connection
+    certificates  where our certificate and refused ones are; the same folder unless said otherwise
+    password      in place of the one in the configuration's file
+    """
+
+    def __init__(
+        self, config: OpcUaConfig, folder: Path, kept: Kept, *, certificates: Path | None = None, password: str | None = None
+    ) -> None:
         from asyncua import Client
 
         self._config, self._folder = config, folder
+        self._certificates, self._password = certificates or folder, password
         self._client: Any = Client(config.url, timeout=config.timeout_s)
         self._client.name = self._client.description = f"Pharmedge {config.name}"
         self._client.product_uri = "urn:pharmedge:edge-agent"
@@ -106,13 +114,13 @@ class Session:
         """Open channel and session: the kept session if the server still has it, else a new one. Raises NotConnected."""
         config, client, url = self._config, self._client, self._config.url
         endpoint = None
-        own = own_certificate(self._folder, config.name) if config.security.policy != "none" else None
+        own = own_certificate(self._certificates, config.name) if config.security.policy != "none" else None
         if own is not None:
             client.application_uri = own.uri
             with reaching(url, "asking for its endpoints"):
                 endpoints = await client.connect_and_get_server_endpoints()
             endpoint = chosen_endpoint(endpoints, config.security)
-            check_trusted(endpoint.ServerCertificate or b"", config.security.trusted, endpoint.Server.ApplicationUri, self._folder)
+            check_trusted(endpoint.ServerCertificate or b"", config.security.trusted, endpoint.Server.ApplicationUri, self._certificates)
             policy, mode = policy_of(config.security)
             with reaching(url, "preparing a secure channel"):
                 await client.set_security(policy, own.certificate, own.key, None, first_certificate(endpoint.ServerCertificate), mode)
@@ -125,9 +133,9 @@ class Session:
             endpoint = chosen_endpoint(await client.get_endpoints(), config.security)
         self.product_uri = endpoint.Server.ProductUri or ""
         if config.security.policy == "none" and config.security.trusted:
-            check_trusted(endpoint.ServerCertificate or b"", config.security.trusted, endpoint.Server.ApplicationUri, self._folder)
+            check_trusted(endpoint.ServerCertificate or b"", config.security.trusted, endpoint.Server.ApplicationUri, self._certificates)
         try:
-            password = secret(config.password_file)
+            password = self._password if self._password is not None else secret(config.password_file)
         except ConfigError as error:
             raise NotConnected(str(error)) from error
         self.reactivated = await self._reactivate(endpoint, password)

@@ -87,7 +87,18 @@ class Plant:
         """Sequence numbers the server still holds, over all subscriptions."""
         return [n for subscription in self.subscriptions.values() for n in subscription._not_acknowledged_results]
 
+    async def fresh(self) -> Plant:
+        """As after a start, for the next test: no session, no subscription, no values."""
+        iserver = self.server.iserver
+        for session in list(iserver._external_sessions.values()):
+            await session.close_session(True)
+        await iserver.subscription_service.delete_subscriptions(list(self.subscriptions))
+        for name in self.names:
+            await self.server.write_attribute_value(ua.NodeId(name, self.index), ua.DataValue(None, ua.StatusCode(0x80320000)))
+        return self
+
     async def stop(self) -> None:
+        """Close all sessions and stop listening."""
         await self.server.stop()
 
 
@@ -147,6 +158,11 @@ class Reader:
         """Read until a tag has shown a value."""
         while value not in self.values(name_id):
             await self.read(commit=commit)
+
+    async def lost(self) -> None:
+        """Read until the source says that it is not connected."""
+        while True:
+            await self.read()
 
     def values(self, tag: int) -> list[float]:
         """Values of a tag in order of arrival."""
