@@ -214,15 +214,23 @@ def read_raised(alarm_csv: Path) -> list[Raised]:
     return sorted(found.values(), key=lambda a: a.raised_s)
 
 
-def judge_alarms(alarms: Sequence[Raised], faults: Sequence[Injected],
-                 until_s: float = math.inf) -> tuple[list[Raised], list[Injected]]:
+def while_running(alarms: Sequence[Raised], sent: Sequence[Sent]) -> list[Raised]:
+    """Alarms that are not about the plant having fallen silent at the end of the run.
+
+    An alarm raised later than the last sample of its tag (of all tags, for an alarm without one) tells that silence.
+    """
+    last = {s.tag: s.last_s for s in sent}
+    end = max(last.values(), default=math.inf)
+    return [a for a in alarms if a.raised_s <= last.get(a.tag, end)]
+
+
+def judge_alarms(alarms: Sequence[Raised], faults: Sequence[Injected]) -> tuple[list[Raised], list[Injected]]:
     """Alarms that no fault explains, and faults that an alarm found.
 
-    An alarm is explained by a fault that moves its tag and lasts at its raise time, or by being raised after `until_s`,
-    the time of the last sample: that the plant has fallen silent is true. A fault is detected when an alarm
+    An alarm is explained by a fault that moves its tag and lasts at its raise time. A fault is detected when an alarm
     naming one of its tags is raised within `detect_within_s` of its start; one that stood before was raised before.
     """
-    unexplained = [a for a in alarms if a.raised_s <= until_s and not any(f.t_start <= a.raised_s <= f.t_end and a.tag in f.tags for f in faults)]
+    unexplained = [a for a in alarms if not any(f.t_start <= a.raised_s <= f.t_end and a.tag in f.tags for f in faults)]
     detected = [f for f in faults
                 if any(f.t_start <= a.raised_s <= f.t_start + f.detect_within_s and a.tag in f.tags for a in alarms)]
     return unexplained, detected
@@ -231,9 +239,9 @@ def judge_alarms(alarms: Sequence[Raised], faults: Sequence[Injected],
 def settle_accounts(sent_csv: Path, truth_jsonl: Path, summary_csv: Path, gap_csv: Path, alarm_csv: Path) -> Accounts:
     """All accounts of a run from its files. Raises AccountError naming file and line, OSError when one is absent."""
     faults = read_truth(truth_jsonl)
-    alarms = read_raised(alarm_csv)
     sent = read_sent(sent_csv)
-    unexplained, detected = judge_alarms(alarms, faults, max((s.last_s for s in sent), default=math.inf))
+    alarms = while_running(read_raised(alarm_csv), sent)
+    unexplained, detected = judge_alarms(alarms, faults)
     return Accounts(balance(sent, summary_csv, gap_csv), alarms, unexplained, faults, detected)
 
 

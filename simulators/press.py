@@ -75,8 +75,8 @@ class PressSettings:
     """Seconds from hopper refill to hopper refill."""
     fill_window_mm: tuple[float, float] = (9.5, 10.5)
     """Limits of the recipe for the fill depth."""
-    hardness_bad_share: float = 0.01
-    """Share of hardness tests in which the tablet is not caught and the value is Bad."""
+    hardness_bad_share: float = 0.5
+    """Share of hardness tests on starved, too soft tablets in which they break in the gripper and the value is Bad."""
 
 
 DEMO = PressSettings(ipc_period_s=2.0, loop_s=4.0, loop_turns=2, rtd_s=1.5, batch_s=300.0, changeover_s=0.0)
@@ -128,6 +128,7 @@ class Press:
         self._turn_means: deque[float] = deque(maxlen=settings.loop_turns)
         self._station_mean = np.zeros(STATIONS)
         self._rsd = 2.2
+        self._starved = False
         self._worst = (0, 0.0)
         self._last = (FORCE_KN, EJECTION_N)
 
@@ -170,6 +171,7 @@ class Press:
         while self._over < len(self._faults) and self._faults[self._over].end_s <= t_s:
             self._over += 1  # faults before this one have faded; a later one that ends earlier is skipped by its own end
         starve = self._effect("feeder_starvation", t_s)
+        self._starved = starve > 0.02
         lubricant = self._effect("low_lubricant", t_s)
         stick = self._effect("punch_sticking", t_s)
         drift = self._effect("load_cell_drift", t_s)
@@ -272,7 +274,7 @@ class Press:
             # Microseconds: the finest step both protocols and the reference software carry unchanged.
             time_ns = self._tick * TICK_NS - round(early * 1e6) * 1000
             value = true if short in DIGITAL else self._sensors[short].measure(true)
-            bad = short == "hardness" and self._ipc.random() < self.settings.hardness_bad_share
+            bad = short == "hardness" and self._starved and self._ipc.random() < self.settings.hardness_bad_share
             rows.append((time_ns, self._index[short], math.nan if bad else value, BAD_SENSOR_FAILURE if bad else SIMULATED))
 
     def _true(self, short: str) -> float:

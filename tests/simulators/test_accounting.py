@@ -18,6 +18,7 @@ from simulators.accounting import (
     read_sent,
     read_truth,
     settle_accounts,
+    while_running,
 )
 
 SUMMARY_HEADER = ("edge,tag,version,start_ns,length_ns,part,n_good,n_uncertain,n_bad,n_late,n_rejected,n_duplicate,sum,m2,min,max,first,"
@@ -108,10 +109,11 @@ def test_an_alarm_is_explained_by_tag_and_time() -> None:
     assert detected == [FAULT]
 
 
-def test_silence_after_the_last_sample_is_no_false_alarm() -> None:
-    stale = Raised("a.stale", "a", 200.5)
-    assert judge_alarms([stale], [FAULT], 200.0)[0] == []
-    assert judge_alarms([stale], [FAULT], 201.0)[0] == [stale]
+def test_silence_after_the_last_sample_is_no_alarm_of_the_run() -> None:
+    sent = [Sent("a", 3, 1.0, 200.0), Sent("b", 3, 1.0, 198.0)]
+    during = [Raised("a.high", "a", 200.0), Raised("a.ewma.z.high", "a.ewma.z", 199.9), Raised("source.disconnected", "", 150.0)]
+    after = [Raised("a.stale", "a", 200.01), Raised("b.stale", "b", 198.01), Raised("source.disconnected", "", 202.0)]
+    assert while_running([*during, *after], sent) == during
 
 
 def test_a_late_or_foreign_alarm_detects_nothing() -> None:
