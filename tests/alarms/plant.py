@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,16 +30,16 @@ def limit(
     limit: float = 12.5,
     *,
     name: str = "",
-    side: str = "high",
+    side: Any = "high",
     deadband: float = 0.0,
     on: float = 0.0,
     off: float = 0.0,
-    **more: object,
+    **more: Any,
 ) -> AlarmDefinition:
     name = name or f"{CATALOGUE[tag].name}.{side}"
     return AlarmDefinition(
         name=name, tag=CATALOGUE[tag].name, kind="limit", side=side, limit=limit, deadband=deadband, on_delay_s=on, off_delay_s=off, **more
-    )  # type: ignore[arg-type]  # fmt: skip
+    )
 
 
 def alarms(*definitions: AlarmDefinition) -> Alarms:
@@ -68,9 +69,9 @@ def brief(events: Sequence[AlarmEvent]) -> list[tuple[str, float, float]]:
 
 
 def action(
-    a: Alarms, alarm: str, raised_ns: int, *, kind: str = "acknowledge", id: str = "a1", user: str = "li", at: float = 50.0
+    a: Alarms, alarm: str, raised_ns: int, *, kind: Any = "acknowledge", asked: str = "a1", user: str = "li", at: float = 50.0
 ) -> list[AlarmEvent]:
-    asked = OperatorAction(
-        id=id, kind=kind, alarm=alarm, raised_ns=raised_ns, user=user, role="operator", station="hmi1", reason="seen", time_ns=ns(at)
-    )  # type: ignore[arg-type]  # fmt: skip
-    return a.act(asked, ns(at + 0.5))
+    wanted = OperatorAction(
+        id=asked, kind=kind, alarm=alarm, raised_ns=raised_ns, user=user, role="operator", station="hmi1", reason="seen", time_ns=ns(at)
+    )
+    return a.act(wanted, ns(at + 0.5))

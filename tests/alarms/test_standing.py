@@ -57,10 +57,10 @@ class TestLife:
         a = alarms(limit(latching=True))
         raised = feed(a, FORCE, [13, 12])[0].raised_ns
         assert states(a) == ["LATUN"]
-        refused = action(a, NAME, raised, kind="reset", id="r1")[0]
+        refused = action(a, NAME, raised, kind="reset", asked="r1")[0]
         assert (refused.event, refused.reason) == ("refuse", "acknowledge it before the reset")
-        assert action(a, NAME, raised, id="a1")[0].state_to == "LATACK"
-        assert action(a, NAME, raised, kind="reset", id="r2")[0].state_to == "NORM"
+        assert action(a, NAME, raised, asked="a1")[0].state_to == "LATACK"
+        assert action(a, NAME, raised, kind="reset", asked="r2")[0].state_to == "NORM"
         assert states(a) == []
 
     def test_a_new_occurrence_ends_one_that_nobody_acknowledged(self) -> None:
@@ -86,7 +86,7 @@ class TestActions:
     def test_refusals_change_nothing(self) -> None:
         a = alarms(limit())
         raised = feed(a, FORCE, [13])[0].raised_ns
-        action(a, NAME, raised, id="ok")
+        action(a, NAME, raised, asked="ok")
         before = a.standing()
         for i, (name, at, kind, user, reason) in enumerate(
             [
@@ -98,7 +98,7 @@ class TestActions:
                 (NAME, raised, "reset", "li", "the condition still stands"),
             ]
         ):
-            events = action(a, name, at, kind=kind, id=f"x{i}", user=user)
+            events = action(a, name, at, kind=kind, asked=f"x{i}", user=user)
             assert [(e.event, e.reason, e.action_id, e.raised_ns, e.state_from == e.state_to) for e in events] == [
                 ("refuse", reason, f"x{i}", at, True)
             ]
@@ -159,6 +159,15 @@ class TestConditions:
         again = restarted(a, self.STALE)
         assert again.tick(ns(2.5)) == a.tick(ns(2.5))
 
+    def test_the_newest_words_are_told(self) -> None:
+        a = alarms(self.STALE)
+        self.say(a, True, 0)
+        a.tick(ns(2.5))
+        self.say(a, False, 3, explanation="came back")
+        self.say(a, True, 3.5)
+        self.say(a, False, 4, explanation="came back again")
+        assert [e.explanation for e in a.tick(ns(9))] == ["came back again"]
+
     def test_only_conditions_are_taken(self) -> None:
         a = alarms(limit())
         for name in (NAME, "nothing"):
@@ -191,6 +200,12 @@ class TestRestart:
         assert again.due_ns == NEVER
         assert again.tick(ns(10)) == []
         assert brief(feed(again, FORCE, [13], at=[11])) == [("raise", 11, 11)]
+
+    def test_a_changed_definition_does_not_use_a_raise_time_again(self) -> None:
+        a = alarms(limit())
+        feed(a, FORCE, [13], at=[3])
+        again = restarted(a, limit(version=2))
+        assert feed(again, FORCE, [13], at=[3])[0].raised_ns == ns(3) + 1
 
     def test_new_definitions_beside_old_ones(self) -> None:
         a = alarms(limit(name="b"))

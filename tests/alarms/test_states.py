@@ -30,7 +30,8 @@ def test_every_state_is_in_both_tables() -> None:
 @pytest.mark.parametrize("latching", [False, True])
 def test_rules(*, latching: bool) -> None:
     table = LATCHING_TRANSITIONS if latching else TRANSITIONS
-    reachable, front = {"NORM"}, ["NORM"]
+    reachable: set[State] = {"NORM"}
+    front: list[State] = ["NORM"]
     while front:
         for following in table[front.pop()].values():
             if following not in reachable:

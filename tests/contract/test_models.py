@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,21 @@ numbers = st.one_of(
     st.floats(-1, 1).map(lambda x: 1e9 + x),
     st.floats(allow_nan=True, allow_infinity=True),
 )
-rows = st.lists(st.tuples(st.integers(0, 3), numbers, st.sampled_from([1, 1, 1, 1, 0])), max_size=80)
+
+
+def long_run(seed: int) -> list[tuple[int, float, int]]:
+    """Some hundred rows, long enough to end every warm-up and turn every window over, with special values among them."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(100, 400))
+    ordinary = np.round(rng.normal(rng.choice([0.0, 5.0, 1e6]), rng.choice([0.5, 2.0]), n), int(rng.integers(0, 5)))
+    value = np.where(rng.random(n) < rng.choice([0.0, 0.1]), rng.choice(SPECIAL, n), ordinary)
+    return [(int(s), float(v), int(u)) for s, v, u in zip(rng.integers(0, 4, n), value, rng.random(n) < 0.85, strict=True)]
+
+
+rows = st.one_of(
+    st.lists(st.tuples(st.integers(0, 3), numbers, st.sampled_from([1, 1, 1, 1, 0])), max_size=80),
+    st.integers(0, 2**32 - 1).map(long_run),
+)
 
 
 def configs(kind: str) -> list[ModelConfig]:
@@ -50,14 +65,14 @@ def width(kind: str) -> int:
     return len(BANKS[kind].outputs) + len(BANKS[kind].reasons)
 
 
-def columns(drawn: list[tuple[int, float, int]]) -> tuple[NDArray[Any], ...]:
+def columns(drawn: list[tuple[int, float, int]]) -> Any:
     slot = np.array([r[0] for r in drawn], np.int32)
     value = np.array([r[1] for r in drawn], np.float64)
     usable = np.array([r[2] for r in drawn], np.uint8)
     return slot, np.arange(len(drawn), dtype=np.int64) * 1_000_000_000, value, usable
 
 
-def run(b: Bank, kind: str, cols: tuple[NDArray[Any], ...]) -> NDArray[np.float64]:
+def run(b: Bank, kind: str, cols: Any) -> NDArray[np.float64]:
     out = np.full((len(cols[0]), width(kind)), 77.0)
     b.step(*cols, out)
     return out
@@ -117,7 +132,7 @@ def test_cuts_and_restarts_change_no_bit(kind: str, drawn: list[tuple[int, float
     for cuts in (list(range(len(drawn) + 1)), sorted({0, len(drawn), *data.draw(st.lists(st.integers(0, len(drawn)), max_size=5))})):
         b = bank(kind)
         parts = [np.empty((0, width(kind)))]
-        for a, z in zip(cuts, cuts[1:], strict=False):
+        for a, z in itertools.pairwise(cuts):
             parts.append(run(b, kind, tuple(c[a:z] for c in cols)))
             saved = b.state()
             b = bank(kind)

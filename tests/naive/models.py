@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from typing import Any
@@ -23,10 +24,10 @@ def _clip(x: float, limit: float) -> float:
 
 def baseline(values: list[float], least: float) -> tuple[float, float]:
     """Trimmed mean, and sigma of an I-MR chart whose ranges beyond its own limit are left out."""
-    ranges = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
+    ranges = [abs(b - a) for a, b in itertools.pairwise(values)]
     while True:
         mean_range = math.fsum(ranges) / len(ranges)
-        inside = [r for r in [abs(b - a) for a, b in zip(values, values[1:], strict=False)] if r <= 3.267 * mean_range]
+        inside = [r for r in [abs(b - a) for a, b in itertools.pairwise(values)] if r <= 3.267 * mean_range]
         if len(inside) == len(ranges):
             break
         ranges = inside
