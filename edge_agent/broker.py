@@ -33,6 +33,17 @@ _LARGEST: Final = 0xFFFF
 OnMessage = Callable[["MQTTMessage"], None]
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the other side is not who it should be; paho would leave it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 class TlsConfig(Section):
     """Encryption towards a broker; TLS 1.2 or later, the server's name is always checked."""
 
@@ -45,6 +56,7 @@ class TlsConfig(Section):
     def context(self) -> ssl.SSLContext:
         """What these files say; OSError or SSLError when one cannot be used."""
         context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
+        context.sslsocket_class = _TlsSocket
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert_file is not None:
             context.load_cert_chain(self.cert_file, self.key_file)
@@ -300,7 +312,7 @@ class Link:
 
 
 def _drop(client: Client) -> None:
-    client.loop_write()
+    # The goodbye has closed the socket unless it is clogged.
     sock = client.socket()
     if sock is not None:
         client.on_socket_close = None

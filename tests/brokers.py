@@ -48,7 +48,8 @@ class Broker:
 
     def _mosquitto(self) -> str:
         return (
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser {getpass.getuser()}\nmax_inflight_messages 1000\nmax_queued_messages 100000\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser {getpass.getuser()}\n"
+            "max_inflight_messages 1000\nmax_queued_messages 100000\n"
             f"persistence true\npersistence_location {self._folder}/\nautosave_on_changes true\nautosave_interval 1\n"
         )
 
@@ -56,7 +57,7 @@ class Broker:
         store = self._folder / "store"
         return (
             f'server_name: test\nlisten: "127.0.0.1:-1"\njetstream {{ store_dir: "{store}" }}\n'
-            f'mqtt {{ listen: "127.0.0.1:{self.port}", max_ack_pending: 1000 }}\n'
+            f'mqtt {{ listen: "127.0.0.1:{self.port}", max_ack_pending: 1000, ack_wait: "2s" }}\n'
         )
 
     def start(self) -> Broker:

@@ -103,7 +103,7 @@ def chunks(path: Path, size: int = CHUNK_BYTES, after_line: int = 0) -> Iterator
                 data += b"\n"
             lines = data.count(b"\n")
             first, line = line, line + lines
-            if first <= after_line:
+            if data and first <= after_line:
                 skip = min(after_line - first + 1, lines)
                 ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
                 data, first, lines = data[ends[skip - 1] + 1 :], first + skip, lines - skip
