@@ -69,7 +69,7 @@ def test_run_leaves_its_books_when_it_is_stopped(tmp_path: Path, how: signal.Sig
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert wait_for(lambda: answers(port), 20)
-        assert wait_for(lambda: json.loads((keep / "sim.json").read_text())["started"], 10)
+        assert wait_for(lambda: (keep / "sim.json").exists() and json.loads((keep / "sim.json").read_text())["started"], 10)
         wait_for(lambda: False, 1.5)
         process.send_signal(how)
         out, _ = process.communicate(timeout=20)
