@@ -52,7 +52,7 @@ def kernel(signature: str) -> Callable[[F], F]:
         ahead = getattr(_AHEAD, name.replace(".", "__"), None)
         if ahead is not None:
             return _Ahead(ahead, function)  # type: ignore[return-value]
-        import numba  # noqa: PLC0415 - only where nothing was compiled ahead of time: numba costs about 150 MB in the process
+        import numba
 
         cache = "<" not in function.__code__.co_filename  # functions typed at a prompt have no file to cache beside
         compiled: F = numba.njit(signature, nogil=True, cache=cache, error_model="numpy")(function)

@@ -43,6 +43,11 @@ class CusumConfig(ModelConfig):
             raise ValueError("mu, sigma: expected both or none, found one")
         return self
 
+    @property
+    def learns(self) -> bool:
+        """Not when mean and sigma are given and stay."""
+        return self.mu is None or self.adapt
+
     @classmethod
     def bank(cls) -> type[Cusum]:
         """The bank that runs it."""
@@ -121,6 +126,7 @@ class Cusum:
     outputs: ClassVar[tuple[str, ...]] = ("c",)
     units: ClassVar[tuple[str, ...]] = ("",)
     reasons: ClassVar[tuple[str, ...]] = ("side", "run", "expected")
+    ragged: ClassVar[tuple[str, ...]] = ("kept",)
 
     def __init__(self, configs: Sequence[CusumConfig]) -> None:
         n = len(configs)
@@ -140,6 +146,11 @@ class Cusum:
             "run": np.zeros((n, 2), np.int64),
             "previous": np.full(n, np.nan),
         }
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(slots,) values each slot keeps."""
+        return np.diff(self._start)
 
     def step(
         self,

@@ -42,6 +42,11 @@ class EwmaConfig(ModelConfig):
             raise ValueError("mu, sigma: expected both or none, found one")
         return self
 
+    @property
+    def learns(self) -> bool:
+        """Not when mean and sigma are given and stay."""
+        return self.mu is None or self.adapt
+
     @classmethod
     def bank(cls) -> type[Ewma]:
         """The bank that runs it."""
@@ -111,6 +116,7 @@ class Ewma:
     outputs: ClassVar[tuple[str, ...]] = ("z",)
     units: ClassVar[tuple[str, ...]] = ("",)
     reasons: ClassVar[tuple[str, ...]] = ("mean", "expected", "sd")
+    ragged: ClassVar[tuple[str, ...]] = ("kept",)
 
     def __init__(self, configs: Sequence[EwmaConfig]) -> None:
         n = len(configs)
@@ -130,6 +136,11 @@ class Ewma:
             "mean": mu.copy(),
             "previous": np.full(n, np.nan),
         }
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(slots,) values each slot keeps."""
+        return np.diff(self._start)
 
     def step(
         self,

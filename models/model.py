@@ -17,8 +17,11 @@ class ModelConfig(pydantic.BaseModel):
 
     tags: tuple[str, ...]
     """Names of the tags it judges; `*` stands for any text."""
-    adaptive: ClassVar[bool] = True
-    """Whether it goes on learning while it runs: then it is advisory only."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it takes its normal from what it sees while it runs: then it is adaptive and advisory only."""
+        return True
 
 
 class Bank(Protocol):
@@ -34,6 +37,13 @@ class Bank(Protocol):
     """Units of the outputs, "" for none."""
     reasons: ClassVar[tuple[str, ...]]
     """Names of further numbers that explain an output of the same row, e.g. the expected value."""
+
+    ragged: ClassVar[tuple[str, ...]]
+    """Names of state arrays that are flat, with `sizes[slot]` numbers per slot; all others have the slots as first axis."""
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(slots,) numbers of each slot in the ragged arrays."""
 
     def step(
         self,

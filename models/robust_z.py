@@ -171,6 +171,7 @@ class RobustZ:
     outputs: ClassVar[tuple[str, ...]] = ("z",)
     units: ClassVar[tuple[str, ...]] = ("",)
     reasons: ClassVar[tuple[str, ...]] = ("expected", "sigma")
+    ragged: ClassVar[tuple[str, ...]] = ("arrived", "ranked")
 
     def __init__(self, configs: Sequence[RobustZConfig]) -> None:
         n = len(configs)
@@ -183,6 +184,11 @@ class RobustZ:
             "arrived": np.zeros(int(self._start[-1]), np.float64),
             "ranked": np.zeros(int(self._start[-1]), np.float64),
         }
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(slots,) values each slot keeps."""
+        return np.diff(self._start)
 
     def step(
         self,

@@ -45,6 +45,10 @@ class AgentSettings(Settings):
         yield from _twice("sources", [s.name for s in self.sources])
         yield from _twice("tags", [t.name for t in self.tags])
         yield from _twice("alarms", [a.name for a in self.alarms])
+        taken = {f"{t.name}.{what}" for t in self.tags for what in ("stale", "bad_quality")}
+        for i, alarm in enumerate(self.alarms):
+            if alarm.name in taken or alarm.name.startswith(("source/", "edge/")):
+                yield ("alarms", i, "name"), "a name that no diagnostic of the edge has", repr(alarm.name)
         yield from _twice("uplinks", [u.name for u in self.uplinks])
         yield from self._tag_mistakes()
         yield from self._model_mistakes()
@@ -115,12 +119,7 @@ class AgentSettings(Settings):
 
     def _learns(self, derived: str) -> bool:
         base, kind, _ = derived.rsplit(".", 2)
-        return any(m.kind == kind and any(fnmatchcase(base, p) for p in m.tags) and learns(m) for m in self.models)
-
-
-def learns(model: Any) -> bool:
-    """Whether a model takes its normal from what it sees while it runs: then it is adaptive, advisory only (rule 5)."""
-    return bool(getattr(model, "learns", type(model).adaptive))
+        return any(m.kind == kind and any(fnmatchcase(base, p) for p in m.tags) and m.learns for m in self.models)
 
 
 def _twice(section: str, names: Sequence[str]) -> Iterable[tuple[Place, str, str]]:

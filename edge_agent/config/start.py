@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from edge_agent import __version__
-from edge_agent.config.agent import AgentSettings, learns
-from edge_agent.config.sections import AlarmBase, DeviationAlarm, PeriodicReport
+from edge_agent.config.agent import AgentSettings
+from edge_agent.config.sections import AlarmBase, PeriodicReport
 from edge_agent.core import AlarmDefinition, Catalogue, Start, Tag
 from edge_agent.pipeline.plan import JudgementPlan, PipelinePlan, SourcePlan
 from models import BANKS
@@ -74,7 +74,7 @@ def _derived(name: str, unit: str, parent: Tag, model: Any) -> Tag:
         record_reason="recomputed bit for bit from the journal",
         derived_from=(parent.name,),
         model=f"{model.kind}:{_hash(model.model_dump(mode='json', exclude={'tags'}))[:16]}",
-        adaptive=learns(model),
+        adaptive=model.learns,
     )
 
 
@@ -108,8 +108,6 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
 
 def _alarm(alarm: AlarmBase, tag: Tag) -> AlarmDefinition:
     fields = alarm.model_dump(exclude={"kind", "tag", "name"})
-    if isinstance(alarm, DeviationAlarm):
-        fields["limit"] = abs(alarm.limit)
     return AlarmDefinition(
         name=alarm.name,
         tag=tag.name,

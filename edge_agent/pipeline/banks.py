@@ -61,7 +61,7 @@ class _Seat:
         return chosen, slots, out
 
     def state(self) -> dict[str, Any]:
-        return {"keys": self.keys, "bank": self.bank.state()}
+        return {"keys": self.keys, "sizes": np.array(self.bank.sizes), "bank": self.bank.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         if state["keys"] == self.keys:
@@ -69,13 +69,15 @@ class _Seat:
             return
         # A changed configuration: slots that are the same in both take their state along, the others start anew.
         fresh, old = self.bank.state(), {key: slot for slot, key in enumerate(state["keys"])}
+        common = [(slot, old[key]) for slot, key in enumerate(self.keys) if key in old]
+        mine_at, theirs_at = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in (self.bank.sizes, state["sizes"]))
         for name, mine in fresh.items():
             theirs = state["bank"][name]
-            if not isinstance(mine, np.ndarray) or mine.shape[1:] != theirs.shape[1:]:
-                continue
-            for slot, key in enumerate(self.keys):
-                if key in old:
-                    mine[slot] = theirs[old[key]]
+            for slot, was in common:
+                if name in self.bank.ragged:
+                    mine[mine_at[slot] : mine_at[slot + 1]] = theirs[theirs_at[was] : theirs_at[was + 1]]
+                else:
+                    mine[slot] = theirs[was]
         self.bank.restore(fresh)
 
 

@@ -15,7 +15,10 @@ from edge_agent.pipeline.ticks import NEVER
 STALE_PERIODS: Final = 3
 """A periodic tag is stale after this many periods without a value (rule 6)."""
 
-_NEVER_HEARD: Final = np.iinfo(np.int64).min
+STALE_AT_LEAST_NS: Final = 2_000_000_000
+"""And after this long at least: values of a 10 Hz tag come in one notification per publishing interval (0.25 to 1 s)."""
+
+NEVER_HEARD: Final = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,11 @@ class Silence:
 
     def __init__(self, expected_ns: NDArray[np.int64], source: NDArray[np.int32], lossy: NDArray[np.uint8], sources: int) -> None:
         self._expected_ns, self._source, self._lossy = expected_ns, source, lossy
+        self._patience_ns = np.maximum(STALE_PERIODS * expected_ns, STALE_AT_LEAST_NS)
         self._periodic = np.flatnonzero((expected_ns > 0) & (source >= 0))
-        self._heard_ns = np.full(len(expected_ns), _NEVER_HEARD, np.int64)
+        self._heard_ns = np.full(len(expected_ns), NEVER_HEARD, np.int64)
         self._stale = np.zeros(len(expected_ns), np.bool_)
-        self._gap_from_ns = np.full(len(expected_ns), _NEVER_HEARD, np.int64)
+        self._gap_from_ns = np.full(len(expected_ns), NEVER_HEARD, np.int64)
         self._gaps = 0
         self.away = np.ones(sources, np.bool_)
         self._due_ns = NEVER
@@ -53,11 +57,11 @@ class Silence:
 
     def _reckon(self) -> None:
         watched = self._watched()
-        self._due_ns = NEVER if not len(watched) else int((self._heard_ns[watched] + STALE_PERIODS * self._expected_ns[watched]).min())
+        self._due_ns = NEVER if not len(watched) else int((self._heard_ns[watched] + self._patience_ns[watched]).min())
 
     def _watched(self) -> NDArray[np.intp]:
         periodic = self._periodic
-        watched: NDArray[np.intp] = periodic[~self._stale[periodic] & ~self.away[self._source[periodic]] & (self._heard_ns[periodic] != _NEVER_HEARD)]
+        watched: NDArray[np.intp] = periodic[~self._stale[periodic] & ~self.away[self._source[periodic]] & (self._heard_ns[periodic] != NEVER_HEARD)]
         return watched
 
     def heard(self, tag: NDArray[np.int32], time_ns: NDArray[np.int64], received_ns: int) -> tuple[list[Silent], list[Gap]]:
@@ -75,12 +79,12 @@ class Silence:
 
     def _closed(self, tag: NDArray[np.int32], time_ns: NDArray[np.int64], received_ns: int) -> list[Gap]:
         gaps: list[Gap] = []
-        for i in np.flatnonzero(self._gap_from_ns[tag] != _NEVER_HEARD):
+        for i in np.flatnonzero(self._gap_from_ns[tag] != NEVER_HEARD):
             k, t = int(tag[i]), int(time_ns[i])
-            if self._gap_from_ns[k] == _NEVER_HEARD or t <= self._gap_from_ns[k]:
+            if self._gap_from_ns[k] == NEVER_HEARD or t <= self._gap_from_ns[k]:
                 continue
             since, period = int(self._gap_from_ns[k]), int(self._expected_ns[k])
-            self._gap_from_ns[k] = _NEVER_HEARD
+            self._gap_from_ns[k] = NEVER_HEARD
             self._gaps -= 1
             if period == 0:
                 gaps.append(Gap(tag=k, from_ns=since, to_ns=t, missing=0, cause="source away", received_ns=received_ns))
@@ -98,8 +102,8 @@ class Silence:
     def left(self, source: int, last_ns: NDArray[np.int64]) -> None:
         """A source is away: its tags are not judged, and what arises meanwhile may be missing."""
         self.away[source] = True
-        for k in np.flatnonzero((self._source == source) & (self._lossy == 1) & (last_ns != _NEVER_HEARD)):
-            if self._gap_from_ns[k] == _NEVER_HEARD:
+        for k in np.flatnonzero((self._source == source) & (self._lossy == 1) & (last_ns != NEVER_HEARD)):
+            if self._gap_from_ns[k] == NEVER_HEARD:
                 self._gap_from_ns[k] = last_ns[k]
                 self._gaps += 1
         self._reckon()
@@ -116,7 +120,7 @@ class Silence:
         if tick_ns < self._due_ns:
             return []
         watched = self._watched()
-        stale = watched[tick_ns - self._heard_ns[watched] >= STALE_PERIODS * self._expected_ns[watched]]
+        stale = watched[tick_ns - self._heard_ns[watched] >= self._patience_ns[watched]]
         self._stale[stale] = True
         self._reckon()
         return [Silent(int(k), True, int(self._heard_ns[k])) for k in stale]
@@ -130,7 +134,7 @@ class Silence:
         self._heard_ns[: len(state["heard_ns"])] = state["heard_ns"]
         self._stale[: len(state["stale"])] = state["stale"]
         self._gap_from_ns[: len(state["gap_from_ns"])] = state["gap_from_ns"]
-        self._gaps = int((self._gap_from_ns != _NEVER_HEARD).sum())
+        self._gaps = int((self._gap_from_ns != NEVER_HEARD).sum())
         if len(state["away"]) == len(self.away):
             self.away[:] = state["away"]
         self._reckon()

@@ -1,5 +1,6 @@
 """The rules of the pipeline, each by an example that an operator or auditor would recognise."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -216,3 +217,12 @@ def test_what_a_broker_kept_while_the_agent_was_down_is_judged_as_if_it_had_been
     )
     assert (HIGH, "raise") in alarms(records)
     assert summaries(records)["n_late"].sum() == 0
+
+
+def test_a_fast_tag_is_not_called_stale_between_two_notifications():
+    definition = start(models=())
+    fast = tuple(msgspec.structs.replace(t, expected_s=0.1) if t.id == FORCE else t for t in definition.tags)
+    p = Pipeline()
+    run(p, [msgspec.structs.replace(definition, tags=fast), Connection(received_ns=T0, source="plc", state="connected"), values(1, 12.0)])
+    assert alarms(run(p, [idle(2.9)])) == []
+    assert alarms(run(p, [idle(3.0)])) == [("press1/force.stale", "raise")]

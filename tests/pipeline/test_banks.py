@@ -1,0 +1,39 @@
+"""A change of configuration keeps what models have learned wherever model and tag are the same."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_agent.core import Connection, Samples
+from edge_agent.pipeline.chain import Pipeline
+from models import BANKS
+from tests.pipeline.line import FORCE, SPEED, T0, S, run, start
+
+
+def scores(p: Pipeline, seconds: range, tag: int) -> list[float]:
+    found = []
+    for i in seconds:
+        records = p.step(Samples.of([T0 + i * S], [tag], [12.0 + (i * 7 % 5)], 0, T0 + i * S))
+        found += [float(v) for r in records if isinstance(r, Samples) and r.tag[0] > 3 for v in r.value]
+    return found
+
+
+def shown(kind: str, received_ns: int, parents: tuple[str, ...]) -> object:
+    """A start whose derived tags are recorded raw, judging only the tags of `parents`."""
+    whole = start(received_ns, models=(kind,))
+    tags = tuple(msgspec.structs.replace(t, record="raw") if t.derived_from else t for t in whole.tags)
+    kept = [j for j in whole.config["judgements"] if j["tag"] in parents]
+    return msgspec.structs.replace(whole, tags=tags, config=whole.config | {"judgements": kept})
+
+
+@pytest.mark.parametrize("kind", sorted(BANKS))
+def test_a_model_added_beside_takes_nothing_from_the_others(kind):
+    both = ("press1/force", "press1/speed")
+    changed, steady = Pipeline(), Pipeline()
+    run(changed, [shown(kind, T0, both[1:]), Connection(received_ns=T0, source="plc", state="connected")])
+    run(steady, [shown(kind, T0, both), Connection(received_ns=T0, source="plc", state="connected")])
+    assert scores(changed, range(1, 20), SPEED) == scores(steady, range(1, 20), SPEED)
+    changed.step(shown(kind, T0 + 20 * S, both))
+    steady.step(shown(kind, T0 + 20 * S, both))
+    assert scores(changed, range(21, 30), SPEED) == scores(steady, range(21, 30), SPEED)
+    assert np.isfinite(scores(changed, range(30, 60), FORCE)).all()
