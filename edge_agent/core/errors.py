@@ -18,19 +18,19 @@ class LogError(PharmedgeError):
     """A log file cannot be used as asked: wrong stream, position behind the end, identity reused."""
 
 
-class LogFull(LogError):  # noqa: N818 - named by what its reader must do
+class LogFull(LogError):
     """The byte budget holds only records that must never be shed: stop acknowledging sources."""
 
 
-class NotConnected(PharmedgeError):  # noqa: N818 - named by what its reader must do
+class NotConnected(PharmedgeError):
     """A connector has no connection; the caller waits, backs off and opens it again."""
 
 
-class EndOfInput(PharmedgeError):  # noqa: N818 - named by what its reader must do
+class EndOfInput(PharmedgeError):
     """A finite source has delivered everything; it is not opened again."""
 
 
-class Refused(PharmedgeError):  # noqa: N818 - named by what its reader must do
+class Refused(PharmedgeError):
     """An operator action cannot be carried out; the message is the reason shown to the operator."""
 
 

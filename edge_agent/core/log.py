@@ -118,8 +118,7 @@ class Log:
             try:
                 log._probe()
             except sqlite3.DatabaseError:
-                # Before the file moves: SQLite deletes a write-ahead log by its name when the last connection closes,
-                # and by then that is the name of the new log's.
+                # Before the file moves, so that no connection of ours still holds it under its old name.
                 log.close()
                 raise
             return log, None

@@ -183,6 +183,21 @@ def test_bytes_behind_the_compressed_body_are_refused() -> None:
         wire.unframe(_with_crc(prefix, stored))
 
 
+@pytest.mark.parametrize("name", ["samples", "texts", "block", "block_wide", "summaries"])
+def test_bytes_behind_the_last_column_are_refused(name: str) -> None:
+    kind, body = wire.unframe(encode(ITEMS[name]))
+    for extra in (b"\0", b"\0" * 8):
+        with pytest.raises(WireError, match="expected its end"):
+            decode(wire.frame(kind, body + extra))
+
+
+@pytest.mark.parametrize("name", ["gap", "heartbeat", "start"])
+def test_bytes_behind_a_structure_are_refused(name: str) -> None:
+    kind, body = wire.unframe(encode(ITEMS[name]))
+    with pytest.raises(WireError):
+        decode(wire.frame(kind, body + b"\xc0"))
+
+
 def test_deep_nesting_is_refused() -> None:
     start = ITEMS["start"]
     _, body = wire.unframe(encode(start))
