@@ -53,6 +53,15 @@ def _documented(row: type, key: str = "") -> dict[int | str, dict[str, Any]]:
     }
 
 
+_SENT: Final[dict[int | str, dict[str, Any]]] = {
+    202: {
+        "content": {"application/json": {"schema": {"type": "object", "properties": {"action_id": {"type": "string"}, "state": {"const": "sent"}}}}},
+        "description": "Sent to the edge",
+    },
+    "default": _documented(AlarmRow)["default"],
+}
+
+
 def _csv(series: SeriesRow) -> Response:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
@@ -100,7 +109,7 @@ def api(query: Query, live: Live, timezone: str) -> APIRouter:
         """Standing occurrences by priority, or the history, newest first."""
         return _json({"alarms": query.alarms(state, limit)})
 
-    @routes.post("/alarms/{occurrence:path}/ack", status_code=202, responses=_documented(AlarmRow))
+    @routes.post("/alarms/{occurrence:path}/ack", status_code=202, responses=_SENT)
     def acknowledge(occurrence: Annotated[str, Path(max_length=1024)], body: Acknowledgement) -> Response:
         """Ask the edge to acknowledge one occurrence; it takes effect when the edge's event comes back on the live stream."""
         return _json({"action_id": query.acknowledge(occurrence, body.user, body.reason), "state": "sent"}, 202)

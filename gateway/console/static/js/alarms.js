@@ -5,7 +5,7 @@ import { plain, shortStamp, span, stamp, utc } from "./format.js";
 import { t } from "./i18n.js";
 import { acknowledge, waiting } from "./acknowledge.js";
 import { closeAlarm, lasting, openAlarm } from "./detail.js";
-import { alarmTitle, alarmUnit, alarmValue, mark, setMark, stateWord } from "./marks.js";
+import { alarmPlace, alarmTitle, alarmUnit, alarmValue, mark, setMark, stateWord } from "./marks.js";
 import { compare, get, MS, plant, unacknowledged } from "./plant.js";
 import { note } from "./route.js";
 import { Rows } from "./rows.js";
@@ -40,8 +40,8 @@ export function alarms(root, params) {
     h("span", { class: "c-check" }, everything), h("span", { class: "c-mark" }), h("span", { class: "c-what" }, t("alarm.what")), h("span", { class: "c-where" }, t("alarm.where")),
     h("span", { class: "c-value" }, t("alarm.howBad")), h("span", { class: "c-since" }, t("alarm.since")), h("span", { class: "c-last" }, t("alarm.lasted")), h("span", { class: "c-state" }, t("alarm.state")));
   root.append(h("div", { class: "alarms-page" },
-    h("div", { class: "bar" }, h("div", { class: "tabs", role: "tablist" }, views), unitChoice, priorityChoice, stateChoice, find, count, fresh, h("span", { class: "push" }), commentButton, ackButton),
-    h("div", { class: "table panel" }, head, rows.node, empty)));
+    h("div", { class: "bar" }, h("div", { class: "tabs", role: "tablist" }, views), unitChoice, priorityChoice, stateChoice, find, count, h("span", { class: "push" }), commentButton, ackButton),
+    h("div", { class: "table panel" }, head, rows.node, empty, fresh)));
   rows.node.addEventListener("pointerleave", () => arrange());
   rows.node.addEventListener("keydown", keys);
 
@@ -158,7 +158,7 @@ export function alarms(root, params) {
     setMark(p.mark, row);
     text(p.what, alarmTitle(row));
     text(p.why, row.explanation);
-    text(p.where, `${alarmUnit(row)} · ${row.tag}`);
+    text(p.where, alarmPlace(row));
     text(p.value, alarmValue(row));
     const raised = row.raised_ns / MS;
     text(p.since, shortStamp(raised, plant.now()));

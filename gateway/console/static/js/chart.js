@@ -159,7 +159,7 @@ export class Pane {
     this.#width = `${width}x${height}`;
     this.#chart = new uPlot({
       width, height,
-      padding: [rem(0.5), rem(0.75), this.last ? 0 : rem(0.4), 0],
+      padding: [rem(0.5), rem(1.8), this.last ? 0 : rem(0.4), 0],
       legend: { show: false },
       tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zoneName()),
       cursor: {
@@ -171,7 +171,7 @@ export class Pane {
       scales: { x: { time: true, range: (_u, min, max) => [min, max] }, y: { range: (_u, min, max) => this.#vertical(min, max) } },
       axes: [
         { show: true, stroke: ink, font: font(), grid, ticks: { show: this.last, stroke: () => color("grid"), width: 1, size: 4 }, size: this.last ? rem(2.5) : 0, values: this.last ? axisTimes : (_u, s) => s.map(() => ""), space: rem(5.5) },
-        { show: true, stroke: ink, font: font(), grid: { ...grid, show: !this.isText }, ticks: { show: false }, size: rem(4.6), values: (_u, splits) => (this.isText ? splits.map(() => "") : this.#ticks(splits)), space: rem(2) },
+        { show: true, stroke: ink, font: font(), grid: { ...grid, show: !this.isText }, ticks: { show: false }, size: rem(4), values: (_u, splits) => (this.isText ? splits.map(() => "") : this.#ticks(splits)), space: rem(2) },
       ],
       series: [{}, { stroke, width: 1.6, spanGaps: false, points: { show: (u, _s, a, b) => b - a < u.bbox.width / 12 / devicePixelRatio, size: rem(0.3), fill: stroke, stroke } },
         { stroke: "transparent", width: 0, points: { show: false } }, { stroke: "transparent", width: 0, points: { show: false } }],
@@ -222,6 +222,7 @@ export class Pane {
     for (const [a, b] of this.#gaps) hatch(pen, x(a), top, x(b), bottom, ratio, color("outline"), 8, 0.5);
     if (this.isText) this.#blocks(u, x, top, bottom, ratio);
     else {
+      const labels = this.labels = [];
       for (const { side, limit, priority } of this.tag?.limits ?? []) {
         if (typeof limit !== "number") continue;
         const y = Math.round(u.valToPos(limit, "y", true));
@@ -234,11 +235,13 @@ export class Pane {
         pen.lineTo(right, y);
         pen.stroke();
         pen.setLineDash([]);
-        pen.fillStyle = color("quiet");
         pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
-        pen.textAlign = "right";
-        pen.textBaseline = side === "high" ? "bottom" : "top";
-        pen.fillText(`${t(`alarm.${side}`)} ${number(limit, this.tag.decimals)}`, right - 4 * ratio, y + (side === "high" ? -1 : 2) * ratio);
+        const words = `${t(`alarm.${side}`)} ${number(limit, this.tag.decimals)}`;
+        const tall = rem(0.95) * ratio;
+        // Beside the line on its quiet side, or on the other where the pane ends.
+        const above = side === "high" ? y - tall > top : y + tall > bottom;
+        const wide = pen.measureText(words).width + 6 * ratio;
+        labels.push({ words, x: left + 4 * ratio, y: above ? y - tall / 2 : y + tall / 2, wide, tall });
       }
     }
     pen.restore();
@@ -294,6 +297,7 @@ export class Pane {
       pen.fillRect(a, bottom - height, b - a, height);
       hatch(pen, a, bottom - height, b, bottom, ratio, color(kind === "bad" ? "ink" : "quiet"), kind === "bad" ? 4 : 6, kind === "bad" ? 1.6 : 1);
     }
+    let written = left;
     this.phases.forEach(({ time, words, first }) => {
       const at = Math.round(x(time));
       if (at < left || at > right) return;
@@ -305,13 +309,14 @@ export class Pane {
       pen.lineTo(at, bottom);
       pen.stroke();
       pen.setLineDash([]);
-      if (!first) return;
-      pen.fillStyle = color("quiet");
       pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
-      pen.textAlign = at > right - 90 * ratio ? "right" : "left";
-      pen.textBaseline = "top";
-      pen.fillText(words, at + (at > right - 90 * ratio ? -4 : 4) * ratio, top + 2 * ratio);
+      const wide = pen.measureText(words).width + 8 * ratio;
+      // A name that would run into its neighbour is left out; the line stays.
+      if (!first || at < written || at + wide > right) return;
+      written = at + wide;
+      this.#label(pen, words, at + 4 * ratio, bottom - rem(0.95) * ratio, wide, ratio);
     });
+    for (const { words, x: start, y, wide } of this.labels ?? []) this.#label(pen, words, start, y, wide, ratio);
     for (const row of this.alarms) {
       const began = row.raised_ns / 1e9;
       const over = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / 1e9 : Math.min(to, plant.now() / 1000);
@@ -333,6 +338,20 @@ export class Pane {
       pen.restore();
     }
     pen.restore();
+  }
+
+  /** A few words on the plot, on a ground of their own so that lines do not run through them. */
+  #label(pen, words, x, middle, wide, ratio) {
+    const tall = rem(0.95) * ratio;
+    pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
+    pen.fillStyle = color("panel");
+    pen.globalAlpha = 0.85;
+    pen.fillRect(x - 2 * ratio, middle - tall / 2, wide - 3 * ratio, tall);
+    pen.globalAlpha = 1;
+    pen.fillStyle = color("quiet");
+    pen.textAlign = "left";
+    pen.textBaseline = "middle";
+    pen.fillText(words, x, middle);
   }
 
   #chosen(u) {

@@ -4,7 +4,7 @@ import { attribute, h, text } from "./dom.js";
 import { number, span, stamp, unit, utc } from "./format.js";
 import { has, local, t } from "./i18n.js";
 import { acknowledge, waiting } from "./acknowledge.js";
-import { alarmTitle, alarmUnit, alarmValue, mark, setMark, stateWord } from "./marks.js";
+import { alarmPlace, alarmTitle, alarmValue, mark, setMark, stateWord } from "./marks.js";
 import { get, MS, plant, unacknowledged } from "./plant.js";
 import { link } from "./route.js";
 
@@ -69,9 +69,9 @@ function draw() {
   open.drawn = sight;
   const tag = plant.tags.get(`${row.edge}:${row.tag}`);
   const why = Object.entries(row.contributions ?? {}).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
-  open.body.replaceChildren(
+  open.body.replaceChildren(...[
     h("dl", { class: "facts tall" },
-      field(t("alarm.where"), `${alarmUnit(row)} · ${row.tag}`),
+      field(t("alarm.where"), alarmPlace(row)),
       field(t("alarm.priority"), `${row.priority} ${t(`priority.${row.priority}`)}${row.advisory ? ` · ${t("alarm.advisory")}` : ""}`),
       field(t("alarm.state"), stateWord(row.state)),
       field(t("alarm.since"), stamp(raised), { title: utc(raised) }),
@@ -86,7 +86,8 @@ function draw() {
     h("h3", null, t("alarm.events")),
     h("ol", { class: "events" }, [...row.events].reverse().map((e) => h("li", null,
       h("time", { title: utc(e.time_ns / MS) }, stamp(e.time_ns / MS)), h("b", null, has(`event.${e.event}`) ? t(`event.${e.event}`) : e.event),
-      h("span", null, [e.user, e.reason, e.user ? "" : e.explanation, e.value !== null && !e.user ? `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}` : ""].filter(Boolean).join(" · "))))));
+      h("span", null, [e.user, e.reason, e.user ? "" : e.explanation || (e.value === null ? "" : `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}`)].filter(Boolean).join(" · "))))),
+  ].filter(Boolean));
 }
 
 plant.addEventListener("alarms", (event) => {

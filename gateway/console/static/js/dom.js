@@ -1,7 +1,8 @@
 // Elements are made here and nowhere else: every text becomes a text node, so a name from the plant is never read as markup.
 
 function fill(node, attributes, children) {
-  for (const [name, value] of Object.entries(attributes ?? {})) {
+  for (const [name, given] of Object.entries(attributes ?? {})) {
+    const value = name.startsWith("aria-") && typeof given === "boolean" ? String(given) : given;
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (name === "class") node.setAttribute("class", value);
@@ -29,7 +30,7 @@ export function text(node, value) {
 }
 
 export function attribute(node, name, value) {
-  if (value === null || value === undefined || value === false) {
+  if (value === null || value === undefined || (value === false && !name.startsWith("aria-"))) {
     if (node.hasAttribute(name)) node.removeAttribute(name);
   } else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }

@@ -72,7 +72,8 @@ export class Indicator {
     const { quality, age } = plant.quality(tag);
     const alarm = tag.alarm;
     attribute(this.node, "data-quality", quality);
-    attribute(this.node, "data-alarm", alarm ? alarm.priority : null);
+    // A value that has returned is normal again, though its alarm still waits for an acknowledge.
+    attribute(this.node, "data-alarm", alarm && alarm.state !== "RTNUN" ? alarm.priority : null);
     setMark(this.mark, alarm);
     const numeric = tag.kind === "numeric";
     text(this.value, numeric ? (quality === "bad" ? "—" : number(tag.value, tag.decimals)) : tag.value ?? "—");

@@ -21,7 +21,7 @@ const THEME = "pharmedge.theme";
 let page = null;
 let name = "";
 let ui = null;
-let chord = 0;
+let chord = -Infinity;
 
 function theme() {
   const kept = localStorage.getItem(THEME);
@@ -196,12 +196,12 @@ addEventListener("keydown", (event) => {
   const now = performance.now();
   const target = { o: "overview", a: "alarms", t: "trends", s: "system" }[event.key.toLowerCase()];
   if (now - chord < 1500 && target) {
-    chord = 0;
+    chord = -Infinity;
     event.preventDefault();
     go(target, {});
     return;
   }
-  chord = 0;
+  chord = -Infinity;
   const act = {
     g: () => { chord = now; },
     "/": find,

@@ -61,6 +61,12 @@ export function alarmUnit(row) {
   return tag?.unitName ?? row.tag.split("/")[0];
 }
 
+/** Where it is: the tag's name, with the unit before it when the name does not begin with it. */
+export function alarmPlace(row) {
+  const name = alarmUnit(row);
+  return row.tag.startsWith(`${name}/`) ? row.tag : `${name} · ${row.tag}`;
+}
+
 /** "16.52 kN, limit 16.00" with the tag's decimals. */
 export function alarmValue(row) {
   const tag = plant.tags.get(`${row.edge}:${row.tag}`);

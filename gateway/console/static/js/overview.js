@@ -31,8 +31,8 @@ class UnitCard {
     this.mark = mark(null);
     this.fields = this.context.map(([role]) => h("dd", { "data-role": role }));
     this.models = h("dd", null);
-    const facts = this.context.flatMap(([role], i) => [h("dt", null, t(`role.${role}`)), this.fields[i]]);
-    if (this.derived.length) facts.push(h("dt", null, t("models")), this.models);
+    const facts = this.context.map(([role], i) => h("div", null, h("dt", null, t(`role.${role}`)), this.fields[i]));
+    if (this.derived.length) facts.push(h("div", null, h("dt", null, t("models")), this.models));
     this.node = h("section", { class: "unit panel", "aria-label": name, "data-unit": name },
       h("header", null, h("h2", null, this.mark, h("a", { href: link("trends", { tag: shown.slice(0, 6).map((tag) => tag.key) }), title: t("unit.trends") }, name)), h("dl", { class: "facts" }, facts)),
       h("div", { class: "indicators" }, this.indicators.map((i) => i.node)),
@@ -108,7 +108,7 @@ function railRow(id) {
   const why = h("span", { class: "rail-why" });
   const since = h("span", { class: "rail-since" });
   let last = null;
-  const node = h("button", { class: "rail-row", type: "button", role: "listitem", onclick: () => last && openAlarm(last.occurrence, last) }, shape, h("span", null, title, why), since);
+  const node = h("button", { class: "rail-row", type: "button", role: "listitem", onclick: () => last && openAlarm(last.occurrence, last) }, shape, title, why, since);
   return {
     node,
     refresh(alarm) {

@@ -119,10 +119,9 @@ class Plant extends EventTarget {
       this.edges.clear();
       this.#edges(edges.edges);
       this.#definitions(tags.tags);
-      const before = this.alarms;
-      this.alarms = new Map();
-      for (const row of alarms.alarms) this.alarms.set(row.occurrence, row);
-      this.dispatchEvent(new CustomEvent("alarms", { detail: [...this.alarms.values(), ...[...before.values()].filter((r) => !this.alarms.has(r.occurrence)).map((r) => ({ ...r, state: "NORM" }))] }));
+      const standing = new Set(alarms.alarms.map((row) => row.occurrence));
+      const over = [...this.alarms.values()].filter((row) => !standing.has(row.occurrence));
+      this.#alarms([...alarms.alarms, ...over.map((row) => ({ ...row, state: "NORM" }))]);
       this.failure = "";
       this.ready = true;
       this.#tell("tags");
@@ -158,7 +157,6 @@ class Plant extends EventTarget {
       this.tags.set(row.key, tag);
       this.order.push(tag);
     }
-    this.#mark();
   }
 
   #values(values) {

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 export class Rows {
   #pool = [];
   #count = 0;
-  #height = 1;
+  #height = 0;
 
   /** `make()` builds one row node, `show(node, index)` fills it; `--row` of the stylesheet is its height. */
   constructor({ make, show, label }) {
@@ -21,18 +21,21 @@ export class Rows {
   measure() {
     const probe = h("div", { class: "row-probe" });
     this.node.append(probe);
-    this.#height = probe.getBoundingClientRect().height || 36;
+    const height = probe.getBoundingClientRect().height;
     probe.remove();
+    this.#height = height;
     this.count(this.#count);
   }
 
   count(n) {
     this.#count = n;
+    if (!this.#height) return;
     this.spacer.style.height = `${n * this.#height}px`;
     this.refresh();
   }
 
   refresh() {
+    if (!this.#height) return;
     const top = this.node.scrollTop;
     const first = Math.max(0, Math.floor(top / this.#height) - 3);
     const most = Math.ceil(this.node.clientHeight / this.#height) + 6;

@@ -138,10 +138,10 @@ export function trends(root, params) {
   function layout() {
     const least = 130;
     const lanes = panes.filter((pane) => pane.isText).length;
-    const room = list.clientHeight - lanes * 96;
+    const room = list.clientHeight - panes.reduce((sum, pane) => sum + (pane.isText ? (pane.last ? 104 : 70) : 0), 0);
     const each = Math.max(least, Math.floor(room / Math.max(1, panes.length - lanes)) - 8);
     for (const pane of panes) {
-      const height = `${pane.isText ? 88 : each}px`;
+      const height = `${pane.isText ? (pane.last ? 96 : 62) : each}px`;
       if (pane.node.style.height !== height) pane.node.style.height = height;
       pane.draw();
     }
@@ -149,6 +149,8 @@ export function trends(root, params) {
 
   async function reload() {
     bar();
+    // Before the first picture of the plant there is nothing to ask; it rebuilds the page when it comes.
+    if (!plant.ready) return;
     asked = Date.now();
     const { from, to } = bounds();
     const sight = `${view.keys} ${view.live} ${from} ${to}`;
@@ -158,6 +160,10 @@ export function trends(root, params) {
     const current = panes;
     await Promise.all([
       ...current.map(async (pane) => {
+        if (!pane.tag) {
+          pane.fail(t("trends.unknownTag", { tag: pane.key }));
+          return;
+        }
         try {
           const row = await ask(pane.key, POINTS);
           if (loadedSpan === sight && !closed) pane.show(row);
@@ -185,9 +191,15 @@ export function trends(root, params) {
           if (tag.unitName !== name || tag.key === pane.key || !changes[i]) return;
           const row = changes[i];
           row.time_ns.forEach((time_ns, k) => {
-            if (k && row.text[k] !== row.text[k - 1]) pane.phases.push({ time: time_ns / 1e9, words: row.text[k], first: !told.has(name) });
+            if (!k || row.text[k] === row.text[k - 1]) return;
+            const time = time_ns / 1e9;
+            const same = pane.phases.find((phase) => Math.abs(phase.time - time) < 1);
+            // Batch and phase that change together are one line: "B0008 start-up".
+            if (same) same.words = tag.role === "batch" ? `${row.text[k]} ${same.words}` : `${same.words} ${row.text[k]}`;
+            else pane.phases.push({ time, words: row.text[k], first: !told.has(name) });
           });
         });
+        pane.phases.sort((a, b) => a.time - b.time);
         told.add(name);
       }
       markAlarms();

@@ -1,0 +1,58 @@
+"""Both dictionaries are complete, and the pages use only words that are in them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from gateway.console.app import STATIC
+
+LANGUAGES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((STATIC / "lang").glob("*.json"))}
+SOURCES = "\n".join(path.read_text("utf-8") for path in sorted((STATIC / "js").glob("*.js")))
+
+
+def test_there_are_two_languages_with_the_same_keys() -> None:
+    assert sorted(LANGUAGES) == ["en", "zh"]
+    assert set(LANGUAGES["en"]) == set(LANGUAGES["zh"])
+
+
+def test_the_same_values_are_put_into_both() -> None:
+    for key, words in LANGUAGES["en"].items():
+        assert words.strip(), key
+        assert LANGUAGES["zh"][key].strip(), key
+        assert sorted(re.findall(r"\{(\w+)\}", words)) == sorted(re.findall(r"\{(\w+)\}", LANGUAGES["zh"][key])), key
+
+
+def test_every_word_that_a_page_asks_for_is_there() -> None:
+    known = set(LANGUAGES["en"])
+    fixed = set(re.findall(r"""\bt\(\s*["']([^"']+)["']""", SOURCES))
+    assert fixed
+    assert fixed <= known, fixed - known
+    for prefix in set(re.findall(r"""\b(?:t|has)\(\s*`([\w.]+\.)\$\{""", SOURCES)):
+        assert any(key.startswith(prefix) for key in known), prefix
+
+
+def test_no_word_is_left_over() -> None:
+    prefixes = tuple(set(re.findall(r"""\b(?:t|has)\(\s*`([\w.]+\.)\$\{""", SOURCES)))
+    unused = [key for key in LANGUAGES["en"] if f'"{key}"' not in SOURCES and not key.startswith(prefixes)]
+    assert unused == []
+
+
+def test_chinese_uses_the_terms_of_the_plant() -> None:
+    zh = LANGUAGES["zh"]
+    assert (zh["page.alarms"], zh["ack.do"], zh["state.SHLVD"], zh["state.DSUPR"]) == ("报警", "确认", "已搁置", "已抑制")
+    assert (zh["alarm.first_out"], zh["tag"], zh["role.batch"], zh["role.phase"]) == ("首出", "测点", "批次", "工序")
+
+
+def test_nothing_is_loaded_from_elsewhere_and_no_text_becomes_markup() -> None:
+    for path in STATIC.rglob("*"):
+        if path.suffix in (".js", ".css", ".html") and "vendor" not in path.parts:
+            source = path.read_text("utf-8")
+            assert not re.search(r"""https?://(?!www\.w3\.org/)""", source), path
+            assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", source), path
+
+
+def test_the_vendored_chart_keeps_its_licence_and_version() -> None:
+    folder = STATIC / "vendor" / "uplot"
+    assert "MIT" in (folder / "LICENSE").read_text("utf-8")
+    assert "1.6.32" in (folder / "VERSION").read_text("utf-8")
