@@ -56,7 +56,7 @@ class OpcUaConfig(Section):
 
     kind: Literal["opcua"]
     name: str = pydantic.Field(min_length=1)
-    url: str = pydantic.Field(pattern=r"^opc\.tcp://[^/@]+")
+    url: str = pydantic.Field(pattern=r"^opc\.tcp://[^/@]+(/[^@]*)?$")
     namespace: str = ""
     """Namespace URI of addresses that name none."""
     publishing_ms: float = pydantic.Field(250.0, gt=0)
@@ -215,7 +215,7 @@ class OpcUaSource:
         granted = await self._add(list(self._wanted.values()))
         self._failed = set(granted.refused)
         self._granted(publishing_ms, keepalive_count, granted.queue)
-        session.keep(
+        await session.keep(
             msgspec.structs.replace(
                 session.kept, subscription=self._subscription, plan=self._plan, failed=tuple(sorted(self._failed)),
                 publishing_ms=publishing_ms, keepalive_count=keepalive_count, queue=granted.queue,
@@ -235,8 +235,8 @@ class OpcUaSource:
         namespaces = await session.namespaces()
         chunk = await at_server.items_per_call(session, self._config)
         granted = await at_server.add_items(session, self._config, self._subscription, items, namespaces, chunk)
-        for tag, size in granted.queue.items():
-            self._plug.counters["queues_shortened"] = self._plug.counters.get("queues_shortened", 0) + (size < self._wanted[tag].queue)
+        self._count("queues_shortened", sum(size < self._wanted[tag].queue for tag, size in granted.queue.items()))
+        self._count("sampling_slowed", granted.slowed)
         return granted
 
     def _granted(self, publishing_ms: float, keepalive_count: int, queue: dict[int, int]) -> None:
@@ -320,9 +320,9 @@ class OpcUaSource:
         if self._failed and now >= self._retry_at:
             self._retry_at = now + self._config.retry_s
             granted = await self._add([self._wanted[tag] for tag in sorted(self._failed)])
-            self._recovered(granted)
+            await self._recovered(granted)
 
-    def _recovered(self, granted: Granted) -> None:
+    async def _recovered(self, granted: Granted) -> None:
         assert self._session is not None
         assert self._decoder is not None
         items: list[Item] = []
@@ -332,7 +332,7 @@ class OpcUaSource:
             items.append(Connection(received_ns=0, source=self._plug.name, state="tag_recovered", tags=(tag,)))
         if items:
             kept = self._session.kept
-            self._session.keep(msgspec.structs.replace(kept, failed=tuple(sorted(self._failed)), queue=kept.queue | granted.queue))
+            await self._session.keep(msgspec.structs.replace(kept, failed=tuple(sorted(self._failed)), queue=kept.queue | granted.queue))
             self._ready.append((items, []))
 
     async def _take(self) -> None:

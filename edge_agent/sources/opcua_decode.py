@@ -173,11 +173,6 @@ class Decoder:
         """Values of any tag may be missing before its next one: a message was lost, or the connection was away."""
         self._suspect[:] = 1
 
-    def forget(self) -> None:
-        """A new subscription begins: nothing is known of what went before."""
-        self._last_ns[:] = kernel.ABSENT
-        self._suspect[:] = 0
-
     def _add(self, counter: str, n: int) -> None:
         if n:
             self.counters[counter] = self.counters.get(counter, 0) + n

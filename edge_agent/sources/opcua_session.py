@@ -114,16 +114,20 @@ class Session:
         """Open channel and session: the kept session if the server still has it, else a new one. Raises NotConnected."""
         config, client, url = self._config, self._client, self._config.url
         endpoint = None
-        own = own_certificate(self._certificates, config.name) if config.security.policy != "none" else None
+        # Making a key takes a while and files are fsynced: neither may hold the event loop.
+        own = await asyncio.to_thread(own_certificate, self._certificates, config.name) if config.security.policy != "none" else None
         if own is not None:
             client.application_uri = own.uri
             with reaching(url, "asking for its endpoints"):
                 endpoints = await client.connect_and_get_server_endpoints()
             endpoint = chosen_endpoint(endpoints, config.security)
             check_trusted(endpoint.ServerCertificate or b"", config.security.trusted, endpoint.Server.ApplicationUri, self._certificates)
+            from asyncua.crypto.uacrypto import CertProperties
+
             policy, mode = policy_of(config.security)
             with reaching(url, "preparing a secure channel"):
-                await client.set_security(policy, own.certificate, own.key, None, first_certificate(endpoint.ServerCertificate), mode)
+                key = CertProperties(own.key, extension="pem")
+                await client.set_security(policy, own.certificate, key, None, first_certificate(endpoint.ServerCertificate), mode)
         else:
             client.application_uri = f"urn:pharmedge:{config.name}"
         with reaching(url, "connecting"):
@@ -143,7 +147,7 @@ class Session:
             with reaching(url, "creating a session"):
                 await client.create_session()
                 await self._activate(password)
-        self.keep(msgspec.structs.replace(self.kept if self.reactivated else _without_token(self.kept), **self._token()))
+        await self.keep(msgspec.structs.replace(self.kept if self.reactivated else _without_token(self.kept), **self._token()))
 
     def _token(self) -> dict[str, Any]:
         from asyncua.ua.ua_binary import nodeid_to_binary
@@ -151,10 +155,10 @@ class Session:
         session = self._client.uaclient.session
         return {"peer": self._peer, "token": nodeid_to_binary(session.authentication_token).hex(), "nonce": (self._client._server_nonce or b"").hex()}
 
-    def keep(self, kept: Kept) -> None:
+    async def keep(self, kept: Kept) -> None:
         """Remember for the next connection."""
         self.kept = kept
-        write_kept(self._folder, kept)
+        await asyncio.to_thread(write_kept, self._folder, kept)
 
     async def _activate(self, password: str | None) -> None:
         from asyncua import ua
@@ -192,7 +196,7 @@ class Session:
         except NotConnected as error:
             # A lost connection would fail again below; a refusal of the server means that the session is gone.
             if not isinstance(error.__cause__, ua.UaStatusCodeError):
-                self.keep(_without_token(kept))
+                await self.keep(_without_token(kept))
                 raise
             session.reset_authentication_token()
             client._server_nonce = None
@@ -249,7 +253,7 @@ class Session:
         if protocol is not None and protocol.transport is not None:
             with contextlib.suppress(OSError, TimeoutError, ua.UaError, struct.error):
                 await client.uaclient.close_session(delete_subscriptions=False)
-                self.keep(_without_token(self.kept))
+                await self.keep(_without_token(self.kept))
             with contextlib.suppress(OSError, TimeoutError, ua.UaError):
                 await client.uaclient.close_secure_channel()
         with contextlib.suppress(OSError):

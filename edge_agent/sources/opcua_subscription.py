@@ -40,11 +40,13 @@ class Wanted:
 
 @dataclass(slots=True)
 class Granted:
-    """What the server made of it: queue size by tag id, refusals by tag id (StatusCode, text), number of tags whose trigger it refused."""
+    """What the server made of it: queue size by tag id, refusals by tag id (StatusCode, text), how many tags it gave no trigger on time or a
+    slower sampling than asked for."""
 
     queue: dict[int, int] = field(default_factory=dict)
     refused: dict[int, tuple[int, str]] = field(default_factory=dict)
     without_filter: int = 0
+    slowed: int = 0
 
 
 def wanted(tag: Tag, address: Address, config: OpcUaConfig) -> Wanted:
@@ -185,6 +187,7 @@ async def add_items(
             if result.StatusCode.is_good():
                 granted.queue[item.tag] = int(result.RevisedQueueSize)
                 granted.without_filter += not filtered
+                granted.slowed += result.RevisedSamplingInterval > item.sampling_ms > 0
             elif filtered and code & 0xFFFF0000 in _FILTER_REFUSED:
                 pending.append((item, node_id, False))
             else:

@@ -15,7 +15,6 @@ from asyncua import ua
 from edge_agent.core import Connection, KeepAlive, NotConnected
 from tests.sources.opcua_plant import START_NS, STEP_NS, URI, Plant, Reader, cut, free_port, source
 
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

@@ -28,11 +28,12 @@ async def plant() -> AsyncIterator[Plant]:
     await force.add_property(ua.NodeId(1, n), ua.QualifiedName("EURange", 0), ua.Range(0.0, 40.0))
     units = ua.EUInformation(DisplayName=ua.LocalizedText("kN"))
     await force.add_property(ua.NodeId(2, n), ua.QualifiedName("EngineeringUnits", 0), units)
-    await force.write_attribute(ua.AttributeIds.Description, ua.DataValue(ua.Variant(ua.LocalizedText("Main force", "en"), ua.VariantType.LocalizedText)))
+    words = ua.Variant(ua.LocalizedText("Main force", "en"), ua.VariantType.LocalizedText)
+    await force.write_attribute(ua.AttributeIds.Description, ua.DataValue(words))
     text = ua.LocalizedText("主压力", "zh-CN")
     await force.add_property(ua.NodeId(3, n), ua.QualifiedName("Description", 0), ua.Variant(text, ua.VariantType.LocalizedText))
     await press.add_variable(ua.NodeId(uuid.UUID(int=7), n), ua.QualifiedName("batch", n), "", ua.VariantType.String)
-    await press.add_variable(ua.NodeId(4711, n), ua.QualifiedName("running", n), False, ua.VariantType.Boolean)  # noqa: FBT003
+    await press.add_variable(ua.NodeId(4711, n), ua.QualifiedName("running", n), False, ua.VariantType.Boolean)
     await press.add_variable(ua.NodeId("wave", n), ua.QualifiedName("wave", n), [1.0, 2.0], ua.VariantType.Double)
     await press.add_variable(ua.NodeId("when", n), ua.QualifiedName("when", n), None, ua.VariantType.DateTime)
     duration = await press.add_variable(ua.NodeId("dwell", n), ua.QualifiedName("dwell", n), 1.0, ua.VariantType.Double, ua.NodeId(290))
@@ -98,7 +99,7 @@ def test_an_address_without_namespace_takes_the_sources_own() -> None:
     assert parse(f"nsu=u;b={base64.b64encode(b'x').decode()}") == Address("u", "b", b"x")
 
 
-@pytest.mark.parametrize("text", ["", "press1/force", "ns=2;s=a", "nsu=u;i=x", "nsu=u;i=4294967296", "nsu=u;g=1", "nsu=u;b=%", "nsu=;s=a", "nsu=u;s="])
+@pytest.mark.parametrize("text", ["", "press1/force", "ns=2;s=a", "nsu=u;i=x", "i=4294967296", "nsu=u;g=1", "nsu=u;b=%", "nsu=;s=a", "nsu=u;s="])
 def test_an_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="address: expected"):
         parse(text)

@@ -160,7 +160,7 @@ async def test_user_name_and_password(secured: tuple[Plant, Path], tmp_path: Pat
     await again.plc.close()
     (tmp_path / "password").write_text("wrong")
     refused = source(plant, tmp_path, **config)
-    with pytest.raises(NotConnected, match="creating a session: .*(BadUserAccessDenied|does not have permission)"):
+    with pytest.raises(NotConnected, match=r"creating a session: .*(BadUserAccessDenied|does not have permission)"):
         await refused.open(None)
     await refused.close()
 
