@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from edge_agent.config.sections import AnyAlarm, DeviationAlarm, EdgeSection, HttpSection, LimitAlarm, OutboxSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
-from edge_agent.core.settings import Place, Settings, load
+from edge_agent.core.salvage import Place
+from edge_agent.core.settings import Settings, load
 from edge_agent.sources import AnySource
 from edge_agent.uplinks import AnyUplink
 from models import BANKS, AnyModel
@@ -20,6 +21,8 @@ from models import BANKS, AnyModel
 
 class AgentSettings(Settings):
     """Top-level keys of an agent's file."""
+
+    placeholders: ClassVar[Mapping[Place, Any]] = {("edge", "id"): "x", ("edge", "site"): "x", ("edge",): {"id": "x", "site": "x"}}
 
     edge: EdgeSection
     """Who this edge is and where it keeps its data."""

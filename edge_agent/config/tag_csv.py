@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.core import ConfigError, Mistake
-from edge_agent.core.settings import Place
+from edge_agent.core.salvage import Place
 
 COLUMNS: Final = (
     "name",
@@ -31,14 +31,14 @@ COLUMNS: Final = (
 _NUMBERS: Final = ("range_low", "range_high", "expected_s")
 
 
-def expand_tags(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]]]:
+def expand_tags(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]], list[Mistake]]:
     """The raw configuration with every `- csv: FILE` item of `tags` replaced by the rows of that file.
 
-    Returns it with the file and line that each of those tags came from. Raises ConfigError when a file cannot be read as tags.
+    Returns it with the file and line that each of those tags came from, and the mistakes of files that cannot be read as tags.
     """
     tags = data.get("tags")
     if not isinstance(tags, list):
-        return data, {}
+        return data, {}, []
     out: list[Any] = []
     places: dict[Place, tuple[str, int]] = {}
     mistakes: list[Mistake] = []
@@ -55,9 +55,7 @@ def expand_tags(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[
         for line, row in rows:
             places["tags", len(out)] = (str(file), line)
             out.append(row)
-    if mistakes:
-        raise ConfigError(mistakes)
-    return {**data, "tags": out}, places
+    return {**data, "tags": out}, places, mistakes
 
 
 def read_tags(file: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -6,19 +6,19 @@ Precedence: command line > environment > file. The environment variable PHARMEDG
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import pydantic
 import yaml
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from edge_agent.core.errors import ConfigError, Mistake
+from edge_agent.core.salvage import Place, Salvage
 
 ENV_PREFIX: Final = "PHARMEDGE_"
 
-Place = tuple[str | int, ...]
 M = TypeVar("M", bound="Settings")
 
 
@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     """Base of a whole configuration file."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+
+    placeholders: ClassVar[Mapping[Place, Any]] = {}
+    """Values that stand in for wrong ones without which nothing else could be judged."""
 
     def mistakes(self) -> Iterable[tuple[Place, str, str]]:
         """What is wrong between sections although each section is right: (place, expected, found)."""
@@ -212,11 +215,12 @@ def load(
     path: Path,
     *,
     overrides: Mapping[str, Any] | None = None,
-    expand: Callable[[dict[str, Any], Path], tuple[dict[str, Any], dict[Place, tuple[str, int]]]] | None = None,
+    expand: Callable[[dict[str, Any], Path], tuple[dict[str, Any], dict[Place, tuple[str, int]], Sequence[Mistake]]] | None = None,
 ) -> M:
     """The configuration in a file, with the environment and `overrides` laid over it.
 
-    `expand` may rewrite the raw data before it is checked (tags from CSV files) and says which places now come from another file and line.
+    `expand` may rewrite the raw data before it is checked (tags from CSV files); it says which places now come from another file and line, and
+    which mistakes it found there.
     Raises ConfigError with every mistake found, in the order of the file; a mistake in a variable names the file "environment", one in `overrides`
     "command line".
     """
@@ -224,10 +228,8 @@ def load(
     mistakes = [Mistake(str(path), line, key_text(place), "each key once", "it twice") for place, line in lines.duplicates]
     elsewhere: dict[Place, tuple[str, int]] = {}
     if expand is not None:
-        try:
-            data, elsewhere = expand(data, path)
-        except ConfigError as error:
-            raise ConfigError([*mistakes, *error.mistakes]) from error
+        data, elsewhere, in_files = expand(data, path)
+        mistakes += in_files
 
     environment = _environment(model)
 
@@ -243,13 +245,17 @@ def load(
         return Mistake(str(path), lines.of(place), key_text(place), expected, found)
 
     merged = _merge(_merge(data, environment), dict(overrides or {}))
+    settings: M | None = None
     try:
         settings = model.model_validate(merged)
+        mistakes += [mistake(*found) for found in settings.mistakes()]
     except pydantic.ValidationError as error:
         mistakes += [mistake(_place(e["loc"], merged), _expected(e), _found(e)) for e in error.errors(include_url=False)]
-        raise ConfigError(sorted(mistakes, key=lambda m: (m.file != str(path), m.line))) from error
-    mistakes += [mistake(*found) for found in settings.mistakes()]
-    if mistakes:
+        salvage = Salvage(merged, model.placeholders)
+        rest: M | None = salvage.read(model.model_validate, _place)
+        if rest is not None:
+            mistakes += [mistake(*found) for found in salvage.sound(rest.mistakes())]
+    if mistakes or settings is None:
         raise ConfigError(sorted(mistakes, key=lambda m: (m.file != str(path), m.line)))
     return settings
 
