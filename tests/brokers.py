@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -92,3 +93,7 @@ def running(kind: BrokerKind, folder: Path, *, extra: str = "") -> Iterator[Brok
         yield broker
     finally:
         broker.kill()
+
+
+started = contextmanager(running)
+"""The same for a `with` statement."""

@@ -1,0 +1,118 @@
+"""For each registered source a real peer that sends what it is told; a new source adds its rig here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from paho.mqtt import publish
+
+from edge_agent.core import Tag
+from edge_agent.sources.source import Plug
+from tests.brokers import free_port, started
+from tests.sources.opcua_plant import START_NS, STEP_NS, URI, Plant
+
+NAME = "value"
+
+
+class Peer(Protocol):
+    """The other side of a source."""
+
+    async def send(self, first: int, last: int) -> None:
+        """Values first .. last of the tag, value k with source time START_NS + k STEP_NS."""
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """The source's section in the configuration."""
+
+    @property
+    def address(self) -> str:
+        """The tag's address."""
+
+
+@dataclass(frozen=True)
+class Rig:
+    """How to try a source.
+
+    finite      it ends after what was sent before it was opened; and it can be sent nothing while open
+    keeps       its peer keeps what was not acknowledged
+    """
+
+    peer: Callable[[Path], AbstractAsyncContextManager[Peer]]
+    absent: dict[str, Any]
+    finite: bool = False
+    keeps: bool = True
+
+
+def plug(peer_address: str, folder: Path) -> Plug:
+    """One numeric tag."""
+    return Plug("rig", [Tag(id=0, name=NAME, expected_s=0.1)], {0: peer_address}, lambda: START_NS, folder)
+
+
+class _Csv:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "values.csv"
+        self.section = {"files": [str(self._path)]}
+        self.address = ""
+
+    async def send(self, first: int, last: int) -> None:
+        new = not self._path.exists()
+        with self._path.open("a") as file:
+            file.write(f"time,{NAME}\n" if new else "")
+            file.writelines(f"{START_NS + k * STEP_NS},{k}\n" for k in range(first, last + 1))
+
+
+@asynccontextmanager
+async def _csv(folder: Path) -> AsyncIterator[Peer]:
+    yield _Csv(folder)
+
+
+class _Mqtt:
+    address = "plant/value"
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.section = {"host": "127.0.0.1", "port": port, "client_id": "contract", "topics": ["plant/#"]}
+
+    async def send(self, first: int, last: int) -> None:
+        payloads = [json.dumps({"t": START_NS + k * STEP_NS, "v": float(k)}) for k in range(first, last + 1)]
+        messages: list[Any] = [{"topic": self.address, "payload": payload, "qos": 1} for payload in payloads]
+        await asyncio.to_thread(publish.multiple, messages, hostname="127.0.0.1", port=self._port, client_id="sender")
+
+
+@asynccontextmanager
+async def _mqtt(folder: Path) -> AsyncIterator[Peer]:
+    with started("mosquitto", folder / "broker") as broker:
+        yield _Mqtt(broker.port)
+
+
+class _OpcUa:
+    address = f"nsu={URI};s={NAME}"
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self.section = {"url": plant.url, "publishing_ms": 50}
+
+    async def send(self, first: int, last: int) -> None:
+        await self._plant.run(NAME, first, last)
+
+
+@asynccontextmanager
+async def _opcua(_folder: Path) -> AsyncIterator[Peer]:
+    plant = await Plant(free_port(), names=(NAME,)).start()
+    try:
+        yield _OpcUa(plant)
+    finally:
+        await plant.stop()
+
+
+RIGS: dict[str, Rig] = {
+    "csv": Rig(_csv, {"files": ["/nowhere/values.csv"]}, finite=True, keeps=False),
+    "mqtt": Rig(_mqtt, {"host": "127.0.0.1", "port": 9, "client_id": "contract", "topics": ["#"]}),
+    "opcua": Rig(_opcua, {"url": "opc.tcp://127.0.0.1:9/"}),
+}
