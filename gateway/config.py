@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
 
-from edge_agent.core.settings import Place, Section, Settings, load
+from edge_agent.core.errors import Mistake
+from edge_agent.core.salvage import Place
+from edge_agent.core.settings import Section, Settings, load
 from gateway.targets import AnyTarget
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -134,7 +136,7 @@ _PATHS: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 
-def _absolute(data: dict[str, Any], file: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]]]:
+def _absolute(data: dict[str, Any], file: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]], list[Mistake]]:
     """Relative paths of a file are meant from its own folder."""
 
     def walk(node: Any, path: tuple[str, ...]) -> Any:
@@ -150,7 +152,7 @@ def _absolute(data: dict[str, Any], file: Path) -> tuple[dict[str, Any], dict[Pl
             **data,
             "targets": [{k: walk(v, ()) if k.endswith("_file") else v for k, v in t.items()} if isinstance(t, dict) else t for t in targets],
         }
-    return data, {}
+    return data, {}, []
 
 
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> GatewayConfig:

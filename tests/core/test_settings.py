@@ -178,10 +178,10 @@ def test_a_variable_that_is_no_json_is_named(file: Path, monkeypatch: pytest.Mon
 
 
 def test_places_from_another_file_are_named_there(file: Path) -> None:
-    def expand(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]]]:
+    def expand(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]], list[Mistake]]:
         assert path == file
         rows = [{"kind": "serial", "name": "ok"}, {"kind": "serial", "name": "bad", "baud": "x"}]
-        return {**data, "sources": rows}, {("sources", 0): ("sources.csv", 2), ("sources", 1): ("sources.csv", 3)}
+        return {**data, "sources": rows}, {("sources", 0): ("sources.csv", 2), ("sources", 1): ("sources.csv", 3)}, []
 
     assert said(file, "edge: {id: 1}\n", expand=expand) == [
         "agent.yaml:1: edge.id: expected a text, found 1",
@@ -190,8 +190,8 @@ def test_places_from_another_file_are_named_there(file: Path) -> None:
 
 
 def test_mistakes_found_while_expanding_join_those_of_the_file(file: Path) -> None:
-    def expand(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]]]:
-        raise ConfigError([Mistake("tags.csv", 9, "unit", "a text", "nothing")])
+    def expand(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]], list[Mistake]]:
+        return data, {}, [Mistake("tags.csv", 9, "unit", "a text", "nothing")]
 
     assert said(file, "edge: {id: a}\nedge: {id: b}\n", expand=expand) == [
         "agent.yaml:2: edge: expected each key once, found it twice",
