@@ -1,0 +1,88 @@
+"""The OPC UA source as a process that is killed at random moments while a server goes on: nothing is lost in silence and nothing is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sources.opcua_child import journal
+from tests.sources.opcua_plant import START_NS, STEP_NS, Plant, free_port
+
+NAMES = ("a", "b")
+
+
+def declared(lines: list[dict[str, Any]], tag: int) -> list[tuple[int, int]]:
+    """Grid steps between which values are known to be missing: overflows, and the first value behind a connection against the last before."""
+    found, last, away = [], None, False
+    for line in lines:
+        found += [((after - START_NS) // STEP_NS, (before - START_NS) // STEP_NS) for k, after, before in line["holes"] if k == tag]
+        away = away or bool(line["states"])
+        for k, _, value in line["rows"]:
+            if k == tag:
+                if away and last is not None and value > last:
+                    found.append((int(last), int(value)))
+                away, last = False, value if last is None else max(last, value)
+    return found
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("queue_size", [200, 4])
+async def test_killed_at_random_moments_every_value_is_in_the_journal_or_declared_missing(tmp_path: Path, queue_size: int) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    chance = random.Random(seed)
+    plant = await Plant(free_port(), names=NAMES).start()
+    command = [sys.executable, "-m", "tests.sources.opcua_child", str(plant.port), str(tmp_path), str(queue_size), *NAMES]
+    step = 0
+
+    async def live(seconds: float) -> None:
+        nonlocal step
+        until = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < until:
+            step += 1
+            for name in NAMES:
+                await plant.run(name, step, step)
+            await asyncio.sleep(0.03)
+
+    def seen(tag: int) -> list[float]:
+        return [row[2] for line in journal(tmp_path) for row in line["rows"] if row[0] == tag]
+
+    child = subprocess.Popen(command)
+    try:
+        for _ in range(200):
+            await live(0.1)
+            if seen(0):
+                break
+        for _ in range(5):
+            await live(chance.uniform(0.2, 1.0))
+            child.kill()
+            child.wait()
+            await live(chance.uniform(0.0, 0.6))
+            child = subprocess.Popen(command)
+            await live(0.5)
+        for _ in range(200):
+            await asyncio.sleep(0.1)
+            if all(step in seen(tag) for tag in range(len(NAMES))):
+                break
+    finally:
+        child.kill()
+        child.wait()
+        await plant.stop()
+    lines = journal(tmp_path)
+    states = [state for line in lines for state in line["states"]]
+    for tag in range(len(NAMES)):
+        values, holes = set(seen(tag)), declared(lines, tag)
+        missing = [k for k in range(int(min(values)), step + 1) if k not in values]
+        assert [k for k in missing if not any(after < k < before for after, before in holes)] == [], f"seed {seed}, {states}, {holes}"
+        # What is declared is missing indeed: no hole is wider than what it stands for.
+        assert sum(before - after - 1 for after, before in holes) == len(missing), f"seed {seed}, {states}, {holes}"
+        if queue_size == 200:
+            assert missing == [], f"seed {seed}, {states}, {holes}"
+    rows = {tuple(row) for line in lines for row in line["rows"]}
+    assert all(time == START_NS + int(value) * STEP_NS for _, time, value in rows), f"seed {seed}"
+    assert states.count("connected") == 1, f"seed {seed}, {states}"
