@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import uvicorn
@@ -54,7 +54,6 @@ class Gateway:
         self.ingest = Ingest(self.store, section.site, self._writer, self._line, clock=clock, failed=self._fail)
         self.targets = [Runner(self.store, target, in_writer=self._in_writer, clock=clock) for target in config.targets]
         self.seal_error = ""
-        self._seal_now = asyncio.Event()
 
     def _line(self) -> Broker:
         if self.broker is None:
@@ -141,9 +140,7 @@ class Gateway:
             except (OSError, LogError) as error:
                 # A full disk passes; a damaged segment is named here and by `verify`, and nothing else has to stop for it.
                 self.seal_error = f"cannot seal: {error}"
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._seal_now.wait(), SEAL_CHECK_S)
-            self._seal_now.clear()
+            await asyncio.sleep(SEAL_CHECK_S)
 
     def _held_from(self) -> int:
         return min((t.held_from for t in self.targets), default=2**62)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_agent.core import (
     AlarmEvent,
@@ -59,7 +60,8 @@ Durably = Callable[[Callable[[], object]], None]
 class Applied:
     """What a batch changed."""
 
-    values: dict[str, tuple[int, Value, int]] = field(default_factory=dict)
+    numbers: dict[str, list[NDArray[np.int32]]] = field(default_factory=dict)
+    """Tags with a newer value by edge; `Applier.values` looks the values up when somebody wants them."""
     occurrences: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
     settled_edges: set[str] = field(default_factory=set)
@@ -149,18 +151,18 @@ class Applier:
             rows["tag"], rows["version"] = self.catalogue.numbered(edge, kept.epoch, kept.seq, item.tag)
             rows["time_ns"], rows["value"], rows["status"], rows["received_ns"] = item.time_ns, item.value, item.status, item.received_ns
             tail.samples.add(rows)
-            self._changed(edge, latest, latest.samples(rows).tolist(), done)
+            done.numbers.setdefault(edge, []).append(latest.samples(rows))
         elif isinstance(item, Summaries):
             windows = self._windows(kept, item)
             tail.windows.add(windows)
-            self._changed(edge, latest, latest.samples(self._as_values(edge, windows, item.received_ns)).tolist(), done)
+            done.numbers.setdefault(edge, []).append(latest.samples(self._as_values(edge, windows, item.received_ns)))
         elif isinstance(item, Texts):
             numbers, versions = self.catalogue.numbered(edge, kept.epoch, kept.seq, np.array(item.tag, np.int32))
             for n, v, t, value, status in zip(numbers.tolist(), versions.tolist(), item.time_ns, item.value, item.status, strict=True):
                 row = TextRow(n, v, t, item.received_ns, value, status)
                 tail.texts.append(row)
                 if latest.text(row):
-                    self._changed(edge, latest, [n], done)
+                    done.numbers.setdefault(edge, []).append(np.array([n], np.int32))
         else:
             numbers, versions = self.catalogue.numbered(edge, kept.epoch, kept.seq, np.array([item.tag], np.int32))
             times = item.time_ns if len(item) else np.array([item.received_ns])
@@ -179,10 +181,14 @@ class Applier:
         rows["received_ns"] = received_ns
         return rows
 
-    def _changed(self, edge: str, latest: Latest, numbers: list[int], done: Applied) -> None:
-        tags = self.catalogue.edge(edge).tags
-        for n in numbers:
-            done.values[f"{edge}:{tags[n].name}"] = latest.of(n)
+    def values(self, done: Applied) -> dict[str, tuple[int, Value, int]]:
+        """The newest value of every tag that has a newer one, by key."""
+        found = {}
+        for edge, parts in done.numbers.items():
+            tags, latest = self.catalogue.edge(edge).tags, self.latest[edge]
+            for n in np.unique(np.concatenate(parts)).tolist():
+                found[f"{edge}:{tags[n].name}"] = latest.of(n)
+        return found
 
     def _event(self, kept: Kept, item: Record | None, done: Applied) -> Entry:
         time_ns, kind, occurrence = kept.received_ns, kept.kind, None

@@ -40,17 +40,17 @@ class Latest:
                 setattr(self, name, new)
 
     def samples(self, rows: Rows) -> NDArray[np.int32]:
-        """Take in samples in the order they came; the tag numbers that have a newer value."""
+        """Take in samples in the order they came; the tag numbers that have a newer value, some more than once."""
         if len(rows) == 0:
             return np.empty(0, np.int32)
         self._grow(int(rows["tag"].max()) + 1)
         # Newest last: assignment through repeated indices keeps the last one.
         order = np.argsort(rows["time_ns"], kind="stable")
-        newest = rows[order][rows["time_ns"][order] >= self.time_ns[rows["tag"][order]]]
-        tag = newest["tag"]
+        order = order[rows["time_ns"][order] >= self.time_ns[rows["tag"][order]]]
+        tag: NDArray[np.int32] = rows["tag"][order]
         for name in ("time_ns", "value", "status", "received_ns"):
-            getattr(self, name)[tag] = newest[name]
-        return np.unique(tag)
+            getattr(self, name)[tag] = rows[name][order]
+        return tag
 
     def text(self, row: TextRow) -> bool:
         """Take in a text value; whether it is newer."""

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from edge_agent.core import LogError
 from gateway.manifest import SegmentFile, sync_folder
-from gateway.rollup import ROLLUP_DTYPE, ROLLUPS, SAMPLE_DTYPE, SECOND, WINDOW_DTYPE, Rows, as_rollup, between, merged, span
+from gateway.rollup import ROLLUP_DTYPE, ROLLUPS, SAMPLE_DTYPE, SECOND, WINDOW_DTYPE, Rows, as_rollup, between, merged
 from gateway.tail import BlockRow, TextRow
 
 FOLDER: Final = "segments"
-SAMPLE_GROUP: Final = 65_536
-WINDOW_GROUP: Final = 32_768
-ROLLUP_GROUP: Final = 8_192
+SAMPLE_GROUP: Final = 32_768
+WINDOW_GROUP: Final = 16_384
+ROLLUP_GROUP: Final = 4_096
 OPEN_FILES: Final = 256
 
 _SUMMARY_NAMES: Final = tuple(dict.fromkeys((*(WINDOW_DTYPE.names or ()), *(ROLLUP_DTYPE.names or ()))))
@@ -165,7 +165,7 @@ class Segment:
         with self._lock:
             self._parquet.close()
 
-    def of(self, tag: int, from_ns: int, to_ns: int, level: int = -1) -> pa.Table | None:
+    def of(self, tag: int, from_ns: int, to_ns: int, level: int = -1, columns: list[str] | None = None) -> pa.Table | None:
         """Row groups that may hold rows of a tag with from_ns <= time < to_ns at a level; None when there are none."""
         g = self._groups
         hit = (g.tag_min <= tag) & (tag <= g.tag_max) & (g.time_min < to_ns) & (g.time_max >= from_ns) & (g.level == level)
@@ -174,7 +174,7 @@ class Segment:
             return None
         with self._lock:
             try:
-                return self._parquet.read_row_groups(groups, use_threads=False)
+                return self._parquet.read_row_groups(groups, columns, use_threads=False)
             except (pa.ArrowInvalid, OSError) as error:
                 raise LogError(f"{FOLDER}/{self.file.name}: expected readable row groups, found {error}") from error
 
@@ -206,22 +206,27 @@ def rows_of(table: pa.Table, dtype: np.dtype[np.void]) -> Rows:
     return rows
 
 
+_SHOWN_SAMPLES: Final = ["tag", "time_ns", "value", "status"]
+_SHOWN_SUMMARY: Final = [
+    *("tag", "start_ns", "length_ns", "n", "n_bad", "n_uncertain", "sum", "min", "max"),
+    *("first", "last", "first_ns", "last_ns", "worst_status"),
+]
+
+
 def numeric(segment: Segment, tag: int, from_ns: int, to_ns: int, level: int = -1) -> Rows | None:
-    """Samples (level -1), windows (0) or rollups (60, 3600) of one tag."""
-    table = segment.of(tag, from_ns, to_ns, level)
+    """Samples (level -1), windows (0) or rollups (60, 3600) of one tag, with the columns that a series shows; the others are 0."""
+    raw = level < 0
+    shown = _SHOWN_SAMPLES if raw else _SHOWN_SUMMARY
+    table = segment.of(tag, from_ns, to_ns, level, shown)
     if table is None:
         return None
-    # Only the tag's slice is turned into rows: a row group holds many tags.
-    tags = table.column("tag").to_numpy()
-    if table.num_rows and np.all(tags[1:] >= tags[:-1]):
-        begin, end = np.searchsorted(tags, (tag, tag + 1))
-        table = table.slice(int(begin), int(end - begin))
-    else:
-        table = table.filter(pa.array(tags == tag))
-    dtype = SAMPLE_DTYPE if level < 0 else WINDOW_DTYPE if level == 0 else ROLLUP_DTYPE
-    rows = rows_of(table, dtype)
-    time = "time_ns" if level < 0 else "start_ns"
-    return between(span(rows, tag), time, from_ns, to_ns)
+    # A row group holds many tags: only the slice of this one is turned into rows.
+    begin, end = np.searchsorted(table.column("tag").to_numpy(), (tag, tag + 1)).tolist()
+    table = table.slice(begin, end - begin)
+    rows: Rows = np.zeros(table.num_rows, SAMPLE_DTYPE if raw else ROLLUP_DTYPE)
+    for name in shown:
+        rows[name] = table.column(name).to_numpy()
+    return between(rows, "time_ns" if raw else "start_ns", from_ns, to_ns)
 
 
 class OpenSegments:

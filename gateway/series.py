@@ -44,7 +44,7 @@ class View:
     def summaries(self, edge: str, number: int, from_ns: int, to_ns: int, level: int) -> Rows:
         """Windows (level 0) or rollups (60, 3600) of one tag that begin in [from_ns, to_ns), not merged; the tail has windows only."""
         found = [numeric(self.segments.get(f), number, from_ns, to_ns, level) for f in self._files(edge, "summary", from_ns, to_ns)]
-        parts = [as_rollup(rows) if level == 0 else rows for rows in found if rows is not None]
+        parts = [rows for rows in found if rows is not None]
         for generation in self.generations:
             if edge in generation.edges:
                 parts += [as_rollup(rows) for rows in generation.edges[edge].windows.of(number, from_ns, to_ns)]

@@ -238,10 +238,15 @@ class Store:
         return [action for action, of, _ in self.journal.actions() if of == edge]
 
     def _tell(self, done: Applied, edges: set[str]) -> None:
-        if self._subscriptions and (done.values or done.occurrences or done.tags or edges):
+        if self._subscriptions and (done.numbers or done.occurrences or done.tags or edges):
             alarms = {id_: row for id_ in done.occurrences if (row := self._alarm(id_)) is not None}
             now = self._clock()
-            change: Change = {"values": done.values, "alarms": alarms, "edges": {e: self._edge(e, now) for e in edges}, "tags": done.tags}
+            change: Change = {
+                "values": self.applier.values(done),
+                "alarms": alarms,
+                "edges": {e: self._edge(e, now) for e in edges},
+                "tags": done.tags,
+            }
             for subscription in list(self._subscriptions):
                 subscription.offer_from_thread(change)
         self.applier.settle(done)
@@ -429,7 +434,7 @@ class Store:
     def ledger(self) -> list[LedgerRow]:
         """See Query."""
         rows: list[LedgerRow] = []
-        for (edge, number), total in sorted(self.applier.ledger.totals().items()):
+        for edge, number, *total in self.applier.ledger.totals():
             name = self.applier.catalogue.edges[edge].tags[number].name
             good, uncertain, bad, late, rejected, duplicate, missing, gaps, total_sum, carry, first, last = total
             rows.append(
@@ -437,17 +442,17 @@ class Store:
                     "edge": edge,
                     "tag": name,
                     "key": f"{edge}:{name}",
-                    "n_good": int(good),
-                    "n_uncertain": int(uncertain),
-                    "n_bad": int(bad),
-                    "n_late": int(late),
-                    "n_rejected": int(rejected),
-                    "n_duplicate": int(duplicate),
-                    "n_missing": int(missing),
+                    "n_good": good,
+                    "n_uncertain": uncertain,
+                    "n_bad": bad,
+                    "n_late": late,
+                    "n_rejected": rejected,
+                    "n_duplicate": duplicate,
+                    "n_missing": missing,
                     "sum": total_sum + carry,
-                    "first_ns": int(first) or None,
-                    "last_ns": int(last) or None,
-                    "gaps": int(gaps),
+                    "first_ns": first or None,
+                    "last_ns": last or None,
+                    "gaps": gaps,
                 }
             )
         return rows
