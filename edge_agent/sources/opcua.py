@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _BASES: Final = {"source": 0, "server": 1, "received": 2}
 _SEQUENCES: Final = (1 << 32) - 1
 """Sequence numbers run 1 .. 2^32 - 1 and then start again at 1."""
+SILENCE_AT_LEAST_S: Final = 5.0
+"""A link is not given up for less: a busy server or a busy computer of ours may hold its breath for a second or two."""
 _MESSAGES_PER_READ: Final = 16
 _REPUBLISH_AT_MOST: Final = 10_000
 _BAD_TOO_MANY_PUBLISH_REQUESTS: Final = 0x80780000
@@ -75,7 +77,7 @@ class OpcUaConfig(Section):
     """For one answer of the server."""
     watchdog_s: float | None = pydantic.Field(None, gt=0)
     """Seconds without a value of any periodic tag after which the connection is made anew. A link without any message, keep-alives included,
-    counts as dead after 1.5 keep-alive intervals whatever is set here (OPC 10000-4, 5.14)."""
+    counts as dead after 1.5 keep-alive intervals, at least 5 s, whatever is set here (OPC 10000-4, 5.14)."""
     retry_s: float = pydantic.Field(30.0, gt=0)
     """Between two attempts at tags that the server refused."""
     security: OpcUaSecurity = OpcUaSecurity()
@@ -243,7 +245,7 @@ class OpcUaSource:
         assert self._decoder is not None
         for tag, size in queue.items():
             self._decoder.queued(tag, size)
-        self._silence_s = max(1.0, publishing_ms * keepalive_count * 1.5 / 1000.0)
+        self._silence_s = max(SILENCE_AT_LEAST_S, publishing_ms * keepalive_count * 1.5 / 1000.0)
 
     def _say(self, state: Literal["connected", "resumed"], detail: str, *, first: bool = False) -> None:
         connection = Connection(received_ns=0, source=self._plug.name, state=state, detail=detail)
@@ -313,7 +315,7 @@ class OpcUaSource:
         if not self._arrived and not self._ready and now - self._heard >= self._silence_s:
             # A subscription that was taken up and then says nothing is not taken up a second time.
             self._distrusted = self._resumed_from is not None
-            raise NotConnected(f"{self._config.url}: no message for {now - self._heard:.1f} s, expected one every {self._silence_s / 1.5:.1f} s")
+            raise NotConnected(f"{self._config.url}: no message for {now - self._heard:.1f} s, expected one within {self._silence_s:.1f} s")
         if now >= self._renew_at:
             await self._session.renew()
             self._renew_at = now + 0.75 * self._session.channel_lifetime_s

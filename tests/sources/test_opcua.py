@@ -25,6 +25,11 @@ async def server() -> AsyncIterator[Plant]:
     await plant.stop()
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.sources.opcua.SILENCE_AT_LEAST_S", 1.0)
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def plant(server: Plant) -> Plant:
     return await server.fresh()
