@@ -34,7 +34,7 @@ PROBLEM_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-class Impossible(PharmedgeError):  # noqa: N818 - named by what it says, like its siblings
+class Impossible(PharmedgeError):
     """Arguments that are well formed one by one and make no sense together."""
 
 

@@ -33,7 +33,7 @@ def frame(event: str, data: Any) -> bytes:
     return b"event: " + event.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
 
 
-class Busy(PharmedgeError):  # noqa: N818 - named by what it says
+class Busy(PharmedgeError):
     """No more pages can be served now: try again later."""
 
 

@@ -15,12 +15,19 @@ from tests.gateway.console.serve import Served
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 ]
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+# For a module, not the session: while the driver lives it holds the thread's event loop, and no async test can run.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         reason = f"{CHROMIUM} is not installed"
@@ -67,7 +74,14 @@ def open_page(chromium: Browser, served: Served) -> Iterator[Open]:
     complaints = Complaints()
 
     def opened(
-        address: str = "", *, language: str = "en", theme: str = "light", size: tuple[int, int] = (1280, 720), user: str = "", outage: bool = False, **more: Any
+        address: str = "",
+        *,
+        language: str = "en",
+        theme: str = "light",
+        size: tuple[int, int] = (1280, 720),
+        user: str = "",
+        outage: bool = False,
+        **more: Any,
     ) -> Page:
         context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, locale="en-GB", accept_downloads=True, **more)
         contexts.append(context)

@@ -75,36 +75,133 @@ class Signal:
 
 
 SIGNALS: tuple[Signal, ...] = (
-    Signal("blender1/api_flow", "kg/h", 0, 4, 3, 2.0, 0.02, "API feeder flow", "主药喂料流量", klass="gmp_critical",
-           limits=(("high", 2.1, 2), ("low", 1.9, 2)), swing=0.02, swing_s=400),
-    Signal("blender1/excipient_flow", "kg/h", 0, 30, 2, 18.0, 0.1, "Excipient feeder flow", "辅料喂料流量",
-           limits=(("high", 18.6, 3), ("low", 17.4, 3)), swing=0.12, swing_s=700),
+    Signal(
+        "blender1/api_flow",
+        "kg/h",
+        0,
+        4,
+        3,
+        2.0,
+        0.02,
+        "API feeder flow",
+        "主药喂料流量",
+        klass="gmp_critical",
+        limits=(("high", 2.1, 2), ("low", 1.9, 2)),
+        swing=0.02,
+        swing_s=400,
+    ),
+    Signal(
+        "blender1/excipient_flow",
+        "kg/h",
+        0,
+        30,
+        2,
+        18.0,
+        0.1,
+        "Excipient feeder flow",
+        "辅料喂料流量",
+        limits=(("high", 18.6, 3), ("low", 17.4, 3)),
+        swing=0.12,
+        swing_s=700,
+    ),
     Signal("blender1/speed", "r/min", 0, 400, 0, 240, 1.0, "Blender speed", "混合机转速"),
     Signal("blender1/torque", "Nm", 0, 10, 2, 3.4, 0.08, "Blender torque", "混合机扭矩", limits=(("high", 4.5, 3),), swing=0.2),
     Signal("blender1/holdup", "kg", 0, 2, 2, 0.8, 0.01, "Blender hold-up", "混合机滞留量", swing=0.04, limits=(("low", 0.65, 3),)),
-    Signal("blender1/nir_api", "%LC", 0, 120, 1, 100.2, 0.5, "API after the blender by NIR", "混合后近红外主药含量", period_s=2.0, klass="gmp_critical",
-           limits=(("high", 103, 1), ("low", 97, 1)), swing=0.5, swing_s=500),
+    Signal(
+        "blender1/nir_api",
+        "%LC",
+        0,
+        120,
+        1,
+        100.2,
+        0.5,
+        "API after the blender by NIR",
+        "混合后近红外主药含量",
+        period_s=2.0,
+        klass="gmp_critical",
+        limits=(("high", 103, 1), ("low", 97, 1)),
+        swing=0.5,
+        swing_s=500,
+    ),
     Signal("blender1/phase", "", 0, 0, 0, 0, 0, "Batch phase", "工序", period_s=None, texts=("blending",), role="phase"),
     Signal("blender1/batch", "", 0, 0, 0, 0, 0, "Batch", "批次", period_s=None, texts=("B0007", "B0008"), role="batch", text_s=2400),
-    Signal("press1/main_force", "kN", 0, 40, 2, 12.0, 0.15, "Main compression force", "主压力", klass="gmp_critical",
-           limits=(("high", 16.0, 2), ("low", 9.0, 2)), swing=0.25, swing_s=600),
+    Signal(
+        "press1/main_force",
+        "kN",
+        0,
+        40,
+        2,
+        12.0,
+        0.15,
+        "Main compression force",
+        "主压力",
+        klass="gmp_critical",
+        limits=(("high", 16.0, 2), ("low", 9.0, 2)),
+        swing=0.25,
+        swing_s=600,
+    ),
     Signal("press1/pre_force", "kN", 0, 10, 2, 2.5, 0.05, "Pre-compression force", "预压力", limits=(("high", 4.0, 3),)),
     Signal("press1/ejection_force", "N", 0, 1000, 0, 205, 6, "Ejection force", "出片力", limits=(("high", 400, 2),), swing=12, swing_s=1700),
     Signal("press1/turret_speed", "r/min", 0, 80, 1, 40.0, 0.1, "Turret speed", "转台转速"),
     Signal("press1/fill_depth", "mm", 0, 20, 3, 10.0, 0.005, "Fill depth", "填充深度", limits=(("high", 10.5, 3), ("low", 9.5, 3)), swing=0.06),
-    Signal("press1/tablet_weight", "mg", 0, 600, 1, 300.0, 0.6, "Tablet weight, mean of 20", "片重（20 片均值）", period_s=2.0, klass="gmp_critical",
-           limits=(("high", 306, 1), ("low", 294, 1)), swing=0.8, swing_s=800),
+    Signal(
+        "press1/tablet_weight",
+        "mg",
+        0,
+        600,
+        1,
+        300.0,
+        0.6,
+        "Tablet weight, mean of 20",
+        "片重（20 片均值）",
+        period_s=2.0,
+        klass="gmp_critical",
+        limits=(("high", 306, 1), ("low", 294, 1)),
+        swing=0.8,
+        swing_s=800,
+    ),
     Signal("press1/hopper_level", "%", 0, 100, 1, 55.0, 0.6, "Hopper level", "料斗料位", swing=4, swing_s=450, limits=(("low", 20, 3),)),
     Signal("press1/tablets_made", "", 0, 100000, 0, 48210, 3, "Tablets pressed in this batch", "本批压片数", klass="other"),
-    Signal("press1/room_temp", "Cel", 0, 50, 1, 22.1, 0.1, "Room temperature", "房间温度", period_s=5.0, klass="environment", limits=(("high", 25, 4),)),
+    Signal(
+        "press1/room_temp", "Cel", 0, 50, 1, 22.1, 0.1, "Room temperature", "房间温度", period_s=5.0, klass="environment", limits=(("high", 25, 4),)
+    ),
     Signal("press1/batch", "", 0, 0, 0, 0, 0, "Batch", "批次", period_s=None, texts=("B0007", "B0008"), role="batch", text_s=2400),
-    Signal("press1/phase", "", 0, 0, 0, 0, 0, "Batch phase", "工序", period_s=None, texts=("start-up", "compression", "compression", "compression"), role="phase"),
+    Signal(
+        "press1/phase",
+        "",
+        0,
+        0,
+        0,
+        0,
+        0,
+        "Batch phase",
+        "工序",
+        period_s=None,
+        texts=("start-up", "compression", "compression", "compression"),
+        role="phase",
+    ),
     Signal("press1/mode", "", 0, 0, 0, 0, 0, "Unit mode", "设备模式", period_s=None, texts=("production",), role="mode"),
     Signal("press1/main_force.ewma.z", "", 0, 0, 2, 0.1, 0.5, "", "", derived_from=("press1/main_force",)),
     Signal("press1/ejection_force.ewma.z", "", 0, 0, 2, -0.2, 0.4, "", "", derived_from=("press1/ejection_force",)),
-    Signal("coater1/bed_temp", "Cel", 0, 80, 1, 42.5, 0.3, "Tablet bed temperature", "片床温度", klass="gmp_critical", edge=EDGES[1],
-           limits=(("high", 45, 2), ("low", 40, 2)), swing=0.6, swing_s=1100),
-    Signal("coater1/inlet_temp", "Cel", 0, 100, 1, 60.0, 0.3, "Inlet air temperature", "进风温度", edge=EDGES[1], limits=(("high", 65, 3),), swing=0.8),
+    Signal(
+        "coater1/bed_temp",
+        "Cel",
+        0,
+        80,
+        1,
+        42.5,
+        0.3,
+        "Tablet bed temperature",
+        "片床温度",
+        klass="gmp_critical",
+        edge=EDGES[1],
+        limits=(("high", 45, 2), ("low", 40, 2)),
+        swing=0.6,
+        swing_s=1100,
+    ),
+    Signal(
+        "coater1/inlet_temp", "Cel", 0, 100, 1, 60.0, 0.3, "Inlet air temperature", "进风温度", edge=EDGES[1], limits=(("high", 65, 3),), swing=0.8
+    ),
     Signal("coater1/air_flow", "m3/h", 0, 5000, 0, 3200, 25, "Air flow", "风量", edge=EDGES[1], limits=(("low", 2500, 3),), swing=60),
     Signal("coater1/spray_rate", "g/min", 0, 500, 0, 250, 3, "Spray rate", "喷液速率", edge=EDGES[1], limits=(("high", 350, 3),), swing=6),
     Signal("coater1/pan_dp", "Pa", -100, 0, 0, -45, 2, "Pan pressure difference", "锅内压差", edge=EDGES[1], limits=(("high", -30, 2),)),
@@ -116,7 +213,10 @@ TEXTS: dict[str, dict[str, dict[str, str]]] = {
     "press1/ejection_force.high": {
         "cause": {"en": "Too little lubricant, worn dies", "zh": "润滑不足、中模磨损"},
         "consequence": {"en": "Punch sticking, capping", "zh": "黏冲、裂片"},
-        "response": {"en": "Check the lubricant in the blend; sample ten tablets and look for scratches.", "zh": "检查混合物润滑剂；取十片检查划痕。"},
+        "response": {
+            "en": "Check the lubricant in the blend; sample ten tablets and look for scratches.",
+            "zh": "检查混合物润滑剂；取十片检查划痕。",
+        },
     },
     "press1/hopper_level.low": {
         "cause": {"en": "Bin empty or bridged", "zh": "料斗空或架桥"},
@@ -154,7 +254,9 @@ class Plant:
             s = Signal(f"hall{i // 50:02d}/point{i % 50:02d}", "Cel", 0, 50, 1, 20 + i % 7, 0.2, f"Point {i}", f"测点 {i}", klass="environment")
             self.signals[s.key] = s
         if self.hostile:
-            s = Signal(f"press1/{self.hostile}", "kN", 0, 40, 2, 12, 0.1, self.hostile, self.hostile, klass="gmp_critical", limits=(("high", 16.0, 2),))
+            s = Signal(
+                f"press1/{self.hostile}", "kN", 0, 40, 2, 12, 0.1, self.hostile, self.hostile, klass="gmp_critical", limits=(("high", 16.0, 2),)
+            )
             self.signals[s.key] = s
         self.occurrences: dict[str, AlarmRow] = {}
         self._held: dict[str, tuple[int, Value, int]] = {}
@@ -210,10 +312,26 @@ class Plant:
         why = f"{value:.{s.decimals}f} {s.unit} {word} {limit:g} {s.unit} for 2 s"
         texts = TEXTS.get(alarm, {})
         row: AlarmRow = {
-            "occurrence": occurrence, "alarm": alarm, "edge": s.edge, "tag": tag, "state": "UNACK", "priority": priority, "advisory": advisory,
-            "raised_ns": at, "last_ns": at, "value": value, "limit": limit, "unit": s.unit, "acked_by": "", "acked_ns": None,
-            "cause": texts.get("cause", {}), "response": texts.get("response", {}), "consequence": texts.get("consequence", {}),
-            "explanation": why, "contributions": {}, "events": [],
+            "occurrence": occurrence,
+            "alarm": alarm,
+            "edge": s.edge,
+            "tag": tag,
+            "state": "UNACK",
+            "priority": priority,
+            "advisory": advisory,
+            "raised_ns": at,
+            "last_ns": at,
+            "value": value,
+            "limit": limit,
+            "unit": s.unit,
+            "acked_by": "",
+            "acked_ns": None,
+            "cause": texts.get("cause", {}),
+            "response": texts.get("response", {}),
+            "consequence": texts.get("consequence", {}),
+            "explanation": why,
+            "contributions": {},
+            "events": [],
         }
         self._event(row, "raise", "UNACK", at, explanation=why)
         self.occurrences[occurrence] = row
@@ -225,10 +343,22 @@ class Plant:
         self._event(row, "clear", "RTNUN" if row["state"] == "UNACK" else "NORM", self.clock())
         self.tell({occurrence: row})
 
-    def _event(self, row: AlarmRow, event: str, state: str, at: int, *, explanation: str = "", user: str = "", reason: str = "", action: str = "") -> None:
+    def _event(
+        self, row: AlarmRow, event: str, state: str, at: int, *, explanation: str = "", user: str = "", reason: str = "", action: str = ""
+    ) -> None:
         made: EventRow = {
-            "time_ns": at, "received_ns": at + S // 10, "event": event, "state_from": row["state"] if row["events"] else "NORM", "state_to": state,
-            "value": row["value"], "status": SIMULATED, "explanation": explanation, "user": user, "role": "", "station": "", "reason": reason,
+            "time_ns": at,
+            "received_ns": at + S // 10,
+            "event": event,
+            "state_from": row["state"] if row["events"] else "NORM",
+            "state_to": state,
+            "value": row["value"],
+            "status": SIMULATED,
+            "explanation": explanation,
+            "user": user,
+            "role": "",
+            "station": "",
+            "reason": reason,
             "action_id": action,
         }
         row["events"].append(made)
@@ -254,12 +384,24 @@ class Plant:
         last: LastValue = {"time_ns": at, "value": value, "status": status, "quality": quality, "received_ns": at + S // 20}
         unit = s.name.partition("/")[0]
         return {
-            "key": s.key, "edge": s.edge, "name": s.name, "unit": s.unit, "decimals": s.decimals,
-            "range": (s.low, s.high) if s.high > s.low else None, "kind": "text" if s.texts else "numeric", "class": s.klass,
-            "path": f"demo/solids/line1/{unit}", "description": {"en": s.en, "zh": s.zh} if s.en else {}, "role": s.role, "version": 1,
-            "record": "raw", "report": {"kind": "periodic" if s.period_s else "by_exception", "expected_s": s.period_s},
-            "derived_from": list(s.derived_from), "model": "ewma" if s.derived_from else "",
-            "limits": [{"alarm": f"{s.name}.{side}", "side": side, "limit": limit, "priority": p} for side, limit, p in s.limits], "last": last,
+            "key": s.key,
+            "edge": s.edge,
+            "name": s.name,
+            "unit": s.unit,
+            "decimals": s.decimals,
+            "range": (s.low, s.high) if s.high > s.low else None,
+            "kind": "text" if s.texts else "numeric",
+            "class": s.klass,
+            "path": f"demo/solids/line1/{unit}",
+            "description": {"en": s.en, "zh": s.zh} if s.en else {},
+            "role": s.role,
+            "version": 1,
+            "record": "raw",
+            "report": {"kind": "periodic" if s.period_s else "by_exception", "expected_s": s.period_s},
+            "derived_from": list(s.derived_from),
+            "model": "ewma" if s.derived_from else "",
+            "limits": [{"alarm": f"{s.name}.{side}", "side": side, "limit": limit, "priority": p} for side, limit, p in s.limits],
+            "last": last,
         }
 
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
@@ -268,16 +410,41 @@ class Plant:
             raise NotFound(f"there is no tag {key!r}")
         end = min(to_ns, self.clock())
         row: SeriesRow = {
-            "tag": key, "from_ns": from_ns, "to_ns": to_ns, "level": "raw", "time_ns": [], "n": [], "mean": [], "min": [], "max": [], "first": [],
-            "last": [], "n_bad": [], "n_uncertain": [], "worst_status": [], "text": [],
+            "tag": key,
+            "from_ns": from_ns,
+            "to_ns": to_ns,
+            "level": "raw",
+            "time_ns": [],
+            "n": [],
+            "mean": [],
+            "min": [],
+            "max": [],
+            "first": [],
+            "last": [],
+            "n_bad": [],
+            "n_uncertain": [],
+            "worst_status": [],
+            "text": [],
         }
         if s.texts:
             step = int(s.text_s * S)
-            times = [max(from_ns, t) for t in range(from_ns // step * step, end, step)][:points]
+            # As the store does: the values of the span itself, the last ones where there are too many.
+            times = list(range(-(-from_ns // step) * step, end, step))[-points:]
             nones: list[float | None] = [None] * len(times)
-            return {**row, "time_ns": times, "n": [1] * len(times), "mean": nones, "min": nones, "max": nones, "first": nones, "last": nones,
-                    "n_bad": [0] * len(times), "n_uncertain": [0] * len(times), "worst_status": [SIMULATED] * len(times),
-                    "text": [s.text(t) for t in times]}
+            return {
+                **row,
+                "time_ns": times,
+                "n": [1] * len(times),
+                "mean": nones,
+                "min": nones,
+                "max": nones,
+                "first": nones,
+                "last": nones,
+                "n_bad": [0] * len(times),
+                "n_uncertain": [0] * len(times),
+                "worst_status": [SIMULATED] * len(times),
+                "text": [s.text(t) for t in times],
+            }
         period = int((s.period_s or 1.0) * S)
         stride = max(1, math.ceil((to_ns - from_ns) / period / points))
         step = period * stride
@@ -292,10 +459,20 @@ class Plant:
                 values[(at >= row_["raised_ns"]) & (at <= over)] += float(row_["value"] or 0) - s.mean
         spread = s.sigma * (0.0 if stride == 1 else 1.2)
         shown = [None if b else float(v) for v, b in zip(values, bad, strict=True)]
-        return {**row, "level": "raw" if stride == 1 else "60", "time_ns": at.tolist(), "n": [0 if b else stride for b in bad.tolist()],
-                "mean": shown, "min": [None if v is None else v - spread for v in shown], "max": [None if v is None else v + spread for v in shown],
-                "first": shown, "last": shown, "n_bad": [stride if b else 0 for b in bad.tolist()],
-                "n_uncertain": [0] * len(shown), "worst_status": [SENSOR_FAILURE if b else SIMULATED for b in bad.tolist()]}
+        return {
+            **row,
+            "level": "raw" if stride == 1 else "60",
+            "time_ns": at.tolist(),
+            "n": [0 if b else stride for b in bad.tolist()],
+            "mean": shown,
+            "min": [None if v is None else v - spread for v in shown],
+            "max": [None if v is None else v + spread for v in shown],
+            "first": shown,
+            "last": shown,
+            "n_bad": [stride if b else 0 for b in bad.tolist()],
+            "n_uncertain": [0] * len(shown),
+            "worst_status": [SENSOR_FAILURE if b else SIMULATED for b in bad.tolist()],
+        }
 
     def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
         rows = [r for r in self.occurrences.values() if state == "history" or r["state"] != "NORM"]
@@ -310,30 +487,81 @@ class Plant:
         now = self.clock()
         seq = (now - self.started_ns) // (S // 5) + 81_244
         return [
-            {"edge": edge, "site": "demo", "simulated": True, "refused": False, "epoch": 1, "committed_through": seq, "last_seen_ns": now,
-             "connected": True, "backlog": 0, "oldest_seq": max(1, seq - 40), "software": "0.1.0", "config_hash": "6f1d2c0a9b3e",
-             "sources": [{"name": name, "state": "connected", "last_data_ns": now, "error": ""} for name in names]}
+            {
+                "edge": edge,
+                "site": "demo",
+                "simulated": True,
+                "refused": False,
+                "epoch": 1,
+                "committed_through": seq,
+                "last_seen_ns": now,
+                "connected": True,
+                "backlog": 0,
+                "oldest_seq": max(1, seq - 40),
+                "software": "0.1.0",
+                "config_hash": "6f1d2c0a9b3e",
+                "sources": [{"name": name, "state": "connected", "last_data_ns": now, "error": ""} for name in names],
+            }
             for edge, names in zip(EDGES, (("press_ua", "press_mqtt"), ("coater_ua",)), strict=True)
         ]
 
     def status(self) -> StatusRow:
         now = self.clock()
         return {
-            "version": self.versions, "gateway": "gw1", "site": "demo", "mode": "simulation", "uptime_s": (now - self.started_ns) / S, "now_ns": now,
-            "rows": 18_224_310, "rows_by_kind": {"samples": 18_100_200, "summaries": 124_110}, "records": 412_004, "duplicates": 12, "quarantined": 0,
-            "refused": 0, "dead_letters": 0, "inbox_records": 1_240, "inbox_bytes": 12_400_120, "queue_bytes": 0, "segments": 42,
-            "segment_bytes": 248_000_000, "segment_rows": 18_000_000, "manifest_rows": 42,
-            "manifest_head": "9c1f7b2a4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8", "last_commit_ns": now - S // 5,
-            "last_seal_ns": now - 300 * S, "commit_ms": 3.2, "broker_connected": True, "broker_error": "", "seal_error": "",
-            "targets": [{"name": "ts", "kind": "influx", "connected": True, "cursor": 412_004, "behind": 0, "written": 18_224_310, "rejected": 0, "error": ""}],
-            "alarms_standing": len(self.alarms()), "notices": [],
+            "version": self.versions,
+            "gateway": "gw1",
+            "site": "demo",
+            "mode": "simulation",
+            "uptime_s": (now - self.started_ns) / S,
+            "now_ns": now,
+            "rows": 18_224_310,
+            "rows_by_kind": {"samples": 18_100_200, "summaries": 124_110},
+            "records": 412_004,
+            "duplicates": 12,
+            "quarantined": 0,
+            "refused": 0,
+            "dead_letters": 0,
+            "inbox_records": 1_240,
+            "inbox_bytes": 12_400_120,
+            "queue_bytes": 0,
+            "segments": 42,
+            "segment_bytes": 248_000_000,
+            "segment_rows": 18_000_000,
+            "manifest_rows": 42,
+            "manifest_head": "9c1f7b2a4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8",
+            "last_commit_ns": now - S // 5,
+            "last_seal_ns": now - 300 * S,
+            "commit_ms": 3.2,
+            "broker_connected": True,
+            "broker_error": "",
+            "seal_error": "",
+            "targets": [
+                {"name": "ts", "kind": "influx", "connected": True, "cursor": 412_004, "behind": 0, "written": 18_224_310, "rejected": 0, "error": ""}
+            ],
+            "alarms_standing": len(self.alarms()),
+            "notices": [],
         }
 
     def ledger(self) -> list[LedgerRow]:
         return [
-            {"edge": s.edge, "tag": s.name, "key": s.key, "n_good": 86_400 + i, "n_uncertain": 0, "n_bad": i % 3, "n_late": 0, "n_rejected": 0,
-             "n_duplicate": 0, "n_missing": 0, "sum": 86_400 * s.mean, "first_ns": self.started_ns, "last_ns": self.clock(), "gaps": 0}
-            for i, s in enumerate(self.signals.values()) if not s.texts
+            {
+                "edge": s.edge,
+                "tag": s.name,
+                "key": s.key,
+                "n_good": 86_400 + i,
+                "n_uncertain": 0,
+                "n_bad": i % 3,
+                "n_late": 0,
+                "n_rejected": 0,
+                "n_duplicate": 0,
+                "n_missing": 0,
+                "sum": 86_400 * s.mean,
+                "first_ns": self.started_ns,
+                "last_ns": self.clock(),
+                "gaps": 0,
+            }
+            for i, s in enumerate(self.signals.values())
+            if not s.texts
         ]
 
     def acknowledge(self, occurrence: str, user: str, reason: str) -> str:

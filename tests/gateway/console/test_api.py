@@ -127,7 +127,16 @@ async def test_what_cannot_be_acknowledged_is_a_409(client: httpx.AsyncClient, p
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"user": ""}, {"user": "   "}, {"user": "x" * 65}, {"user": "a\nb"}, {"user": "op", "reason": "x" * 501}, {"user": "op", "role": "admin"}, []],
+    [
+        {},
+        {"user": ""},
+        {"user": "   "},
+        {"user": "x" * 65},
+        {"user": "a\nb"},
+        {"user": "op", "reason": "x" * 501},
+        {"user": "op", "role": "admin"},
+        [],
+    ],
 )
 async def test_a_wrong_acknowledge_is_refused(client: httpx.AsyncClient, plant: Plant, body: Any) -> None:
     occurrence = plant.raise_alarm("press1/main_force", "high", 2)
@@ -183,7 +192,8 @@ async def test_health_readiness_version_and_metrics(client: httpx.AsyncClient, p
 async def test_the_openapi_document_names_every_route_and_row(client: httpx.AsyncClient) -> None:
     document = (await client.get("/api/v1/openapi.json")).json()
     assert set(document["paths"]) == {
-        f"/api/v1/{name}" for name in ("tags", "series", "alarms", "alarms/{occurrence}", "alarms/{occurrence}/ack", "edges", "status", "ledger", "live")
+        f"/api/v1/{name}"
+        for name in ("tags", "series", "alarms", "alarms/{occurrence}", "alarms/{occurrence}/ack", "edges", "status", "ledger", "live")
     }
     components = document["components"]["schemas"]
     assert {"TagRow", "SeriesRow", "AlarmRow", "EdgeRow", "StatusRow", "LedgerRow", "Problem"} <= set(components)

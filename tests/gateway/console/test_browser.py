@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.gateway.console.conftest import Open
-from tests.gateway.console.plant import S, Plant
+from tests.gateway.console.plant import Plant, S
 from tests.gateway.console.serve import Served
 
 pytestmark = pytest.mark.browser
@@ -324,8 +324,10 @@ def test_texts_have_contrast_enough(open_page: Open, plant: Plant, theme: str) -
     page = open_page("#/overview", theme=theme)
     ratios = page.evaluate(
         """() => {
-            const light = c => { const f = c.map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * f[0] + .7152 * f[1] + .0722 * f[2]; };
-            const hex = name => { const s = getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim(); return [1, 3, 5].map(i => parseInt(s.slice(i, i + 2), 16)); };
+            const linear = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+            const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
+            const style = getComputedStyle(document.documentElement);
+            const hex = name => [1, 3, 5].map(i => parseInt(style.getPropertyValue('--' + name).trim().slice(i, i + 2), 16));
             const ratio = (a, b) => { const [x, y] = [light(hex(a)), light(hex(b))].sort((p, q) => q - p); return (x + .05) / (y + .05); };
             const found = {};
             for (const back of ['back', 'panel', 'hover']) for (const ink of ['ink', 'quiet']) found[ink + ' on ' + back] = [ratio(ink, back), 4.5];

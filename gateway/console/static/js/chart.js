@@ -127,7 +127,8 @@ export class Pane {
         else this.#strips.push({ from: time, end, kind });
       }
     });
-    this.#columns = row.level === "raw" ? [x, mean, mean.map(() => null), mean.map(() => null)] : [x, mean, low, high];
+    this.single = row.level === "raw" && row.n.every((n) => n <= 1);
+    this.#columns = this.single ? [x, mean, mean.map(() => null), mean.map(() => null)] : [x, mean, low, high];
     if (this.isText) this.#columns = [x, x.map(() => null), x.map(() => null), x.map(() => null)];
   }
 
@@ -137,7 +138,7 @@ export class Pane {
     text(this.code, tag ? tag.name : "");
     const nothing = this.#row && !this.#row.time_ns.length;
     text(this.words, this.error || (!this.#row ? t("loading") : nothing ? t("trends.noValues") : ""));
-    text(this.level, this.#row ? t(`level.${this.#row.level}`) : "");
+    text(this.level, this.#row ? t(`level.${this.#row.level === "raw" && !this.single && !this.isText ? "grouped" : this.#row.level}`) : "");
     this.readout(null);
     const width = this.host.clientWidth;
     const height = this.host.clientHeight;
@@ -187,7 +188,8 @@ export class Pane {
 
   #ticks(splits) {
     const step = splits.length > 1 ? Math.abs(splits[1] - splits[0]) : 1;
-    const digits = Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9) + (step < 1 && !Number.isInteger(step * 10 ** Math.ceil(-Math.log10(step))) ? 1 : 0)));
+    let digits = 0;
+    while (digits < 6 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6) digits += 1;
     return splits.map((v) => (v === null ? "" : number(v, digits)));
   }
 
@@ -297,7 +299,9 @@ export class Pane {
       pen.fillRect(a, bottom - height, b - a, height);
       hatch(pen, a, bottom - height, b, bottom, ratio, color(kind === "bad" ? "ink" : "quiet"), kind === "bad" ? 4 : 6, kind === "bad" ? 1.6 : 1);
     }
-    let written = left;
+    // Names begin after a limit's label that stands in their line.
+    const line = bottom - rem(0.95) * ratio;
+    let written = Math.max(left, ...(this.labels ?? []).filter((l) => Math.abs(l.y - line) < rem(1) * ratio).map((l) => l.x + l.wide));
     this.phases.forEach(({ time, words, first }) => {
       const at = Math.round(x(time));
       if (at < left || at > right) return;
@@ -314,7 +318,7 @@ export class Pane {
       // A name that would run into its neighbour is left out; the line stays.
       if (!first || at < written || at + wide > right) return;
       written = at + wide;
-      this.#label(pen, words, at + 4 * ratio, bottom - rem(0.95) * ratio, wide, ratio);
+      this.#label(pen, words, at + 4 * ratio, line, wide, ratio);
     });
     for (const { words, x: start, y, wide } of this.labels ?? []) this.#label(pen, words, start, y, wide, ratio);
     for (const row of this.alarms) {

@@ -149,6 +149,7 @@ class Plant extends EventTarget {
         time_ns: newer ? known.time_ns : last?.time_ns ?? null,
         value: newer ? known.value : last?.value ?? null,
         status: newer ? known.status : last?.status ?? 0,
+        seen: newer ? known.seen : last ? last.received_ns / MS : -Infinity,
         toldStale: !newer && last?.quality === "stale",
         unitName: unitName(row),
         alarm: null,
@@ -168,6 +169,7 @@ class Plant extends EventTarget {
       tag.time_ns = time_ns;
       tag.value = value;
       tag.status = status;
+      tag.seen = this.now();
       tag.toldStale = false;
     }
     this.#tell("values");
@@ -201,10 +203,10 @@ class Plant extends EventTarget {
     if (tag.time_ns === null) return { quality: "none", age: null };
     const age = Math.max(0, (this.now() - tag.time_ns / MS) / 1000);
     const edge = this.edges.get(tag.edge);
-    const expected = tag.report?.expected_s;
-    // Values travel for up to two seconds; a summarised tag speaks once a window.
-    const patience = expected ? 3 * Math.max(expected, tag.record === "raw" ? 0 : 10) + 2 : Infinity;
-    if (!this.live || tag.toldStale || age > patience || (edge && !edge.connected)) return { quality: "stale", age };
+    const expected = tag.kind === "numeric" && tag.record !== "changes" ? tag.report?.expected_s : null;
+    // Judged by when a value came, as the gateway does: a sensor's clock may be wrong. Records travel in batches, summaries when a window closes.
+    const patience = expected ? Math.max(3 * expected, 5) + (tag.record === "summary" ? 30 : 0) : Infinity;
+    if (!this.live || tag.toldStale || (this.now() - tag.seen) / 1000 > patience || (edge && !edge.connected)) return { quality: "stale", age };
     return { quality: statusQuality(tag.status, edge?.simulated), age };
   }
 }
