@@ -33,6 +33,8 @@ Host = Annotated[str, typer.Option(help="Address the OPC UA server listens on.")
 Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Broker to publish to.")]
 Keep = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for sent.csv, truth.jsonl and sim.json.")]
 StartWhen = Annotated[Path | None, typer.Option(metavar="FILE", help="Hold the line until this file exists.")]
+StopWhen = Annotated[Path | None, typer.Option(metavar="FILE", help="End the line when this file exists.")]
+Stay = Annotated[bool, typer.Option("--stay", help="When the line has ended, keep the servers open until Ctrl-C.")]
 Security = Annotated[str, typer.Option(help="OPC UA security: none, basic256sha256 or both.")]
 Pki = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the server's certificate, made once and kept.")]
 User = Annotated[str | None, typer.Option(help="User name the OPC UA server asks for.")]
@@ -100,6 +102,8 @@ def run(
     real_pace: Annotated[bool, typer.Option("--real-pace", help="Slow processes at the pace of a real press: "
                                             "weights each 10 min, 4 h batches, cleaning between them.")] = False,
     start_when: StartWhen = None,
+    stop_when: StopWhen = None,
+    stay: Stay = False,
     security: Security = "none",
     pki: Pki = None,
     user: User = None,
@@ -113,7 +117,8 @@ def run(
     faults = tuple(f for text in fault or () for f in fault_from_text(text, seed, span))
     press = Press(seed, PressSettings() if real_pace else DEMO, faults)
     _write_tags(tags, press, speed)
-    plant = Plant(press, PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when),
+    plant = Plant(press, PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when, stop_when=stop_when,
+                                     stay=stay),
                   _opcua(press, opcua_port, host, security, pki, user, password_file) if opcua_port else None,
                   MqttPublisher(_broker(mqtt)) if mqtt else None)
     _serve(plant)
@@ -136,6 +141,8 @@ def replay(
     original_times: Annotated[bool, typer.Option("--original-times", help="Keep the recorded times.")] = False,
     keep: Keep = None,
     start_when: StartWhen = None,
+    stop_when: StopWhen = None,
+    stay: Stay = False,
     tags: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Write a matching tag CSV for the agent.")] = None,
 ) -> None:
     """Serve a recorded CSV file over OPC UA (default), MQTT, or both."""
@@ -146,7 +153,7 @@ def replay(
         mqtt_tags=tuple(mqtt_tags or ()) if mqtt else (), max_pause_s=max_pause, text_columns=tuple(text or ()),
         start_ns=None if start_at is None else parse_time(start_at))
     _write_tags(tags, recording, 1.0 if original_times else speed)
-    config = PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when,
+    config = PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when, stop_when=stop_when, stay=stay,
                          original_start_ns=recording.first_ns if original_times else None)
     plant = Plant(recording, config, _opcua(recording, opcua_port, host, "none", None, None, None) if opcua_port else None,
                   MqttPublisher(_broker(mqtt)) if mqtt else None)

@@ -75,7 +75,7 @@ class Demo:
         python = sys.executable
         press = [python, "-m", "simulators", "run", "press", "--seed", str(self.config.seed), "--opcua-port",
                  str(self.ports.opcua), "--mqtt", f"127.0.0.1:{self.ports.mqtt}", "--keep", str(self.folder),
-                 "--start-when", str(self.folder / "start")]
+                 "--start-when", str(self.folder / "start"), "--stop-when", str(self.folder / "stop"), "--stay"]
         if self.config.duration_s is not None:
             press += ["--duration", str(self.config.duration_s)]
         if self.config.faults:
@@ -150,12 +150,12 @@ class Demo:
 
     # --- run ---------------------------------------------------------------------------------------------------
     def run(self) -> None:
-        """Until the simulator has ended, or until stopped; kills on the way when asked. Raises DemoError."""
+        """Until the line has ended, or until stopped; kills on the way when asked. Raises DemoError."""
         begin = time.monotonic()
         left: list[Cut] = list(cuts(self.config.seed, self.config.duration_s or 0.0)) if self.config.chaos else []
         restarts: list[tuple[float, str]] = []
         asked = begin
-        while self.children["simulator"].running:
+        while not self._simulator_state().get("ended"):
             now = time.monotonic() - begin
             for due in [r for r in restarts if r[0] <= now]:
                 restarts.remove(due)
@@ -172,17 +172,17 @@ class Demo:
                 break
             down = {name for _, name in restarts}
             for child in self.children.values():
-                if child.name not in down and child.name != "simulator" and not child.running:
+                if child.name not in down and not child.running:
                     raise DemoError(f"{child.name} ended with exit code {child.returncode}; its log ends:\n{child.tail()}")
             if time.monotonic() - asked > 2.0:
                 asked = time.monotonic()
                 self._ask_latency()
         for _, name in restarts:
             self.children[name].start()
-        self.children["simulator"].stop(20.0)
-        if self.children["simulator"].returncode != 0:
-            raise DemoError(f"simulator ended with exit code {self.children['simulator'].returncode}; its log ends:\n"
-                            f"{self.children['simulator'].tail()}")
+        # The line ends, its servers stay: an agent that was away may still fetch what they hold.
+        (self.folder / "stop").write_text("stop\n", encoding="utf-8")
+        if not wait_for(lambda: bool(self._simulator_state().get("ended")), 20.0):
+            raise DemoError(f"expected within 20 s that the line ends, found {self._simulator_state()}")
 
     def _ask_latency(self) -> None:
         status = http_json(self.agent + "/status", 1.0)
@@ -246,8 +246,8 @@ class Demo:
         return int(status.get("records", 0)) if isinstance(status, dict) else 0
 
     def stop(self) -> None:
-        """Stop everything, sources first."""
-        for name in ("simulator", "agent", "gateway", "broker"):
+        """Stop everything: who reads before who is read, the broker last."""
+        for name in ("agent", "simulator", "gateway", "broker"):
             child = self.children.get(name)
             if child is not None and not child.stop():
                 say(f"{name} did not end within 10 s and was killed")

@@ -37,6 +37,10 @@ class PlantConfig:
     """Folder for sent.csv, truth.jsonl and sim.json."""
     start_when: Path | None = None
     """The line waits until this file exists; servers answer meanwhile."""
+    stop_when: Path | None = None
+    """The line ends when this file exists."""
+    stay: bool = False
+    """After the line has ended its servers go on answering until `stop`, so that a client that was away can fetch the rest."""
     original_start_ns: int | None = None
     """Source time of the line's time zero in ns UTC; None = now."""
 
@@ -73,6 +77,7 @@ class Plant:
         self._now_ns = 0
         self._stopping = asyncio.Event()
         self._started = False
+        self._ended = False
 
     def stop(self) -> None:
         """Ask the line to stop after the samples in hand; safe in a signal handler of the event loop."""
@@ -89,17 +94,26 @@ class Plant:
             await self._wait_for_start()
             if not self._stopping.is_set():
                 await self._pace()
-        finally:
             if self._mqtt is not None:
-                await asyncio.to_thread(self._mqtt.drain, 15.0)
+                await self._drain(self._mqtt)
+            self._ended = True
             self._keep()
-            # The last values must reach a subscriber before its session is closed.
+            if self._config.stay:
+                await self._stopping.wait()
+            elif self._opcua is not None and self._opcua.subscribed():
+                await asyncio.sleep(1.5)  # the last values must reach a subscriber before its session is closed
+        finally:
+            self._keep()
             if self._opcua is not None:
-                if self._opcua.subscribed():
-                    await asyncio.sleep(1.5)
                 await self._opcua.stop()
             if self._mqtt is not None:
+                await asyncio.to_thread(self._mqtt.drain, 15.0)
                 self._mqtt.stop()
+
+    async def _drain(self, mqtt: MqttPublisher) -> None:
+        until = time.monotonic() + 15.0
+        while mqtt.pending and time.monotonic() < until:
+            await asyncio.sleep(PACE_S)
 
     async def _wait_for_start(self) -> None:
         if self._config.start_when is None:
@@ -130,6 +144,8 @@ class Plant:
             if end_ns is not None and since >= end_ns:
                 break
             if self._line.end_ns is not None and until >= self._line.end_ns:
+                break
+            if cfg.stop_when is not None and cfg.stop_when.exists():
                 break
             if time.monotonic_ns() - kept > KEEP_EVERY_S * 1e9:
                 self._keep()
@@ -178,6 +194,7 @@ class Plant:
         return {
             "simulated": True,
             "started": self._started,
+            "ended": self._ended,
             "start_ns": self._start_ns,
             "line_s": round(self._now_ns / 1e9, 3),
             "samples": self.ledger.total,

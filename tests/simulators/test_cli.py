@@ -87,6 +87,27 @@ def test_run_leaves_its_books_when_it_is_stopped(tmp_path: Path, how: signal.Sig
     assert [t["name"] for t in tags][:2] == ["press1/turret_speed", "press1/main_force"]
 
 
+def test_a_line_that_has_ended_stays_readable_when_asked_to(tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "simulators", "run", "press", "--opcua-port", str(port), "--keep", str(tmp_path),
+                                "--stop-when", str(tmp_path / "stop"), "--stay"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def state(key: str) -> bool:
+        return (tmp_path / "sim.json").exists() and bool(json.loads((tmp_path / "sim.json").read_text())[key])
+
+    try:
+        assert wait_for(lambda: state("started"), 20)
+        (tmp_path / "stop").touch()
+        assert wait_for(lambda: state("ended"), 10)
+        assert answers(port)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 RECORDING = "timestamp;main_comp;batch\n" + "".join(f"2018-11-18 22:28:{s:02d};{s / 2};{19 + s // 30}\n" for s in range(60))
 
 
