@@ -124,6 +124,7 @@ class Gateway:
         tidied = 0.0
         while True:
             try:
+                await self._in_writer(lambda: self.store.watch(self._clock()))
                 await self._in_writer(lambda: self.store.roll(self._clock()))
                 if len(self.store.view().generations) > 1 or any(t.release() for t in self.targets):
                     with sealing_lock(self.store.data_dir) as mine:
@@ -149,27 +150,27 @@ class Gateway:
 
     def tags(self) -> list[TagRow]:
         """See Query."""
-        return self.store.tags()
+        return self.store.ask.tags()
 
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
         """See Query."""
-        return self.store.series(key, from_ns, to_ns, points)
+        return self.store.ask.series(key, from_ns, to_ns, points)
 
     def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
         """See Query."""
-        return self.store.alarms(state, limit)
+        return self.store.ask.alarms(state, limit)
 
     def alarm(self, occurrence: str) -> AlarmRow:
         """See Query."""
-        return self.store.alarm(occurrence)
+        return self.store.ask.alarm(occurrence)
 
     def edges(self) -> list[EdgeRow]:
         """See Query."""
-        return self.store.edges()
+        return self.store.ask.edges()
 
     def ledger(self) -> list[LedgerRow]:
         """See Query."""
-        return self.store.ledger()
+        return self.store.ask.ledger()
 
     def acknowledge(self, occurrence: str, user: str, reason: str) -> str:
         """See Query."""

@@ -10,24 +10,22 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from edge_agent.core import AlarmEvent, Delivery, Log, LogError, OperatorAction, Refused, encode, parse_occurrence_id
+from gateway.answers import Answers
 from gateway.applying import Applied, Applier
 from gateway.config import StoreSection
-from gateway.inbox import STREAM, EdgeFacts, Inbox, Kept, Taken
+from gateway.inbox import STREAM, Inbox, Kept, Taken
 from gateway.journal import ALARM, FILE, Entry, Journal
-from gateway.latest import Latest
 from gateway.manifest import Manifest, faults, public_keys
-from gateway.query import AlarmRow, Change, EdgeRow, LastValue, LedgerRow, NotFound, SeriesRow, Subscription, TagRow
+from gateway.query import Change, NotFound, Subscription
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of
-from gateway.series import View, series
-from gateway.standing import ACKNOWLEDGEABLE, OVER, Occurrence, alarm_row
+from gateway.series import View
+from gateway.standing import ACKNOWLEDGEABLE, OVER
 from gateway.tail import Generation
 
-CONNECTED_S: Final = 20.0
-"""An edge that was not heard for so long counts as disconnected; one that runs closes windows more often."""
 TRIM_ROWS: Final = 5000
 INBOX_FILE: Final = "inbox.sqlite"
 
@@ -79,6 +77,8 @@ class Store:
         self.last_seal_ns: int | None = None
         self.commit_ms: float | None = None
         self._view = View(tuple(self.manifest.live.values()), (), self.segments)
+        self.ask = Answers(self.applier, self.inbox, self.journal, self.view, clock)
+        self._heard: dict[str, bool] = {}
         self._catch_up()
 
     # --- writing -----------------------------------------------------------------------------------------------------------------
@@ -239,17 +239,24 @@ class Store:
 
     def _tell(self, done: Applied, edges: set[str]) -> None:
         if self._subscriptions and (done.numbers or done.occurrences or done.tags or edges):
-            alarms = {id_: row for id_ in done.occurrences if (row := self._alarm(id_)) is not None}
+            alarms = {id_: row for id_ in done.occurrences if (row := self.ask.occurrence(id_)) is not None}
             now = self._clock()
             change: Change = {
                 "values": self.applier.values(done),
                 "alarms": alarms,
-                "edges": {e: self._edge(e, now) for e in edges},
+                "edges": {e: self.ask.edge(e, now) for e in edges},
                 "tags": done.tags,
             }
             for subscription in list(self._subscriptions):
                 subscription.offer_from_thread(change)
         self.applier.settle(done)
+
+    def watch(self, now_ns: int) -> None:
+        """Tell the subscribers which edges fell silent or came back; in the writer thread."""
+        heard = {edge: self.ask.connected(fact, now_ns) for edge, fact in self.inbox.facts.items()}
+        changed = {edge for edge, connected in heard.items() if self._heard.get(edge) != connected}
+        self._heard = heard
+        self._tell(Applied(), changed)
 
     # --- sealing -----------------------------------------------------------------------------------------------------------------
 
@@ -318,144 +325,6 @@ class Store:
         """What is in force now."""
         with self._view_lock:
             return self._view
-
-    def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
-        """See Query."""
-        found = self.applier.catalogue.find(key)
-        if found is None:
-            raise NotFound(f"tag: expected a known key EDGE:NAME, found {key!r}")
-        known, number = found
-        while True:
-            view = self.view()
-            try:
-                return series(view, key, known, number, from_ns, to_ns, points)
-            except FileNotFoundError:
-                # A segment was merged into another while we looked; the new view has its rows. A file that is really gone is a fault.
-                if self.view() is view:
-                    raise
-
-    def tags(self) -> list[TagRow]:
-        """See Query."""
-        now = self._clock()
-        return [self._tag(edge, n, now) for edge, known in sorted(self.applier.catalogue.edges.items()) for n in range(len(known.tags))]
-
-    def _tag(self, edge: str, number: int, now_ns: int) -> TagRow:
-        known = self.applier.catalogue.edges[edge]
-        tag = known.tags[number]
-        latest = self.applier.latest.get(edge)
-        last: LastValue | None = None
-        if latest is not None and latest.known(number):
-            last = self._last(latest, number, edge, now_ns)
-        return {
-            "key": f"{edge}:{tag.name}",
-            "edge": edge,
-            "name": tag.name,
-            "unit": tag.unit,
-            "decimals": tag.decimals,
-            "range": tag.range,
-            "kind": tag.kind,
-            "class": tag.class_,
-            "path": tag.path,
-            "description": dict(tag.description),
-            "role": tag.role,
-            "version": tag.version,
-            "record": tag.record,
-            "report": {"kind": "by_exception" if tag.expected_s is None else "periodic", "expected_s": tag.expected_s},
-            "derived_from": list(tag.derived_from),
-            "model": tag.model,
-            "limits": [
-                {"alarm": a.name, "side": a.side, "limit": a.limit, "priority": a.priority}
-                for a in list(known.alarms.values())
-                if a.tag == tag.name and a.kind == "limit"
-            ],
-            "last": last,
-        }
-
-    def _last(self, latest: Latest, number: int, edge: str, now_ns: int) -> LastValue:
-        known = self.applier.catalogue.edges[edge]
-        time_ns, value, status = latest.of(number)
-        connected = self._connected(self.inbox.facts.get(edge), now_ns)
-        return {
-            "time_ns": time_ns,
-            "value": value,
-            "status": status,
-            "quality": latest.quality(number, known.tags[number], now_ns, simulated=known.simulated, connected=connected),
-            "received_ns": int(latest.received_ns[number]),
-        }
-
-    @staticmethod
-    def _connected(fact: EdgeFacts | None, now_ns: int) -> bool:
-        return fact is not None and fact.last_seen_ns is not None and now_ns - fact.last_seen_ns < CONNECTED_S * 1e9
-
-    def _alarm(self, id_: str) -> AlarmRow | None:
-        found = self.applier.occurrence(id_)
-        return None if found is None else alarm_row(id_, found, self.applier.catalogue)
-
-    def alarm(self, occurrence: str) -> AlarmRow:
-        """See Query."""
-        found = self._alarm(occurrence)
-        if found is None:
-            raise NotFound(f"alarm occurrence: expected a known one, found {occurrence!r}")
-        return found
-
-    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
-        """See Query."""
-        if state == "standing":
-            held: dict[str, Occurrence] = dict(self.applier.standing.open)
-            rows = [alarm_row(id_, o, self.applier.catalogue) for id_, o in held.items() if o.events and o.state != OVER]
-            return sorted(rows, key=lambda r: (r["priority"], -r["raised_ns"], r["occurrence"]))[:limit]
-        return [row for id_ in self.journal.occurrences(standing=False, limit=limit) if (row := self._alarm(id_)) is not None]
-
-    def _edge(self, edge: str, now_ns: int) -> EdgeRow:
-        fact = self.inbox.facts[edge]
-        known = self.applier.catalogue.edges.get(edge)
-        position = self.inbox.positions.get((edge, fact.epoch))
-        return {
-            "edge": edge,
-            "site": fact.site,
-            "simulated": fact.simulated,
-            "refused": fact.refused,
-            "epoch": fact.epoch,
-            "committed_through": position.ranges.contiguous if position is not None else 0,
-            "last_seen_ns": fact.last_seen_ns,
-            "connected": self._connected(fact, now_ns),
-            "backlog": self.inbox.backlog(edge),
-            "oldest_seq": fact.oldest_seq,
-            "software": known.software if known is not None else "",
-            "config_hash": known.config_hash if known is not None else "",
-            "sources": [],
-        }
-
-    def edges(self) -> list[EdgeRow]:
-        """See Query."""
-        now = self._clock()
-        return [self._edge(edge, now) for edge in sorted(self.inbox.facts)]
-
-    def ledger(self) -> list[LedgerRow]:
-        """See Query."""
-        rows: list[LedgerRow] = []
-        for edge, number, *total in self.applier.ledger.totals():
-            name = self.applier.catalogue.edges[edge].tags[number].name
-            good, uncertain, bad, late, rejected, duplicate, missing, gaps, total_sum, carry, first, last = total
-            rows.append(
-                {
-                    "edge": edge,
-                    "tag": name,
-                    "key": f"{edge}:{name}",
-                    "n_good": good,
-                    "n_uncertain": uncertain,
-                    "n_bad": bad,
-                    "n_late": late,
-                    "n_rejected": rejected,
-                    "n_duplicate": duplicate,
-                    "n_missing": missing,
-                    "sum": total_sum + carry,
-                    "first_ns": first or None,
-                    "last_ns": last or None,
-                    "gaps": gaps,
-                }
-            )
-        return rows
 
     def subscribe(self) -> Subscription:
         """See Query."""

@@ -137,7 +137,7 @@ def _queries(store: Store, rows: int) -> dict[str, float]:
         for _ in range(60):
             tag = int(random.integers(TAGS))
             t0 = time.perf_counter()
-            row = store.series(f"e1:line/tag{tag}", end - span * SECOND, end, points)
+            row = store.ask.series(f"e1:line/tag{tag}", end - span * SECOND, end, points)
             times.append((time.perf_counter() - t0) * 1e3)
             shown = len(row["n"])
         times.sort()

@@ -57,10 +57,10 @@ def test_killed_at_a_step_nothing_is_lost_or_doubled(tmp_path: Path, step: str, 
     assert len(_rows(tmp_path, "gap")) == 1
     assert len(_rows(tmp_path, "alarm")) == 1
     store = Store(tmp_path, gateway="gw1", production=False, settings=SETTINGS, clock=lambda: LATE)
-    ledger = {r["tag"]: r for r in store.ledger()}
+    ledger = {r["tag"]: r for r in store.ask.ledger()}
     assert (ledger["press1/main_force"]["n_good"], ledger["press1/main_force"]["n_missing"]) == (180, 7)
     assert ledger["press1/speed"]["n_good"] == 180
-    assert len(store.series("press-edge-1:press1/main_force", START, START + 180 * SECOND)["n"]) == 180
+    assert len(store.ask.series("press-edge-1:press1/main_force", START, START + 180 * SECOND)["n"]) == 180
     assert store.sealer.strangers() == []
     store.close()
 

@@ -68,7 +68,7 @@ def test_same_number_with_other_content_is_quarantined_and_alarmed(store: Store)
     clone.records[2] = Delivered(3, clone.records[2].chain ^ 1, clone.records[2].data)
     taken = feed(store, clone.deliver())
     assert len(taken.strange) == 1  # type: ignore[attr-defined]
-    assert [a["alarm"] for a in store.alarms()] == ["gateway/press-edge-1.cloned"]
+    assert [a["alarm"] for a in store.ask.alarms()] == ["gateway/press-edge-1.cloned"]
     assert store.log.head(STREAM).seq == 3
 
 
@@ -102,7 +102,7 @@ def test_production_refuses_simulated_edges(opened: Callable[..., Store]) -> Non
     taken = feed(store, edge.deliver())
     assert taken.refused == 1  # type: ignore[attr-defined]
     assert store.log.head(STREAM).seq == 0
-    assert store.edges()[0]["refused"]
+    assert store.ask.edges()[0]["refused"]
 
 
 def test_new_epoch_begins_its_own_ranges(store: Store) -> None:
@@ -117,7 +117,7 @@ def test_new_epoch_begins_its_own_ranges(store: Store) -> None:
 def test_backlog_counts_what_is_announced_and_missing(store: Store) -> None:
     edge = _edge(5)
     feed(store, edge.deliver([edge.records[4]]))
-    assert store.edges()[0]["backlog"] == 4
+    assert store.ask.edges()[0]["backlog"] == 4
     feed(store, edge.deliver())
-    assert store.edges()[0]["backlog"] == 0
-    assert store.edges()[0]["committed_through"] == 5
+    assert store.ask.edges()[0]["backlog"] == 0
+    assert store.ask.edges()[0]["committed_through"] == 5

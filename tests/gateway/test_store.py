@@ -45,21 +45,21 @@ def test_series_is_the_same_wherever_the_rows_are(opened: Callable[..., Store], 
     if "restarted" in how:
         store.close()
         store = opened()
-    row = store.series(KEY, START, START + 300 * SECOND, 500)
+    row = store.ask.series(KEY, START, START + 300 * SECOND, 500)
     assert row["level"] == "raw"
     assert row["time_ns"] == [START + i * SECOND for i in range(300)]
     np.testing.assert_array_equal(row["mean"], np.tile(_values(edge), 10))
-    coarse = store.series(KEY, START, START + 300 * SECOND, 30)
+    coarse = store.ask.series(KEY, START, START + 300 * SECOND, 30)
     assert coarse["level"] == "window"
     assert sum(coarse["n"]) == 300
     assert len(coarse["time_ns"]) == 30
-    minute = store.series(KEY, START, START + 300 * SECOND, 5)
+    minute = store.ask.series(KEY, START, START + 300 * SECOND, 5)
     assert minute["level"] == "60"
     assert minute["n"] == [60] * 5
     np.testing.assert_allclose(minute["mean"], [np.tile(_values(edge), 2).mean()] * 5)
-    assert store.series("press-edge-1:press1/batch", START, START + 300 * SECOND)["text"] == ["B1", "B2"]
-    assert sum(store.series(KEY, START, START + 300 * SECOND, 7)["n"]) == 300
-    assert len(store.series(KEY, START, START + 300 * SECOND, 1)["n"]) == 1
+    assert store.ask.series("press-edge-1:press1/batch", START, START + 300 * SECOND)["text"] == ["B1", "B2"]
+    assert sum(store.ask.series(KEY, START, START + 300 * SECOND, 7)["n"]) == 300
+    assert len(store.ask.series(KEY, START, START + 300 * SECOND, 1)["n"]) == 1
 
 
 def test_sealing_empties_the_inbox_and_compaction_merges(opened: Callable[..., Store], clock: Clock) -> None:
@@ -72,12 +72,12 @@ def test_sealing_empties_the_inbox_and_compaction_merges(opened: Callable[..., S
         feed(store, edge.deliver(edge.records[-2:]))
         seal(store, clock)
     assert store.log.first(STREAM) == store.log.head(STREAM).seq + 1
-    before = store.series(KEY, START, START + 200 * SECOND)
+    before = store.ask.series(KEY, START, START + 200 * SECOND)
     assert store.tidy(clock()) == 8
     kinds = sorted((f.retention, f.kind) for f in store.view().files)
     assert kinds == [("gmp", "sample"), ("gmp", "summary"), ("other", "sample"), ("other", "summary"), ("other", "text")]
-    assert store.series(KEY, START, START + 200 * SECOND) == before
-    assert store.series(KEY, START, START + 180 * SECOND, 3)["n"] == [60, 60, 30]
+    assert store.ask.series(KEY, START, START + 200 * SECOND) == before
+    assert store.ask.series(KEY, START, START + 180 * SECOND, 3)["n"] == [60, 60, 30]
 
 
 def test_retention_writes_removed_before_the_file_goes(opened: Callable[..., Store], clock: Clock) -> None:
@@ -100,7 +100,7 @@ def test_ledger_counts_every_summary_and_gap_once(opened: Callable[..., Store]) 
     store.close()
     store = opened()
     feed(store, edge.deliver())
-    rows = {r["tag"]: r for r in store.ledger()}
+    rows = {r["tag"]: r for r in store.ask.ledger()}
     force = rows["press1/main_force"]
     assert (force["n_good"], force["n_missing"], force["gaps"]) == (60, 7, 1)
     assert force["sum"] == pytest.approx(2 * _values(edge).sum())
@@ -112,17 +112,17 @@ def test_tags_show_the_newest_value_and_turn_stale(store: Store, clock: Clock) -
     edge = _line(60)
     clock.now_ns = START + 60 * SECOND
     feed(store, edge.deliver())
-    force, speed, batch = store.tags()
+    force, speed, batch = store.ask.tags()
     assert force["last"] is not None
     assert (force["last"]["time_ns"], force["last"]["quality"]) == (START + 59 * SECOND, "good")
     assert batch["last"] is not None
     assert batch["last"]["value"] == "B2"
     assert force["limits"] == [{"alarm": "press1/main_force.high", "side": "high", "limit": 16.0, "priority": 2}]
     clock.go(6)
-    assert store.tags()[1]["last"]["quality"] == "stale"  # type: ignore[index]
-    assert store.tags()[2]["last"]["quality"] == "good"  # type: ignore[index]
+    assert store.ask.tags()[1]["last"]["quality"] == "stale"  # type: ignore[index]
+    assert store.ask.tags()[2]["last"]["quality"] == "good"  # type: ignore[index]
     clock.go(30)
-    assert store.tags()[2]["last"]["quality"] == "stale"  # type: ignore[index]
+    assert store.ask.tags()[2]["last"]["quality"] == "stale"  # type: ignore[index]
     assert speed["class"] == "other"
 
 
@@ -135,17 +135,17 @@ def test_alarms_fold_in_the_order_of_their_edge(opened: Callable[..., Store]) ->
     store = opened()
     feed(store, edge.deliver([edge.records[0], edge.records[2]]))
     feed(store, edge.deliver([edge.records[1]]))
-    (row,) = store.alarms()
+    (row,) = store.ask.alarms()
     assert (row["state"], row["acked_by"], row["unit"], row["cause"]) == ("ACKED", "li", "kN", {"en": "punch wear"})
     assert [e["event"] for e in row["events"]] == ["raise", "acknowledge"]
     feed(store, edge.deliver([edge.records[3]]))
-    assert store.alarms() == []
-    (old,) = store.alarms("history")
+    assert store.ask.alarms() == []
+    (old,) = store.ask.alarms("history")
     assert (old["state"], len(old["events"])) == ("NORM", 3)
     store.close()
     store = opened()
-    assert store.alarms() == []
-    assert store.alarm(old["occurrence"]) == old
+    assert store.ask.alarms() == []
+    assert store.ask.alarm(old["occurrence"]) == old
 
 
 def test_acknowledge_stays_outstanding_until_the_edge_answers(opened: Callable[..., Store]) -> None:
@@ -156,7 +156,7 @@ def test_acknowledge_stays_outstanding_until_the_edge_answers(opened: Callable[.
     changed: list[str] = []
     store.actions_changed = changed.append
     feed(store, edge.deliver())
-    (row,) = store.alarms()
+    (row,) = store.ask.alarms()
     with pytest.raises(NotFound):
         store.act("press-edge-1~x~1", "li", "", "a0")
     with pytest.raises(ValueError, match="user"):
@@ -186,11 +186,11 @@ def test_unreadable_record_is_kept_and_alarmed(store: Store) -> None:
     bad = b"Ph\x09" + bytes(30)
     edge.records.append(Delivered(2, chain_crc(edge.records[-1].chain, bad), bad))
     feed(store, edge.deliver())
-    (row,) = store.alarms()
+    (row,) = store.ask.alarms()
     assert row["alarm"] == "gateway/press-edge-1.unreadable_record"
     assert [e.frame for e in store.journal.entries(255)] == [bad]
     store.act(row["occurrence"], "li", "sent to the maker", "a1")
-    assert store.alarms() == []
+    assert store.ask.alarms() == []
 
 
 def test_edge_that_numbers_its_tags_anew_keeps_its_history(store: Store, clock: Clock) -> None:
@@ -203,7 +203,7 @@ def test_edge_that_numbers_its_tags_anew_keeps_its_history(store: Store, clock: 
     renewed.define([replace(TAGS[1], id=0), replace(TAGS[0], id=1)])
     renewed.samples(100, 5, tag=1, value=33.0)
     feed(store, renewed.deliver())
-    row = store.series(KEY, START, START + 200 * SECOND)
+    row = store.ask.series(KEY, START, START + 200 * SECOND)
     assert len(row["n"]) == 35
     assert row["mean"][-5] == 33.0
 
@@ -213,9 +213,9 @@ def test_samples_before_their_definition_get_their_name_when_it_comes(store: Sto
     edge.define()
     edge.samples(0, 5)
     feed(store, edge.deliver([edge.records[1]]))
-    assert store.tags()[0]["name"].startswith("#")
+    assert store.ask.tags()[0]["name"].startswith("#")
     feed(store, edge.deliver([edge.records[0]]))
-    assert len(store.series(KEY, START, START + 10 * SECOND)["n"]) == 5
+    assert len(store.ask.series(KEY, START, START + 10 * SECOND)["n"]) == 5
 
 
 async def test_subscribers_get_values_alarms_and_edges(store: Store) -> None:
@@ -237,6 +237,6 @@ async def test_subscribers_get_values_alarms_and_edges(store: Store) -> None:
 def test_impossible_series_are_refused(store: Store, from_ns: int, to_ns: int, points: int) -> None:
     feed(store, _line(30).deliver())
     with pytest.raises(ValueError, match="series"):
-        store.series(KEY, from_ns, to_ns, points)
+        store.ask.series(KEY, from_ns, to_ns, points)
     with pytest.raises(NotFound):
-        store.series("x:y", 0, 10)
+        store.ask.series("x:y", 0, 10)

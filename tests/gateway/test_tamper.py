@@ -85,7 +85,7 @@ def test_a_torn_last_line_never_happened(folder: Path, opened: Callable[..., Sto
         file.write(b'{"n":2,"time')
     assert len(verify(folder)) == 1
     store = opened()
-    assert len(store.series(KEY, START, START + 90 * SECOND)["n"]) == 90
+    assert len(store.ask.series(KEY, START, START + 90 * SECOND)["n"]) == 90
     assert verify(folder) == []
 
 
@@ -115,7 +115,7 @@ def test_backup_of_a_running_store_restores_to_the_same_answers(opened: Callable
     edge.summary(edge.samples(60, 30))
     edge.event("raise", "NORM", "UNACK")
     feed(store, edge.deliver())
-    before = (store.series(KEY, START, START + 90 * SECOND), store.ledger(), store.alarms())
+    before = (store.ask.series(KEY, START, START + 90 * SECOND), store.ask.ledger(), store.ask.alarms())
     assert backup(store.data_dir, tmp_path / "copy") == 5
     assert not list((tmp_path / "copy").rglob("*.key"))
     edge.samples(90, 30)
@@ -126,9 +126,9 @@ def test_backup_of_a_running_store_restores_to_the_same_answers(opened: Callable
     with pytest.raises(LogError, match="no data there"):
         restore(tmp_path / "copy", tmp_path / "again")
     other = opened(folder="again")
-    assert (other.series(KEY, START, START + 90 * SECOND), other.ledger(), other.alarms()) == before
+    assert (other.ask.series(KEY, START, START + 90 * SECOND), other.ask.ledger(), other.ask.alarms()) == before
     feed(other, edge.deliver())
-    assert len(other.series(KEY, START, START + 200 * SECOND)["n"]) == 120
+    assert len(other.ask.series(KEY, START, START + 200 * SECOND)["n"]) == 120
     seal(other, clock)
     assert verify(tmp_path / "again") == []  # signed by a new key behind the old one
 

@@ -1,0 +1,165 @@
+"""The questions of `Query` that are answered from the store: tags, series, alarms, edges, ledger. Any thread may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+from gateway.applying import Applier
+from gateway.inbox import EdgeFacts, Inbox
+from gateway.journal import Journal
+from gateway.latest import Latest
+from gateway.query import AlarmRow, EdgeRow, LastValue, LedgerRow, NotFound, SeriesRow, TagRow
+from gateway.series import View, series
+from gateway.standing import OVER, Occurrence, alarm_row
+
+CONNECTED_S: Final = 20.0
+"""An edge that was not heard for so long counts as disconnected; one that runs closes windows more often."""
+
+
+class Answers:
+    """Reads what the writer thread keeps up to date."""
+
+    def __init__(self, applier: Applier, inbox: Inbox, journal: Journal, view: Callable[[], View], clock: Callable[[], int]) -> None:
+        self._applier, self._inbox, self._journal, self._view, self._clock = applier, inbox, journal, view, clock
+
+    def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
+        """See Query."""
+        found = self._applier.catalogue.find(key)
+        if found is None:
+            raise NotFound(f"tag: expected a known key EDGE:NAME, found {key!r}")
+        known, number = found
+        while True:
+            view = self._view()
+            try:
+                return series(view, key, known, number, from_ns, to_ns, points)
+            except FileNotFoundError:
+                # A segment was merged into another while we looked; the new view has its rows. A file that is really gone is a fault.
+                if self._view() is view:
+                    raise
+
+    def tags(self) -> list[TagRow]:
+        """See Query."""
+        now = self._clock()
+        return [self._tag(edge, n, now) for edge, known in sorted(self._applier.catalogue.edges.items()) for n in range(len(known.tags))]
+
+    def _tag(self, edge: str, number: int, now_ns: int) -> TagRow:
+        known = self._applier.catalogue.edges[edge]
+        tag = known.tags[number]
+        latest = self._applier.latest.get(edge)
+        last: LastValue | None = None
+        if latest is not None and latest.known(number):
+            last = self._last(latest, number, edge, now_ns)
+        return {
+            "key": f"{edge}:{tag.name}",
+            "edge": edge,
+            "name": tag.name,
+            "unit": tag.unit,
+            "decimals": tag.decimals,
+            "range": tag.range,
+            "kind": tag.kind,
+            "class": tag.class_,
+            "path": tag.path,
+            "description": dict(tag.description),
+            "role": tag.role,
+            "version": tag.version,
+            "record": tag.record,
+            "report": {"kind": "by_exception" if tag.expected_s is None else "periodic", "expected_s": tag.expected_s},
+            "derived_from": list(tag.derived_from),
+            "model": tag.model,
+            "limits": [
+                {"alarm": a.name, "side": a.side, "limit": a.limit, "priority": a.priority}
+                for a in list(known.alarms.values())
+                if a.tag == tag.name and a.kind == "limit"
+            ],
+            "last": last,
+        }
+
+    def _last(self, latest: Latest, number: int, edge: str, now_ns: int) -> LastValue:
+        known = self._applier.catalogue.edges[edge]
+        time_ns, value, status = latest.of(number)
+        connected = self.connected(self._inbox.facts.get(edge), now_ns)
+        return {
+            "time_ns": time_ns,
+            "value": value,
+            "status": status,
+            "quality": latest.quality(number, known.tags[number], now_ns, simulated=known.simulated, connected=connected),
+            "received_ns": int(latest.received_ns[number]),
+        }
+
+    @staticmethod
+    def connected(fact: EdgeFacts | None, now_ns: int) -> bool:
+        """Whether an edge was heard lately."""
+        return fact is not None and fact.last_seen_ns is not None and now_ns - fact.last_seen_ns < CONNECTED_S * 1e9
+
+    def occurrence(self, id_: str) -> AlarmRow | None:
+        """One occurrence, or None."""
+        found = self._applier.occurrence(id_)
+        return None if found is None else alarm_row(id_, found, self._applier.catalogue)
+
+    def alarm(self, occurrence: str) -> AlarmRow:
+        """See Query."""
+        found = self.occurrence(occurrence)
+        if found is None:
+            raise NotFound(f"alarm occurrence: expected a known one, found {occurrence!r}")
+        return found
+
+    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
+        """See Query."""
+        if state == "standing":
+            held: dict[str, Occurrence] = dict(self._applier.standing.open)
+            rows = [alarm_row(id_, o, self._applier.catalogue) for id_, o in held.items() if o.events and o.state != OVER]
+            return sorted(rows, key=lambda r: (r["priority"], -r["raised_ns"], r["occurrence"]))[:limit]
+        return [row for id_ in self._journal.occurrences(standing=False, limit=limit) if (row := self.occurrence(id_)) is not None]
+
+    def edge(self, edge: str, now_ns: int) -> EdgeRow:
+        """One edge."""
+        fact = self._inbox.facts[edge]
+        known = self._applier.catalogue.edges.get(edge)
+        position = self._inbox.positions.get((edge, fact.epoch))
+        return {
+            "edge": edge,
+            "site": fact.site,
+            "simulated": fact.simulated,
+            "refused": fact.refused,
+            "epoch": fact.epoch,
+            "committed_through": position.ranges.contiguous if position is not None else 0,
+            "last_seen_ns": fact.last_seen_ns,
+            "connected": self.connected(fact, now_ns),
+            "backlog": self._inbox.backlog(edge),
+            "oldest_seq": fact.oldest_seq,
+            "software": known.software if known is not None else "",
+            "config_hash": known.config_hash if known is not None else "",
+            "sources": [],
+        }
+
+    def edges(self) -> list[EdgeRow]:
+        """See Query."""
+        now = self._clock()
+        return [self.edge(edge, now) for edge in sorted(self._inbox.facts)]
+
+    def ledger(self) -> list[LedgerRow]:
+        """See Query."""
+        rows: list[LedgerRow] = []
+        for edge, number, *total in self._applier.ledger.totals():
+            name = self._applier.catalogue.edges[edge].tags[number].name
+            good, uncertain, bad, late, rejected, duplicate, missing, gaps, total_sum, carry, first, last = total
+            rows.append(
+                {
+                    "edge": edge,
+                    "tag": name,
+                    "key": f"{edge}:{name}",
+                    "n_good": good,
+                    "n_uncertain": uncertain,
+                    "n_bad": bad,
+                    "n_late": late,
+                    "n_rejected": rejected,
+                    "n_duplicate": duplicate,
+                    "n_missing": missing,
+                    "sum": total_sum + carry,
+                    "first_ns": first or None,
+                    "last_ns": last or None,
+                    "gaps": gaps,
+                }
+            )
+        return rows
