@@ -1,0 +1,161 @@
+"""The threads: durable before acknowledged, nothing dropped, sources held back when the disk or the budget says so."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_agent.agent import engine as engine_module
+from edge_agent.agent.clock import Clock
+from edge_agent.agent.commit import JOURNAL, OUTBOX, STREAMS
+from edge_agent.agent.engine import Engine
+from edge_agent.agent.intake import Intake
+from edge_agent.agent.recovery import recover
+from edge_agent.config.sections import OutboxSection
+from edge_agent.core import AlarmEvent, Catalogue, Connection, Gap, Log, Samples, decode
+from edge_agent.core.status import GOOD
+from tests.pipeline.line import start
+
+
+def batch(now: int) -> Samples:
+    """500 values of press1/force that do not compress well."""
+    return Samples.of(now + np.arange(500), np.zeros(500), np.random.default_rng(now % 1000).random(500) + 12, GOOD, now)
+
+
+class Running:
+    """An engine over a log in a folder."""
+
+    def __init__(self, folder: Path, *, queue_bytes: int = 1 << 20, safe: int = 0, **outbox: Any) -> None:
+        self.log = Log(folder / "edge.sqlite", STREAMS)
+        self.clock = Clock()
+        plan = start(self.clock())
+        self.intake = Intake(self.clock, Catalogue(plan.tags), queue_bytes)
+        self.events: list[AlarmEvent] = []
+        section = OutboxSection.model_construct(**(OutboxSection().model_dump() | outbox))
+        self.engine = Engine(
+            self.log, recover(self.log).pipeline, self.intake, self.clock, section, loop=asyncio.get_running_loop(),
+            safe_through=lambda: safe, cursors=dict, on_commit=self.events.extend,
+        )  # fmt: skip
+        self.engine.start(plan)
+
+    async def values(self, n: int, value: float = 12.0) -> asyncio.Future[None]:
+        """Offer n values of one tag; the future is done when they are acknowledged."""
+        done = asyncio.get_running_loop().create_future()
+        now = self.clock()
+        rows = Samples.of(now - np.arange(n)[::-1], np.zeros(n), value + np.arange(n) * 1e-6, GOOD)
+        await self.intake.offer("plc", [Connection(received_ns=0, source="plc", state="connected"), rows], lambda: done.set_result(None), b"place")
+        return done
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self.engine.stop)
+
+    def frames(self, stream: str) -> list[Any]:
+        return [decode(row.data) for row in self.log.read(stream, 0, max_bytes=1 << 30, max_rows=100_000)]
+
+
+async def test_acknowledged_means_durable_together_with_the_source_s_place(tmp_path):
+    run = Running(tmp_path)
+    await (await run.values(100))
+    other = sqlite3.connect(tmp_path / "edge.sqlite")
+    assert other.execute("SELECT data FROM value WHERE key='resume/plc'").fetchone()[0] == b"place"
+    assert sum(len(decode(d)) for (d,) in other.execute("SELECT data FROM journal WHERE kind=1")) == 100
+    other.close()
+    await run.stop()
+
+
+async def test_an_alarm_is_committed_at_once_and_measured(tmp_path):
+    run = Running(tmp_path, commit_ms=10_000)
+    await run.values(1, 12.0)
+    await asyncio.wait_for(await run.values(1, 30.0), 5)  # a rate alarm: far sooner than commit_ms
+    assert [e.alarm for e in run.events if e.event == "raise"] == ["press1/force.rate"]
+    assert run.engine.latency_count == 1
+    await run.stop()
+
+
+async def test_more_than_the_queue_holds_waits_and_nothing_is_lost(tmp_path):
+    run = Running(tmp_path, queue_bytes=1 << 16)
+    done = [await run.values(1000) for _ in range(20)]
+    await asyncio.gather(*done)
+    assert run.intake.waiting_bytes == 0
+    assert sum(len(e) for e in run.frames(JOURNAL) if isinstance(e, Samples)) == 20_000
+    await run.stop()
+
+
+async def test_a_disk_that_fails_stops_acknowledging_and_goes_on_when_it_is_back(tmp_path, monkeypatch):
+    real, broken = engine_module.write, [True]
+
+    def write(*args: Any) -> Any:
+        if broken[0]:
+            raise sqlite3.OperationalError("database or disk is full")
+        return real(*args)
+
+    monkeypatch.setattr(engine_module, "write", write)
+    run = Running(tmp_path)
+    done = await run.values(10)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(done), 0.5)
+    assert "full" in run.engine.write_error
+    broken[0] = False
+    await asyncio.wait_for(done, 10)
+    assert run.engine.write_error == ""
+    await run.stop()
+
+
+async def test_a_full_outbox_sheds_others_values_first_and_says_which(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_module, "HOUSEKEEPING_S", 0.1)
+    run = Running(tmp_path, max_bytes=20_000, journal_bytes=1)
+    # press1/force is GMP: its values stay, and in the end the sources are held back and an alarm says so.
+    for _ in range(40):
+        run.intake.put(batch)
+        await asyncio.sleep(0.01)
+    for _ in range(100):
+        if run.engine.full:
+            break
+        await asyncio.sleep(0.05)
+    assert run.engine.full
+    for _ in range(100):
+        if any(e.alarm == "edge/outbox_full" for e in run.events) or "edge/outbox_full" not in {a.name for a in start().alarms}:
+            break
+        await asyncio.sleep(0.05)
+    offered = asyncio.ensure_future(run.values(1))
+    await asyncio.sleep(0.2)
+    assert not offered.done()
+    offered.cancel()
+    await run.stop()
+    kept = sum(len(e) for e in run.frames(OUTBOX) if isinstance(e, Samples))
+    assert kept == 20_000
+
+
+async def test_what_was_shed_is_closed_by_a_gap_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_module, "HOUSEKEEPING_S", 0.1)
+    run = Running(tmp_path, max_bytes=30_000, journal_bytes=1)
+    run.engine._never_shed[:] = False
+    for _ in range(40):
+        run.intake.put(batch)
+        await asyncio.sleep(0.01)
+    for _ in range(100):
+        gaps = [r for r in run.frames(OUTBOX) if isinstance(r, Gap) and r.cause.startswith("abandoned")]
+        if gaps and not run.engine.full:
+            break
+        await asyncio.sleep(0.05)
+    await run.stop()
+    gone = {seq for g in gaps for a, b in [g.cause.split()[1].split("..")] for seq in range(int(a), int(b) + 1)}
+    there = {row.seq for row in run.log.read(OUTBOX, 0, max_bytes=1 << 30, max_rows=100_000)}
+    assert gone
+    assert not gone & there
+    assert gone | there == set(range(1, run.log.head(OUTBOX).seq + 1))
+
+
+async def test_stopping_makes_everything_offered_durable_and_a_restart_steps_nothing_again(tmp_path):
+    run = Running(tmp_path)
+    done = await run.values(50)
+    await run.stop()
+    await asyncio.wait_for(done, 5)
+    recovered = recover(run.log)
+    assert (recovered.restepped, recovered.differing) == (0, ())
+    run.log.close()

@@ -1,0 +1,129 @@
+"""After a death at any commit the agent is what it was: states, windows and models, and no record twice or missing (rule 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, STREAMS, Commit, write
+from edge_agent.agent.recovery import recover
+from edge_agent.core import Connection, Entry, Heartbeat, Log, Samples, decode, pack
+from edge_agent.pipeline.chain import Pipeline
+from tests.pipeline.line import T0, S, start
+
+
+def life(n: int) -> Iterator[Entry]:
+    rng = np.random.default_rng(11)
+    yield start()
+    yield Connection(received_ns=T0, source="plc", state="connected")
+    for i in range(n):
+        now = T0 + i * S // 2
+        if i % 50 == 49:
+            yield Connection(received_ns=now, source="plc", state="disconnected")
+            yield Connection(received_ns=now, source="plc", state="connected")
+        jump = 6.0 if i % 40 > 30 else 0.0
+        yield Samples.of([now, now - int(rng.integers(0, 40)) * S // 10], [0, 1], [float(rng.normal(12 + jump, 1)), float(rng.normal(40, 1))], 0, now)
+    yield Heartbeat(received_ns=T0 + n * S)
+
+
+def opened(folder: Path) -> Log:
+    return Log(folder / "edge.sqlite", STREAMS, synchronous="OFF")
+
+
+def committed(log: Log, pipeline: Pipeline, entries: list[Entry], *, checkpoint: str | None) -> None:
+    commit = Commit()
+    for entry in entries:
+        commit.add(entry, pipeline.step(entry))
+    if checkpoint:
+        commit.state = pipeline.state()
+    write(log, commit, np.ones(100, np.bool_), checkpoint or CHECKPOINTS[0], {})
+
+
+def outbox(log: Log) -> list[bytes]:
+    return [row.data for row in log.read(OUTBOX, 0, max_bytes=1 << 30, max_rows=100_000)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=8), data=st.data())
+def test_a_death_after_any_commit_changes_nothing(tmp_path_factory, sizes, data):
+    whole, entries = Pipeline(), list(life(120))
+    expected = [record for entry in entries for record in whole.step(entry)]
+    log = opened(tmp_path_factory.mktemp("log"))
+    pipeline, at = Pipeline(), 0
+    while at < len(entries):
+        size = sizes[at % len(sizes)]
+        name = data.draw(st.sampled_from([None, None, *CHECKPOINTS]))
+        committed(log, pipeline, entries[at : at + size], checkpoint=name)
+        at += size
+        recovered = recover(log)
+        assert recovered.differing == ()
+        pipeline = recovered.pipeline
+    assert pack(pipeline.state()) == pack(whole.state())
+    assert [decode(frame) for frame in outbox(log)] == expected
+    log.close()
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
+    log, pipeline, entries = opened(tmp_path), Pipeline(), list(life(60))
+    committed(log, pipeline, entries[:20], checkpoint=CHECKPOINTS[0])
+    committed(log, pipeline, entries[20:40], checkpoint=CHECKPOINTS[1])
+    committed(log, pipeline, entries[40:], checkpoint=None)
+    newest = bytearray(log.value(CHECKPOINTS[1]) or b"")
+    newest[len(newest) // 2] ^= 1
+    log.commit(values={CHECKPOINTS[1]: bytes(newest)})
+    recovered = recover(log)
+    assert (recovered.checkpoint, recovered.restepped, recovered.differing) == (CHECKPOINTS[0], len(entries) - 20, ())
+    assert pack(recovered.pipeline.state()) == pack(pipeline.state())
+    log.close()
+
+
+def test_a_record_that_comes_out_otherwise_is_named(tmp_path):
+    log, pipeline, entries = opened(tmp_path), Pipeline(), list(life(30))
+    committed(log, pipeline, entries[:1], checkpoint=CHECKPOINTS[0])
+    stepped = Commit()
+    for entry in entries[1:]:
+        stepped.add(entry, pipeline.step(entry))
+    where = next(i for i, (r, _) in enumerate(stepped.records) if type(r).__name__ == "Summaries")
+    record, _ = stepped.records[where]
+    record.rows["sum"] += 1  # type: ignore[union-attr]
+    write(log, stepped, np.ones(100, np.bool_), CHECKPOINTS[0], {})
+    assert recover(log).differing == (2 + where + 1,)
+    log.close()
+
+
+def test_a_value_recorded_as_it_came_is_stored_once(tmp_path):
+    log, pipeline = opened(tmp_path), Pipeline()
+    committed(log, pipeline, [start(models=(), alarms=())], checkpoint=None)
+    before = log.head(OUTBOX).bytes
+    now = T0 + S
+    committed(log, pipeline, [Samples.of(np.full(2000, now), np.zeros(2000), np.random.default_rng(1).random(2000), 0, now)], checkpoint=None)
+    assert log.head(OUTBOX).bytes == before
+    assert log.head(JOURNAL).bytes > 10_000
+    log.close()
+
+
+def test_without_any_checkpoint_the_journal_is_stepped_from_its_first_start(tmp_path):
+    log, pipeline, entries = opened(tmp_path), Pipeline(), list(life(40))
+    committed(log, pipeline, entries, checkpoint=None)
+    assert pack(recover(log).pipeline.state()) == pack(pipeline.state())
+    log.close()
+
+
+def test_a_new_log_gives_a_pipeline_that_waits_for_its_start(tmp_path):
+    log = opened(tmp_path)
+    recovered = recover(log)
+    assert (recovered.pipeline.started, recovered.last_received_ns, recovered.restepped) == (False, 0, 0)
+    log.close()
+
+
+@pytest.mark.parametrize("step_ns", [0, 5 * S])
+def test_received_time_goes_on_behind_the_journal(tmp_path, step_ns):
+    log, pipeline, entries = opened(tmp_path), Pipeline(), list(life(10))
+    committed(log, pipeline, entries, checkpoint=CHECKPOINTS[0] if step_ns else None)
+    assert recover(log).last_received_ns == entries[-1].received_ns
+    log.close()
