@@ -29,6 +29,7 @@ from edge_agent.sources.source import Item, Plug, Received, Source
 
 if TYPE_CHECKING:
     from edge_agent.sources.opcua_decode import Decoder, Envelope
+    from edge_agent.sources.opcua_publish import Publisher
     from edge_agent.sources.opcua_session import Session
     from edge_agent.sources.opcua_subscription import Granted, Wanted
 
@@ -39,8 +40,6 @@ SILENCE_AT_LEAST_S: Final = 5.0
 """A link is not given up for less: a busy server or a busy computer of ours may hold its breath for a second or two."""
 _MESSAGES_PER_READ: Final = 16
 _REPUBLISH_AT_MOST: Final = 10_000
-_BAD_TOO_MANY_PUBLISH_REQUESTS: Final = 0x80780000
-_BAD_TIMEOUT: Final = 0x800A0000
 
 
 class OpcUaTime(Section):
@@ -133,22 +132,19 @@ class OpcUaSource:
         self._last = 0
         self._resumed_from: int | None = None
         self._ready: deque[tuple[list[Item], list[int]]] = deque()
-        self._arrived: deque[tuple[bytes | BaseException, list[int]]] = deque()
-        self._acks: list[int] = []
-        self._outstanding = 0
-        self._target = self._config.outstanding
-        self._news = asyncio.Event()
+        self._publisher: Publisher | None = None
         self._failed: set[int] = set()
         self._ended: int | None = None
         self._saw_data = False
         self._since = 0.0
-        self._heard = self._renew_at = self._retry_at = self._silence_s = 0.0
+        self._renew_at = self._retry_at = self._silence_s = 0.0
 
     # Opening
 
     async def open(self, resume: bytes | None) -> None:
         """Connect, and take up the subscription of before or make a new one."""
         from edge_agent.sources.opcua_decode import Decoder
+        from edge_agent.sources.opcua_publish import Publisher
         from edge_agent.sources.opcua_session import Session, read_kept, read_resume
         from edge_agent.sources.opcua_subscription import plan_of, wanted
 
@@ -167,12 +163,13 @@ class OpcUaSource:
         self._arm()
         await self._subscribe(dict(read_resume(resume)))
         self._arm()
-        self._top_up()
+        self._publisher = Publisher(self._session, self._subscription, config.outstanding)
+        self._publisher.top_up()
 
     def _arm(self) -> None:
         assert self._session is not None
         now = asyncio.get_running_loop().time()
-        self._since = self._heard = now
+        self._since = now
         self._retry_at = now + self._config.retry_s
         self._renew_at = now + 0.75 * self._session.channel_lifetime_s
 
@@ -266,7 +263,7 @@ class OpcUaSource:
 
     async def read(self) -> Received:
         """The next messages, or a sign of life, or news about a tag."""
-        if self._session is None:
+        if self._publisher is None:
             raise NotConnected(f"{self._config.url}: not open")
         while True:
             await self._due()
@@ -277,8 +274,8 @@ class OpcUaSource:
             if self._ended is not None:
                 self._distrusted = True
                 raise NotConnected(f"{self._config.url}: the server ended the subscription: {_status_name(self._ended)}")
-            self._top_up()
-            await self._wait()
+            self._publisher.top_up()
+            await self._wait(self._publisher)
 
     def _received(self) -> Received:
         items: list[Item] = []
@@ -287,35 +284,33 @@ class OpcUaSource:
             more, numbers = self._ready.popleft()
             items += more
             sequences += numbers
-        if not sequences or self._session is None:
+        if not sequences:
             return Received(tuple(items))
         resume = json.dumps({"subscription": self._subscription, "sequence": self._last, "plan": self._plan}).encode()
         return Received(tuple(items), partial(self._acknowledge, self._subscription, sequences), resume)
 
     def _acknowledge(self, subscription: int, sequences: list[int]) -> None:
         self._durable = (subscription, sequences[-1])
-        if subscription != self._subscription or self._session is None:
-            return
-        self._acks += sequences
-        # A lost connection is told by the next read.
-        with contextlib.suppress(NotConnected):
-            self._top_up()
+        if self._publisher is not None and subscription == self._subscription:
+            self._publisher.acknowledge(sequences)
 
-    async def _wait(self) -> None:
+    async def _wait(self, publisher: Publisher) -> None:
         now = asyncio.get_running_loop().time()
-        until = min(self._heard + self._silence_s, self._renew_at, self._retry_at if self._failed else self._renew_at)
+        until = min(publisher.heard + self._silence_s, self._renew_at, self._retry_at if self._failed else self._renew_at)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, until - now)):
-                await self._news.wait()
+                await publisher.news.wait()
 
     async def _due(self) -> None:
         """Whatever time has brought: a dead link, a channel to renew, refused tags to try again."""
         assert self._session is not None
+        assert self._publisher is not None
         now = asyncio.get_running_loop().time()
-        if not self._arrived and not self._ready and now - self._heard >= self._silence_s:
+        heard = self._publisher.heard
+        if not self._publisher.arrived and not self._ready and now - heard >= self._silence_s:
             # A subscription that was taken up and then says nothing is not taken up a second time.
             self._distrusted = self._resumed_from is not None
-            raise NotConnected(f"{self._config.url}: no message for {now - self._heard:.1f} s, expected one within {self._silence_s:.1f} s")
+            raise NotConnected(f"{self._config.url}: no message for {now - heard:.1f} s, expected one within {self._silence_s:.1f} s")
         if now >= self._renew_at:
             await self._session.renew()
             self._renew_at = now + 0.75 * self._session.channel_lifetime_s
@@ -339,22 +334,27 @@ class OpcUaSource:
 
     async def _take(self) -> None:
         """Everything that has arrived becomes items."""
-        from edge_agent.sources.opcua_decode import DamagedError, envelope
+        from edge_agent.sources.opcua_decode import envelope
+        from edge_agent.sources.opcua_walk import DamagedError
 
-        self._news.clear()
+        assert self._publisher is not None
+        arrived = self._publisher.arrived
+        self._publisher.news.clear()
         taken = 0
-        while self._arrived and taken < _MESSAGES_PER_READ and self._ended is None:
-            body, acks = self._arrived.popleft()
+        while arrived and taken < _MESSAGES_PER_READ and self._ended is None:
+            body, acks = arrived.popleft()
             if isinstance(body, BaseException):
                 if self._ready:
-                    self._arrived.appendleft((body, acks))
+                    arrived.appendleft((body, acks))
                     return
                 raise NotConnected(f"{self._config.url}: {body or type(body).__name__}") from body
             taken += 1
             try:
                 head = envelope(body)
                 if head.result >> 30 or not head.subscription:
-                    self._refused(head, acks)
+                    if not self._publisher.refused(head.result, acks):
+                        self._distrusted = True
+                        raise NotConnected(f"{self._config.url}: publishing: {_status_name(head.result)}")
                 elif head.subscription == self._subscription:
                     await self._one(head, body)
                 else:
@@ -362,23 +362,15 @@ class OpcUaSource:
             except DamagedError as error:
                 raise NotConnected(f"{self._config.url}: {error}") from error
 
-    def _refused(self, head: Envelope, acks: list[int]) -> None:
-        code = head.result & 0xFFFF0000
-        self._acks = acks + self._acks
-        if code == _BAD_TOO_MANY_PUBLISH_REQUESTS and self._target > 1:
-            self._target -= 1
-        elif code != _BAD_TIMEOUT:
-            self._distrusted = True
-            raise NotConnected(f"{self._config.url}: publishing: {_status_name(head.result)}")
-
     async def _one(self, head: Envelope, body: bytes) -> None:
         from edge_agent.sources.opcua_decode import acknowledgements
 
         assert self._decoder is not None
+        assert self._publisher is not None
         sequence = int.from_bytes(body[head.at : head.at + 4], "little")
         if self._resumed_from is not None and self._durable[0] == self._subscription:
             # What the journal already has only waits to be let go of.
-            self._acks += [n for n in head.available if _distance(n, self._durable[1]) >= 0]
+            self._publisher.acks += [n for n in head.available if _distance(n, self._durable[1]) >= 0]
         expected = _after(self._last)
         ahead = _distance(expected, sequence)
         if ahead > 0:
@@ -427,7 +419,7 @@ class OpcUaSource:
 
     async def _again(self, subscription: int, sequence: int) -> bool:
         from edge_agent.sources import opcua_subscription as at_server
-        from edge_agent.sources.opcua_decode import DamagedError
+        from edge_agent.sources.opcua_walk import DamagedError
 
         assert self._session is not None
         assert self._decoder is not None
@@ -451,43 +443,14 @@ class OpcUaSource:
         if n:
             self._plug.counters[counter] = self._plug.counters.get(counter, 0) + n
 
-    # Publishing
-
-    def _top_up(self) -> None:
-        """Send PublishRequests until enough are outstanding; the first carries all acknowledgements."""
-        from asyncua import ua
-
-        assert self._session is not None
-        loop = asyncio.get_running_loop()
-        if self._outstanding == 0:
-            # The server could not speak while no request of ours lay there.
-            self._heard = loop.time()
-        while self._outstanding < self._target:
-            acks, self._acks = self._acks, []
-            request = ua.PublishRequest()
-            request.Parameters.SubscriptionAcknowledgements = [ua.SubscriptionAcknowledgement(self._subscription, n) for n in acks]
-            future = self._session.send(request)
-            self._outstanding += 1
-            future.add_done_callback(partial(self._arrive, self._session, acks))
-
-    def _arrive(self, session: Session, acks: list[int], future: asyncio.Future[Any]) -> None:
-        lost = asyncio.CancelledError() if future.cancelled() else future.exception()
-        if session is not self._session:
-            return
-        self._outstanding -= 1
-        self._heard = asyncio.get_running_loop().time()
-        self._arrived.append((bytes(future.result()) if lost is None else lost, acks))
-        self._news.set()
-        if self._acks and lost is None:
-            # Acknowledgements that found every request under way leave with the next one, also while nobody reads.
-            with contextlib.suppress(NotConnected):
-                self._top_up()
-
     # Closing
 
     async def close(self) -> None:
         """Close the session but leave the subscription to its lifetime: what was not acknowledged can still be had."""
         session, self._session = self._session, None
+        if self._publisher is not None:
+            self._publisher.stop()
+            self._publisher = None
         if session is None:
             return
         if self._since and not self._saw_data and asyncio.get_running_loop().time() - self._since >= self._silence_s:

@@ -199,4 +199,6 @@ def cut(plc: OpcUaSource) -> None:
     assert session is not None
     transport = session._client.uaclient.protocol.transport
     transport.abort()
-    plc._session = None
+    assert plc._publisher is not None
+    plc._publisher.stop()
+    plc._session = plc._publisher = None

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from edge_agent.core import Overflow, Samples, Tag, Texts
 from edge_agent.sources import opcua_kernel as kernel
-from edge_agent.sources.opcua_decode import DamagedError, Decoder, Message, acknowledgements, envelope
+from edge_agent.sources.opcua_decode import Decoder, Message, acknowledgements, envelope
+from edge_agent.sources.opcua_walk import DamagedError
 from tests.naive import opcua as naive
 
 RECEIVED_NS = 1_767_225_600_000_000_000
