@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -115,8 +116,11 @@ def export(
     want = Wanted(tag, _instant(from_, -(2**63)), _instant(to, 2**63 - 1), batch)
     try:
         if out is None:
-            write(settings.gateway.data_dir, kind, form, sys.stdout.buffer, want)
-            sys.stdout.buffer.flush()
+            try:
+                write(settings.gateway.data_dir, kind, form, sys.stdout.buffer, want)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:  # whoever reads has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
             with out.open("wb") as file:
                 write(settings.gateway.data_dir, kind, form, file, want)

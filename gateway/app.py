@@ -40,6 +40,7 @@ class Gateway:
         self._started = time.monotonic()
         self._stop = threading.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._sealer = ThreadPoolExecutor(1, thread_name_prefix="sealer")
         section = config.gateway
         self.store = Store(
             section.data_dir,
@@ -66,6 +67,9 @@ class Gateway:
 
     async def _in_writer(self, function: Callable[[], object]) -> object:
         return await asyncio.get_running_loop().run_in_executor(self._writer, function)
+
+    async def _in_sealer(self, function: Callable[[], object]) -> object:
+        return await asyncio.get_running_loop().run_in_executor(self._sealer, function)
 
     async def run(self, started: Callable[[str], None] = lambda _: None) -> None:
         """Run until told to stop (SIGINT, SIGTERM) or a part fails for good; the failure is raised. `started` is given the console's address."""
@@ -112,7 +116,8 @@ class Gateway:
                 if task.get_name() != "http":
                     task.cancel()
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
-            await asyncio.to_thread(self._writer.shutdown, wait=True)
+            for thread in (self._sealer, self._writer):
+                await asyncio.to_thread(thread.shutdown, wait=True)
             self.store.close()
 
     def _received(self, topic: str, payload: bytes, token: Token) -> None:
@@ -129,12 +134,12 @@ class Gateway:
                 if len(self.store.view().generations) > 1 or any(t.release() for t in self.targets):
                     with sealing_lock(self.store.data_dir) as mine:
                         if mine:
-                            await asyncio.shield(asyncio.to_thread(self.store.seal, self._clock()))
+                            await self._in_sealer(lambda: self.store.seal(self._clock()))
                             await self._in_writer(lambda: self.store.trim(self._held_from()))
                 if time.monotonic() - tidied >= TIDY_S:
                     with sealing_lock(self.store.data_dir) as mine:
                         if mine:
-                            await asyncio.shield(asyncio.to_thread(self.store.tidy, self._clock()))
+                            await self._in_sealer(lambda: self.store.tidy(self._clock()))
                             await self._in_writer(lambda: self.store.trim(self._held_from()))
                     tidied = time.monotonic()
                 self.seal_error = ""

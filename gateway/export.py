@@ -19,6 +19,7 @@ from typing import IO, Any, Final, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -330,6 +331,13 @@ def tables(files: Files, kind: Kind, want: Wanted, *, form: Format) -> Iterator[
     yield from makers[kind](files, want)
 
 
+def _quoting(table: pa.Table) -> Literal["needed", "none"]:
+    """Quotes only where some text has a separator, a quote or a line break in it: "needed" would put them around every text."""
+    texts = (column for column in table.columns if pa.types.is_string(column.type))
+    special = any(pc.any(pc.match_substring_regex(column, '[",\\r\\n]')).as_py() for column in texts)
+    return "needed" if special else "none"
+
+
 def export(data_dir: Path, kind: Kind, form: Format, out: IO[bytes], want: Wanted) -> int:
     """Write the rows of a kind; returns how many. LogError when there is no such data or it is damaged."""
     count = 0
@@ -342,7 +350,7 @@ def export(data_dir: Path, kind: Kind, form: Format, out: IO[bytes], want: Wante
                 continue
             count += table.num_rows
             if form == "csv":
-                pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed"))
+                pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, quoting_style=_quoting(table)))
             elif form == "jsonl":
                 for row in table.to_pylist():
                     out.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=str).encode() + b"\n")
