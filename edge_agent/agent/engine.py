@@ -217,6 +217,8 @@ class Engine:
         self.log.forget(OUTBOX, min(self._safe_through(), self.log.head(OUTBOX).seq))
         checkpoint = min((checkpoint_position(d)[0] for n in CHECKPOINTS if (d := self.log.value(n))), default=0)
         self.log.trim(JOURNAL, self._settings.journal_bytes, checkpoint)
+        if self.log.head(JOURNAL).bytes > self._settings.journal_bytes:
+            self._checkpoint_at = 0.0  # only what lies behind a checkpoint can be forgotten: take one with the next commit
         excess = self.held_bytes - self._settings.max_bytes
         for level in (SHED_SAMPLES, SHED_SUMMARY):
             if excess <= 0:
