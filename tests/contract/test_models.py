@@ -20,6 +20,8 @@ from tests.naive.models import judged
 KINDS = sorted(BANKS)
 MODEL = pydantic.TypeAdapter(AnyModel)
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "auto": [{"warmup": 16}, {"warmup": 21, "profile": "plant", "budget": 1.5, "refractory": 3}, {"warmup": 40, "profile": "light"},
+             {"warmup": 24, "calendar": False, "span": 10.0, "min_sigma": 0.25}],
     "ewma": [{"warmup": 2}, {"warmup": 7, "lambda": 0.1, "adapt": True}, {"mu": 1.0, "sigma": 2.0}, {"mu": 0.0, "sigma": 1.0, "adapt": True}],
     "cusum": [{"warmup": 2}, {"warmup": 7, "k": 0.25, "adapt": True}, {"mu": 1.0, "sigma": 2.0, "ceiling": 3.0}, {"warmup": 12, "min_sigma": 0.5}],
     "robust_z": [{"window": 5}, {"window": 6}, {"window": 13, "min_sigma": 0.25}, {"window": 8}],
@@ -107,7 +109,7 @@ def test_configuration_refuses_unknown_keys_and_values_that_are_no_numbers(kind:
 def test_equals_its_naive_twin(kind: str, drawn: list[tuple[int, float, int]]) -> None:
     cols = columns([(s, v if abs(v) < 1e12 or not abs(v) <= 1e150 else 4.0, u) for s, v, u in drawn])
     out = run(bank(kind), kind, cols)
-    expected = judged(configs(kind), cols[0].tolist(), cols[2].tolist(), cols[3].tolist(), width(kind))
+    expected = judged(configs(kind), cols[0].tolist(), cols[1].tolist(), cols[2].tolist(), cols[3].tolist(), width(kind))
     np.testing.assert_allclose(out, np.array(expected).reshape(out.shape), rtol=1e-6, atol=1e-6)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
 from models.robust_z import RobustZConfig
+from tests.naive.auto import NaiveAuto
 
 NAN = math.nan
 
@@ -45,7 +46,7 @@ class _Chart:
         self.sigma = _floor(config.sigma or 0.0, self.mu, config.min_sigma)
         self.previous: float | None = None
 
-    def row(self, x: float) -> list[float]:
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
         if not self.ready:
             self.learning.append(x)
             self.previous = x
@@ -114,7 +115,7 @@ class NaiveRobustZ:
         self.config = config
         self.window: list[float] = []
 
-    def row(self, x: float) -> list[float]:
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
         if len(self.window) < self.config.window:
             self.window.append(x)
             return [NAN] * 3
@@ -126,14 +127,14 @@ class NaiveRobustZ:
         return [_clip((x - centre) / sigma, 1e6), centre, sigma]
 
 
-NAIVE: dict[str, Any] = {"ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ}
+NAIVE: dict[str, Any] = {"auto": NaiveAuto, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ}
 
 
-def judged(configs: list[Any], slots: list[int], values: list[float], usable: list[int], width: int) -> list[list[float]]:
+def judged(configs: list[Any], slots: list[int], times: list[int], values: list[float], usable: list[int], width: int) -> list[list[float]]:
     """Outputs of every row."""
     charts = [NAIVE[c.kind](c) for c in configs]
     out = []
-    for s, x, ok in zip(slots, values, usable, strict=True):
+    for s, t, x, ok in zip(slots, times, values, usable, strict=True):
         seen = ok == 1 and math.isfinite(x) and abs(x) <= 1e150
-        out.append(charts[s].row(x) if seen else [NAN] * width)
+        out.append(charts[s].row(x, t) if seen else [NAN] * width)
     return out

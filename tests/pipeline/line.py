@@ -17,6 +17,7 @@ T0 = 1_760_000_000 * S
 
 FORCE, SPEED, BATCH, MODE = range(4)
 MODELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "auto": (("score", "alarm"), {"warmup": 16}),
     "ewma": (("z",), {"warmup": 5}),
     "cusum": (("c",), {"warmup": 5}),
     "robust_z": (("z",), {"window": 8}),

@@ -1,0 +1,423 @@
+"""`auto`: the default detector of any tag, four small detectors and a watch for frozen values under one calibrated score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from models.auto_fit import AGES, MOST, RECENT, TAILS, VAST, add, fit, nearest, statistics, store
+from models.baseline import HUGE, check_rows, offsets, take_up
+from models.compiled import kernel
+from models.model import ModelConfig
+from models.tails import learn_tail, surprise
+
+LEVELS: Final = np.array([64, 128, 256], np.int64)
+"""Rows over which a slow level can be taken."""
+CAP: Final = 6.0
+"""Surprise of one member, and of the watch for frozen values, counts at most so much: 10^-6."""
+FROZEN: Final = 0.9
+"""Weight of the watch for frozen values."""
+_HOUR_NS: Final = 3_600_000_000_000
+
+
+class Member(NamedTuple):
+    """Constants of one member.
+
+    family  0: level and spread of the last rows; 1: spread of values and of their differences, blind to the level
+    narrow, wide  its two windows as index in WIDTHS
+    radius  a state farther than this from every known one is new, in standard deviations of the features
+    floor   share of the usual spread below which spreads are not told apart
+    q, xi   quantile at which the tail of its statistics begins, and its shape
+    start   share of the warm-up after which the tail of novelty is learned
+    power   of the root of summed powers that joins novelty, season and level
+    smooth, explained  rows over which departures from the calendar are averaged; share of variance the calendar must explain to be heard
+    level   index in LEVELS
+    """
+
+    family: int
+    narrow: int
+    wide: int
+    radius: float
+    floor: float
+    q: float
+    xi: float
+    start: float
+    power: float
+    smooth: int
+    explained: float
+    level: int
+
+
+MEMBERS: Final = (
+    Member(0, 0, 2, 1.0, 1.0, 0.95, 0.3, 0.3, 1.5, 10, 0.25, 1),
+    Member(1, 1, 3, 0.5, 4.0, 0.9, 0.2, 0.2, 3.0, 5, 0.75, 0),
+    Member(0, 1, 3, 2.0, 2.0, 0.975, 0.1, 0.4, 2.0, 20, 0.5, 2),
+    Member(1, 2, 4, 1.0, 1.0, 0.9, 0.3, 0.3, 3.0, 10, 0.25, 0),
+)
+"""Members by a cyclic rule, not by their score."""
+
+
+class AutoConfig(ModelConfig):
+    """The default detector: one configuration for any tag; output score reaches 1 where a finding begins, alarm is 1 on its first row.
+
+    Each of its members joins three weak views of one question, "has this been before": novelty of the local state against at most 128
+    remembered states, departure from the hour of the day and of the week, and a slow level outside its own history. Each view is turned into a
+    surprise, -log10 of a tail probability, by a tail model learned from the tag itself, so tags need no thresholds of their own.
+    Prefer `ewma` or `cusum` where the normal mean is known and a small lasting shift matters.
+    """
+
+    kind: Literal["auto"] = "auto"
+    profile: Literal["auto", "plant", "light"] = "auto"
+    """auto: as usual; plant: small excursions count as much as large ones; light: two members, half the state."""
+    budget: float = Field(2.5, ge=1.0, le=6.0)
+    """Surprise at which a finding begins, -log10 of a probability: 2.5, 2.8, 3.1 for fewer and fewer findings."""
+    warmup: int = Field(600, ge=16, le=10_000)
+    """Usable values before the first score."""
+    refractory: int = Field(120, ge=1, le=1_000_000)
+    """Values after a finding before the next, unless that is three times as surprising."""
+    calendar: bool = True
+    """Whether hours of the day and of the week are learned."""
+    span: float | None = Field(None, gt=0)
+    """Range of the tag in its unit, against which excursions are small or large; the range seen so far when absent."""
+    min_sigma: float = Field(0.0, ge=0)
+    """Least spread in the tag's unit, e.g. its resolution."""
+
+    @classmethod
+    def bank(cls) -> type[Auto]:
+        """The bank that runs it."""
+        return Auto
+
+
+@kernel("float64(float64, float64)")
+def power_of(x: float, p: float) -> float:
+    """x^p for the powers in use."""
+    if p == 2.0:
+        return x * x
+    if p == 3.0:
+        return x * x * x
+    if p == 1.5:
+        root: float = x * math.sqrt(x)
+        return root
+    other: float = x**p
+    return other
+
+
+@kernel(
+    "void(Array(int32, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True), Array(float64, 1, 'C', readonly=True),"
+    " Array(uint8, 1, 'C', readonly=True), float64[:, ::1],"
+    " float64[:, ::1], int64[::1], int64[::1], int64[::1], float64[:, ::1],"
+    " float64[::1], float64[:, ::1], float64[:, ::1], float32[::1], int32[::1],"
+    " int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, :, ::1], int32[:, ::1], float32[:, ::1],"
+    " uint8[:, ::1], float64[:, :, ::1], float64[:, :, :, ::1], float64[:, :, ::1], int32[:, :, ::1], float32[::1])"
+)
+def auto(
+    slot: NDArray[np.int32],
+    time_ns: NDArray[np.int64],
+    value: NDArray[np.float64],
+    usable: NDArray[np.uint8],
+    out: NDArray[np.float64],
+    table: NDArray[np.float64],
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+    start: NDArray[np.int64],
+    setting: NDArray[np.float64],
+    line: NDArray[np.float64],
+    held: NDArray[np.float64],
+    marks: NDArray[np.float64],
+    near: NDArray[np.float32],
+    near_bits: NDArray[np.int32],
+    ints: NDArray[np.int64],
+    floats: NDArray[np.float64],
+    recent: NDArray[np.float64],
+    apart: NDArray[np.float64],
+    residual: NDArray[np.float64],
+    day: NDArray[np.float64],
+    day_n: NDArray[np.int32],
+    week: NDArray[np.float32],
+    week_n: NDArray[np.uint8],
+    tail: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    least: NDArray[np.float64],
+    age: NDArray[np.int32],
+    memory: NDArray[np.float32],
+) -> None:
+    """Judge rows in order: what is known before a row is read first, learned from it last.
+
+    table (members, 12)  constants of the members of all profiles; slot s has first[s] .. last[s]
+    start (slots + 1,)   where each slot's memory begins
+    setting (slots, 7)   budget, warm-up, refractory, calendar, span (0: none), weight of the gate, least spread
+    line, held, marks, near, near_bits  scratch without memory
+    ints (slots, 4)      rows seen; rows since the last finding; hour since 1970; rows in it
+    floats (slots, 14)   first value; lowest, highest, slow mean (relative to the first value, as everything below); variance about the slow
+                         mean; mean square residual; surprise of the last finding; sum of the present hour; three sums over LEVELS and their
+                         compensation
+    recent (slots, 256)  last values, a ring; apart (slots, 8)  their distance from the slow mean; residual (slots, 32)  last standardised residuals
+    day (slots, 24, 2)   mean and mean absolute residual of each hour; day_n, week, week_n  hours seen, mean and number of each hour of the week
+    tail (slots, 19, 4)  tail models: four per member (novelty, season, level above, level below), three of frozen values (`models/tails.py`)
+    scale (slots, members, 4, 4)  centre, spread, drift of the centre, growth of the variance, of each feature
+    least (slots, members + 1, 4) what is added to each spread before its logarithm is taken; the last row belongs to frozen values
+    age (slots, members, 129)     row of the last use of each remembered state; their number
+    memory               remembered states (members, 4, 128) of each slot; during warm-up its values and residuals
+    """
+    stat = np.empty(15)
+    for i in range(len(slot)):
+        s = slot[i]
+        x = value[i]
+        for c in range(out.shape[1]):
+            out[i, c] = np.nan
+        if usable[i] == 0 or not abs(x) <= HUGE:
+            continue
+        n = ints[s, 0]
+        warmup = int(setting[s, 1])
+        if n == 0:
+            floats[s, 0] = x
+        v = x - floats[s, 0]
+        # Rings, range and slow mean.
+        for k in range(3):
+            add(floats, s, 8 + k, 11 + k, v)
+            if n >= LEVELS[k]:
+                add(floats, s, 8 + k, 11 + k, -recent[s, (n - LEVELS[k]) & (RECENT - 1)])
+        recent[s, n & (RECENT - 1)] = v
+        floats[s, 1] = min(floats[s, 1], v)
+        floats[s, 2] = max(floats[s, 2], v)
+        distance = abs(v - floats[s, 3])
+        apart[s, n & 7] = distance
+        slow = floats[s, 3]
+        rate = max(1.0 / (n + 1), 0.001)
+        floats[s, 4] += rate * (distance * distance - floats[s, 4])
+        floats[s, 3] += rate * (v - slow)
+        # Calendar.
+        z = 0.0
+        forecast = 0.0
+        speaks = False
+        if setting[s, 3] > 0.0:
+            hour = time_ns[i] // _HOUR_NS
+            if hour != ints[s, 2]:
+                if ints[s, 3] > 0:
+                    mean = floats[s, 7] / ints[s, 3]
+                    h = ints[s, 2] % 24
+                    w = ints[s, 2] % 168
+                    day_n[s, h] += 1
+                    day[s, h, 0] += max(1.0 / day_n[s, h], 0.1) * (mean - day[s, h, 0])
+                    if week_n[s, w] < 250:
+                        week_n[s, w] += 1
+                    bounded = min(max(mean, -VAST), VAST)
+                    week[s, w] = np.float32(week[s, w] + max(1.0 / week_n[s, w], 0.2) * (bounded - week[s, w]))
+                ints[s, 2] = hour
+                ints[s, 3] = 0
+                floats[s, 7] = 0.0
+            ints[s, 3] += 1
+            floats[s, 7] += v
+            h = hour % 24
+            w = hour % 168
+            if day_n[s, h] > 0:
+                forecast = (week_n[s, w] * np.float64(week[s, w]) + day[s, h, 0]) / (week_n[s, w] + 1)
+                r = v - forecast
+                size = abs(r)
+                spread = 0.5 * day[s, h, 1] + 0.4 * math.sqrt(floats[s, 5])
+                if 2 * n > warmup and spread > 0.0:
+                    size = min(size, 5.0 * spread)
+                day[s, h, 1] = size if day_n[s, h] == 1 and ints[s, 3] == 1 else day[s, h, 1] + 0.02 * (size - day[s, h, 1])
+                floats[s, 5] += rate * (size * size - floats[s, 5])
+                spread = max(0.5 * day[s, h, 1] + 0.4 * math.sqrt(floats[s, 5]), 1e-9 * (floats[s, 2] - floats[s, 1]), 1e-30, setting[s, 6])
+                z = min(max(r / spread, -1e6), 1e6)
+                speaks = 2 * n > warmup
+        residual[s, n & 31] = z
+        ints[s, 0] = n + 1
+        ints[s, 1] += 1
+        a = start[s]
+        if n < warmup:
+            memory[a + n] = np.float32(min(max(v, -VAST), VAST))
+            memory[a + warmup + n] = np.float32(z)
+            if n + 1 == warmup:
+                fit(
+                    s, warmup, table, first[s], last[s], a, floats[s, 0], setting[s, 6],
+                    line, held, marks, near, near_bits, tail, scale, least, age, memory,
+                )  # fmt: skip
+                ints[s, 1] = np.int64(1) << 40
+            continue
+        # What the last rows look like.
+        have = min(n + 1, 33)
+        for k in range(have):
+            line[k] = recent[s, (n - have + 1 + k) & (RECENT - 1)]
+        statistics(line, have - 1, have, stat)
+        span = setting[s, 4] if setting[s, 4] > 0.0 else floats[s, 2] - floats[s, 1]
+        excursion = 0.0
+        for k in range(8):
+            excursion = max(excursion, apart[s, k])
+        gate = 1.0 if excursion >= 0.2 * span else excursion / (0.2 * span)
+        gate = 1.0 - setting[s, 5] * (1.0 - gate)
+        r2 = 1.0 - floats[s, 5] / floats[s, 4] if floats[s, 4] > 0.0 else 0.0
+        total_e = 0.0
+        novelty = 0.0
+        season = 0.0
+        level = 0.0
+        for m in range(last[s] - first[s]):
+            row = first[s] + m
+            q = table[row, 5]
+            xi = table[row, 6]
+            for f in range(4):
+                kind = 0 if f % 2 == 0 and table[row, 0] == 0.0 else 1
+                width = int(table[row, 1]) if f < 2 else int(table[row, 2])
+                if kind == 0:
+                    line[f] = stat[width]
+                else:
+                    column = 10 if table[row, 0] == 1.0 and f % 2 == 1 else 5
+                    line[f] = math.log(stat[column + width] + least[s, m, f])
+                line[f] = min(max((line[f] - scale[s, m, f, 0]) / scale[s, m, f, 1], -VAST), VAST)
+                line[4 + f] = 1.0 / scale[s, m, f, 3]
+            winner, d = nearest(line, age[s, m, AGES - 1], a + 512 * m, near, near_bits, memory)
+            part_n = gate * surprise(tail, s, 4 * m, d, q, xi)
+            reach = int(table[row, 9])
+            mean_z = 0.0
+            for k in range(reach):
+                mean_z += residual[s, (n - k) & 31]
+            mean_z = abs(mean_z / reach)
+            part_s = surprise(tail, s, 4 * m + 1, mean_z, q, xi) if speaks and r2 > table[row, 10] else 0.0
+            k = int(table[row, 11])
+            mean_v = np.float64(np.float32((floats[s, 8 + k] + floats[s, 11 + k]) / min(n + 1, LEVELS[k])))
+            part_l = gate * max(surprise(tail, s, 4 * m + 2, mean_v, q, xi), surprise(tail, s, 4 * m + 3, -mean_v, q, xi))
+            p = table[row, 8]
+            joined = power_of(part_n, p) + power_of(part_s, p) + power_of(part_l, p)
+            if joined > 0.0:
+                joined = math.sqrt(joined) if p == 2.0 else joined ** (1.0 / p)
+            total_e += min(joined, CAP)
+            novelty += part_n
+            season += part_s
+            level += part_l
+            # Learn.
+            store(line, winner, d > table[row, 3], s, m, n, a + 512 * m, age, memory)
+            for f in range(4):
+                off = line[f] - scale[s, m, f, 2]
+                limit = 5.0 * math.sqrt(scale[s, m, f, 3])
+                off = min(max(off, -limit), limit)
+                scale[s, m, f, 2] += 0.0005 * off
+                scale[s, m, f, 3] = max(scale[s, m, f, 3] + 0.0005 * (off * off - scale[s, m, f, 3]), 1e-4)
+            learn_tail(tail, s, 4 * m, d, q)
+            if setting[s, 3] > 0.0:
+                learn_tail(tail, s, 4 * m + 1, mean_z, q)
+            learn_tail(tail, s, 4 * m + 2, mean_v, q)
+            learn_tail(tail, s, 4 * m + 3, -mean_v, q)
+        frozen = 0.0
+        for j in range(3):
+            still = -math.log(stat[5 + 2 + j] + least[s, MOST, j])
+            frozen += min(surprise(tail, s, TAILS - 3 + j, still, 0.95, 0.2), CAP) / 3.0
+            learn_tail(tail, s, TAILS - 3 + j, still, 0.95)
+        members = last[s] - first[s]
+        joint = total_e / members
+        e = max(joint, FROZEN * frozen)
+        found = 0.0
+        if e >= setting[s, 0] and (ints[s, 1] > setting[s, 2] or e > 3.0 * floats[s, 6]):
+            found = 1.0
+            floats[s, 6] = e
+            ints[s, 1] = 0
+        out[i, 0] = e / setting[s, 0]
+        out[i, 1] = found
+        out[i, 2] = e
+        whole = novelty + season + level
+        if FROZEN * frozen > joint:
+            out[i, 3] = 4.0
+        elif whole > 0.0:
+            out[i, 3] = 1.0 if novelty >= season and novelty >= level else 2.0 if season >= level else 3.0
+        out[i, 4] = floats[s, 0] + (forecast if out[i, 3] == 2.0 else slow)
+        if whole > 0.0:
+            out[i, 5] = novelty / whole
+            out[i, 6] = season / whole
+            out[i, 7] = level / whole
+        out[i, 8] = frozen
+
+
+_PROFILES: Final[dict[str, tuple[Member, ...]]] = {"auto": MEMBERS, "plant": MEMBERS, "light": MEMBERS[:2]}
+_ROWS: Final = {name: sum(len(m) for m in list(_PROFILES.values())[:i]) for i, name in enumerate(_PROFILES)}
+
+
+class Auto:
+    """Bank of default detectors (`models/model.py`).
+
+    `reason` says which view found it: 1 novelty (the last rows look like nothing known), 2 season (not what this hour of the week brings),
+    3 level (the slow mean lies outside its history), 4 frozen (far less variation than usual); novelty, season and level are their shares.
+
+    >>> bank = Auto([AutoConfig(tags=("a",), warmup=300)])
+    >>> rows, rng = 600, np.random.default_rng(1)
+    >>> x = rng.normal(20, 0.1, rows)
+    >>> x[500:] += 2
+    >>> out = np.empty((rows, 9))
+    >>> bank.step(np.zeros(rows, np.int32), np.arange(rows) * 10**9, x, np.ones(rows, np.uint8), out)
+    >>> np.flatnonzero(out[:, 1] == 1).tolist(), float(out[500, 3])
+    ([500], 1.0)
+    """
+
+    outputs: ClassVar[tuple[str, ...]] = ("score", "alarm")
+    units: ClassVar[tuple[str, ...]] = ("", "")
+    reasons: ClassVar[tuple[str, ...]] = ("surprise", "reason", "expected", "novelty", "season", "level", "frozen")
+    ragged: ClassVar[tuple[str, ...]] = ("memory",)
+
+    def __init__(self, configs: Sequence[AutoConfig], profiles: Mapping[str, tuple[Member, ...]] | None = None) -> None:
+        n = len(configs)
+        profiles = profiles or _PROFILES
+        self._table = np.array([m for p in profiles.values() for m in p], np.float64)
+        begin = dict(zip(profiles, np.cumsum([0, *(len(p) for p in profiles.values())]).tolist(), strict=False))
+        self._first = np.array([begin[c.profile] for c in configs], np.int64)
+        self._last = np.array([begin[c.profile] + len(profiles[c.profile]) for c in configs], np.int64)
+        warmups = np.array([c.warmup for c in configs], np.int64)
+        self._sizes: NDArray[np.int64] = np.maximum(512 * (self._last - self._first), 2 * warmups)
+        self._start = offsets(self._sizes)
+        gate = {"auto": 0.3, "light": 0.3, "plant": 0.0}
+        self._setting = np.array(
+            [(c.budget, c.warmup, c.refractory, c.calendar, c.span or 0.0, gate[c.profile], c.min_sigma) for c in configs], np.float64
+        ).reshape(n, 7)
+        longest = int(warmups.max(initial=0))
+        near = np.zeros(128, np.float32)
+        self._scratch = (
+            np.zeros(max(longest, 64)), np.zeros((longest, 15)), np.zeros((longest, 6)), near, near.view(np.int32)
+        )  # fmt: skip
+        self._state: dict[str, NDArray[Any]] = {
+            # In the order of the kernel's arguments.
+            "ints": np.zeros((n, 4), np.int64),
+            "floats": np.zeros((n, 14)),
+            "recent": np.zeros((n, RECENT)),
+            "apart": np.zeros((n, 8)),
+            "residual": np.zeros((n, 32)),
+            "day": np.zeros((n, 24, 2)),
+            "day_n": np.zeros((n, 24), np.int32),
+            "week": np.zeros((n, 168), np.float32),
+            "week_n": np.zeros((n, 168), np.uint8),
+            "tail": np.zeros((n, TAILS, 4)),
+            "scale": np.zeros((n, MOST, 4, 4)),
+            "least": np.zeros((n, MOST + 1, 4)),
+            "age": np.zeros((n, MOST, AGES), np.int32),
+            "memory": np.zeros(int(self._start[-1]), np.float32),
+        }
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(slots,) numbers each slot remembers."""
+        return self._sizes
+
+    def step(
+        self,
+        slot: NDArray[np.int32],
+        time_ns: NDArray[np.int64],
+        value: NDArray[np.float64],
+        usable: NDArray[np.uint8],
+        out: NDArray[np.float64],
+    ) -> None:
+        """Judge n rows in order; see `models.model.Bank.step`."""
+        check_rows(len(self._first), 9, slot, out)
+        auto(
+            slot, time_ns, value, usable, out, self._table, self._first, self._last, self._start, self._setting, *self._scratch,
+            *self._state.values(),
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as independent copies."""
+        return {name: array.copy() for name, array in self._state.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of `state`; ValueError when it is of another shape."""
+        take_up(self._state, state)
