@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal
 
+from edge_agent.core import Tag
 from gateway.applying import Applier
 from gateway.inbox import EdgeFacts, Inbox
 from gateway.journal import Journal
 from gateway.latest import Latest
-from gateway.query import AlarmRow, EdgeRow, LastValue, LedgerRow, NotFound, SeriesRow, TagRow
+from gateway.query import AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, NotFound, SeriesRow, TagRow
 from gateway.series import View, series
 from gateway.standing import OVER, Occurrence, alarm_row
 
@@ -40,40 +41,17 @@ class Answers:
 
     def tags(self) -> list[TagRow]:
         """See Query."""
-        now = self._clock()
-        return [self._tag(edge, n, now) for edge, known in sorted(self._applier.catalogue.edges.items()) for n in range(len(known.tags))]
-
-    def _tag(self, edge: str, number: int, now_ns: int) -> TagRow:
-        known = self._applier.catalogue.edges[edge]
-        tag = known.tags[number]
-        latest = self._applier.latest.get(edge)
-        last: LastValue | None = None
-        if latest is not None and latest.known(number):
-            last = self._last(latest, number, edge, now_ns)
-        return {
-            "key": f"{edge}:{tag.name}",
-            "edge": edge,
-            "name": tag.name,
-            "unit": tag.unit,
-            "decimals": tag.decimals,
-            "range": tag.range,
-            "kind": tag.kind,
-            "class": tag.class_,
-            "path": tag.path,
-            "description": dict(tag.description),
-            "role": tag.role,
-            "version": tag.version,
-            "record": tag.record,
-            "report": {"kind": "by_exception" if tag.expected_s is None else "periodic", "expected_s": tag.expected_s},
-            "derived_from": list(tag.derived_from),
-            "model": tag.model,
-            "limits": [
-                {"alarm": a.name, "side": a.side, "limit": a.limit, "priority": a.priority}
-                for a in list(known.alarms.values())
-                if a.tag == tag.name and a.kind == "limit"
-            ],
-            "last": last,
-        }
+        now, rows = self._clock(), []
+        for edge, known in sorted(self._applier.catalogue.edges.items()):
+            limits: dict[str, list[LimitRow]] = {}
+            for a in list(known.alarms.values()):
+                if a.kind == "limit":
+                    limits.setdefault(a.tag, []).append({"alarm": a.name, "side": a.side, "limit": a.limit, "priority": a.priority})
+            latest = self._applier.latest.get(edge)
+            for number, tag in enumerate(list(known.tags)):
+                last = self._last(latest, number, edge, now) if latest is not None and latest.known(number) else None
+                rows.append(_tag_row(edge, tag, limits.get(tag.name, []), last))
+        return rows
 
     def _last(self, latest: Latest, number: int, edge: str, now_ns: int) -> LastValue:
         known = self._applier.catalogue.edges[edge]
@@ -163,3 +141,26 @@ class Answers:
                 }
             )
         return rows
+
+
+def _tag_row(edge: str, tag: Tag, limits: list[LimitRow], last: LastValue | None) -> TagRow:
+    return {
+        "key": f"{edge}:{tag.name}",
+        "edge": edge,
+        "name": tag.name,
+        "unit": tag.unit,
+        "decimals": tag.decimals,
+        "range": tag.range,
+        "kind": tag.kind,
+        "class": tag.class_,
+        "path": tag.path,
+        "description": dict(tag.description),
+        "role": tag.role,
+        "version": tag.version,
+        "record": tag.record,
+        "report": {"kind": "by_exception" if tag.expected_s is None else "periodic", "expected_s": tag.expected_s},
+        "derived_from": list(tag.derived_from),
+        "model": tag.model,
+        "limits": limits,
+        "last": last,
+    }

@@ -240,3 +240,21 @@ def test_impossible_series_are_refused(store: Store, from_ns: int, to_ns: int, p
         store.ask.series(KEY, from_ns, to_ns, points)
     with pytest.raises(NotFound):
         store.ask.series("x:y", 0, 10)
+
+
+async def test_subscribers_hear_when_an_edge_falls_silent_and_comes_back(store: Store, clock: Clock) -> None:
+    edge = _line(30)
+    feed(store, edge.deliver())
+    store.watch(clock())
+    look = store.subscribe()
+    store.watch(clock())
+    assert await look.take(0.01) is None
+    clock.go(21)
+    store.watch(clock())
+    change = await look.take(1.0)
+    assert change is not None
+    assert not change["edges"]["press-edge-1"]["connected"]
+    feed(store, edge.deliver())
+    change = await look.take(1.0)
+    assert change is not None
+    assert change["edges"]["press-edge-1"]["connected"]
