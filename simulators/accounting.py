@@ -224,24 +224,63 @@ def while_running(alarms: Sequence[Raised], sent: Sequence[Sent]) -> list[Raised
     return [a for a in alarms if a.raised_s <= last.get(a.tag, end)]
 
 
-def judge_alarms(alarms: Sequence[Raised], faults: Sequence[Injected]) -> tuple[list[Raised], list[Injected]]:
-    """Alarms that no fault explains, and faults that an alarm found.
+@dataclass(frozen=True)
+class Outage:
+    """A program of the run that was killed; times in seconds UTC epoch."""
 
-    An alarm is explained by a fault that moves its tag and lasts at its raise time. A fault is detected when an alarm
+    victim: str
+    t_down: float
+    t_up: float
+
+    def explains(self, alarm: Raised) -> bool:
+        """Whether the alarm is about a broken link or a silent tag while the program was down or coming back."""
+        about_a_link = not alarm.tag or alarm.alarm.endswith(".stale")
+        return about_a_link and self.t_down - STALE_BEFORE_S <= alarm.raised_s <= self.t_up + RECOVERY_S
+
+
+STALE_BEFORE_S = 30.0
+"""A stale alarm carries the time of the last value, which lies before the outage by up to the longest period's share."""
+RECOVERY_S = 30.0
+"""Seconds in which a restarted program has all its links again."""
+
+
+def read_outages(path: Path) -> list[Outage]:
+    """Lines of outages.jsonl; none when the file is absent, as in a run without kills."""
+    if not path.exists():
+        return []
+    found: list[Outage] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            found.append(Outage(str(row["victim"]), float(row["t_down"]), float(row["t_up"])))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise AccountError(f"{path}:{number}: expected victim, t_down and t_up, found {exc}") from None
+    return found
+
+
+def judge_alarms(alarms: Sequence[Raised], faults: Sequence[Injected],
+                 outages: Sequence[Outage] = ()) -> tuple[list[Raised], list[Injected]]:
+    """Alarms that nothing explains, and faults that an alarm found.
+
+    An alarm is explained by a fault that moves its tag and lasts at its raise time, or by an outage that breaks its link.
+    A fault is detected when an alarm
     naming one of its tags is raised within `detect_within_s` of its start; one that stood before was raised before.
     """
-    unexplained = [a for a in alarms if not any(f.t_start <= a.raised_s <= f.t_end and a.tag in f.tags for f in faults)]
+    unexplained = [a for a in alarms
+                   if not any(f.t_start <= a.raised_s <= f.t_end and a.tag in f.tags for f in faults)
+                   and not any(o.explains(a) for o in outages)]
     detected = [f for f in faults
                 if any(f.t_start <= a.raised_s <= f.t_start + f.detect_within_s and a.tag in f.tags for a in alarms)]
     return unexplained, detected
 
 
-def settle_accounts(sent_csv: Path, truth_jsonl: Path, summary_csv: Path, gap_csv: Path, alarm_csv: Path) -> Accounts:
+def settle_accounts(sent_csv: Path, truth_jsonl: Path, summary_csv: Path, gap_csv: Path, alarm_csv: Path,
+                    outages: Sequence[Outage] = ()) -> Accounts:
     """All accounts of a run from its files. Raises AccountError naming file and line, OSError when one is absent."""
     faults = read_truth(truth_jsonl)
     sent = read_sent(sent_csv)
     alarms = while_running(read_raised(alarm_csv), sent)
-    unexplained, detected = judge_alarms(alarms, faults)
+    unexplained, detected = judge_alarms(alarms, faults, outages)
     return Accounts(balance(sent, summary_csv, gap_csv), alarms, unexplained, faults, detected)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simulators.accounting import AccountError, Accounts, ledger_covers, read_sent, settle_accounts
+from simulators.accounting import AccountError, Accounts, ledger_covers, read_outages, read_sent, settle_accounts
 from simulators.chaos import Cut, cuts
 from simulators.children import Child, answers, free_port, http_json, http_status, nats_server, port_taken, wait_for
 from simulators.demo_files import Ports, write_configs
@@ -65,6 +65,8 @@ class Demo:
     stopping: threading.Event
     children: dict[str, Child] = field(default_factory=dict)
     latency: Mapping[str, Any] = field(default_factory=dict)
+    down_s: dict[str, float] = field(default_factory=dict)
+    """When each killed program was killed last, seconds UTC epoch."""
 
     # --- start -------------------------------------------------------------------------------------------------
     def prepare(self) -> None:
@@ -159,12 +161,13 @@ class Demo:
             now = time.monotonic() - begin
             for due in [r for r in restarts if r[0] <= now]:
                 restarts.remove(due)
-                self.children[due[1]].start()
+                self._restart(due[1])
             while left and left[0].at_s <= now:
                 cut = left.pop(0)
                 if any(name == cut.victim for _, name in restarts):
                     left.insert(0, cut._replace(at_s=now + 0.5))  # still down: kill it when it is back
                     break
+                self.down_s[cut.victim] = time.time()
                 self.children[cut.victim].kill()
                 say(f"{now:6.1f} s  killed {cut.victim}")
                 restarts.append((now + cut.down_s, cut.victim))
@@ -178,11 +181,17 @@ class Demo:
                 asked = time.monotonic()
                 self._ask_latency()
         for _, name in restarts:
-            self.children[name].start()
+            self._restart(name)
         # The line ends, its servers stay: an agent that was away may still fetch what they hold.
         (self.folder / "stop").write_text("stop\n", encoding="utf-8")
         if not wait_for(lambda: bool(self._simulator_state().get("ended")), 20.0):
             raise DemoError(f"expected within 20 s that the line ends, found {self._simulator_state()}")
+
+    def _restart(self, name: str) -> None:
+        self.children[name].start()
+        outage = {"victim": name, "t_down": round(self.down_s[name], 3), "t_up": round(time.time(), 3)}
+        with (self.folder / "outages.jsonl").open("a", encoding="utf-8") as out:
+            out.write(json.dumps(outage) + "\n")
 
     def _ask_latency(self) -> None:
         status = http_json(self.agent + "/status", 1.0)
@@ -234,7 +243,7 @@ class Demo:
         """Settle the accounts from files. Raises DemoError."""
         try:
             found = settle_accounts(self.folder / "sent.csv", self.folder / "truth.jsonl", self.export("summary"),
-                                    self.export("gap"), self.export("alarm"))
+                                    self.export("gap"), self.export("alarm"), read_outages(self.folder / "outages.jsonl"))
         except AccountError as exc:
             raise DemoError(str(exc)) from exc
         (self.folder / "accounts.json").write_text(found.text() + "\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from simulators.accounting import (
     Sent,
     judge_alarms,
     ledger_covers,
+    read_outages,
     read_raised,
     read_sent,
     read_truth,
@@ -114,6 +115,19 @@ def test_silence_after_the_last_sample_is_no_alarm_of_the_run() -> None:
     during = [Raised("a.high", "a", 200.0), Raised("a.ewma.z.high", "a.ewma.z", 199.9), Raised("source.disconnected", "", 150.0)]
     after = [Raised("a.stale", "a", 200.01), Raised("b.stale", "b", 198.01), Raised("source.disconnected", "", 202.0)]
     assert while_running([*during, *after], sent) == during
+
+
+def test_an_outage_explains_broken_links_and_silence_but_no_limit(tmp_path: Path) -> None:
+    path = tmp_path / "outages.jsonl"
+    assert read_outages(path) == []
+    path.write_text('{"victim": "broker", "t_down": 300.0, "t_up": 301.0}\n', encoding="utf-8")
+    outages = read_outages(path)
+    links = [Raised("source/x.disconnected", "", 300.4), Raised("a.stale", "a", 298.0)]
+    others = [Raised("a.high", "a", 300.4), Raised("source/x.disconnected", "", 400.0)]
+    assert judge_alarms([*links, *others], [], outages)[0] == others
+    path.write_text('{"victim": "broker"}\n', encoding="utf-8")
+    with pytest.raises(AccountError, match=r"outages\.jsonl:1: expected victim, t_down and t_up"):
+        read_outages(path)
 
 
 def test_a_late_or_foreign_alarm_detects_nothing() -> None:

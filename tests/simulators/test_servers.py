@@ -235,7 +235,7 @@ async def test_one_line_feeds_both_protocols_and_accounts_for_every_sample(broke
         await running
         rows = {r[0]: r for r in plant.ledger.rows()}
         got = [v for v in changes.values if v.StatusCode.value == SIMULATED]
-        assert len(got) == rows["press1/peak_force"][1] == 16
+        assert len(got) == rows["press1/peak_force"][1] == 31
         assert math.fsum(v.Value.Value for v in got) == pytest.approx(rows["press1/peak_force"][4], rel=1e-12)
         stamps = [datetime_to_win_epoch(v.SourceTimestamp) for v in got]
         assert (stamps[-1] - 116_444_736_000_000_000) * 100 == rows["press1/peak_force"][3]
@@ -247,7 +247,7 @@ async def test_one_line_feeds_both_protocols_and_accounts_for_every_sample(broke
     listener.close()
     sent = (tmp_path / "keep" / "sent.csv").read_text().splitlines()
     assert sent[0] == "tag,n,first_ns,last_ns,sum"
-    assert f"press1/peak_force,16,{rows['press1/peak_force'][2]},{rows['press1/peak_force'][3]}," in sent[13]
+    assert f"press1/peak_force,31,{rows['press1/peak_force'][2]},{rows['press1/peak_force'][3]}," in sent[13]
     state = json.loads((tmp_path / "keep" / "sim.json").read_text())
     assert state["mqtt_pending"] == state["mqtt_not_sent"] == 0
 
@@ -259,7 +259,7 @@ async def test_speed_shrinks_source_times_so_that_none_lies_ahead(tmp_path: Path
     await plant.run()
     rows = {r[0]: r for r in plant.ledger.rows()}
     name, n, first, last, _ = rows["press1/peak_force"]
-    assert n == 101  # 20 s of the line in 0.4 s
+    assert n == 201  # 20 s of the line in 0.4 s
     assert first <= T0
     assert T0 + 0.39 * SECOND_NS < last <= T0 + 0.4 * SECOND_NS
     assert rows["press1/nir_api"][1] == 0  # no broker: not sent, not counted
