@@ -159,15 +159,20 @@ class Link:
         if self._paused:
             return False
         self._paused = True
-        if self._socket is not None:
+        if self._socket is not None and self._open:
             asyncio.get_running_loop().remove_reader(self._socket)
         return True
+
+    @property
+    def _open(self) -> bool:
+        # A broker that kept our session may send more than we take before it answers the subscription: until then reading goes on.
+        return self._ready is not None and self._ready.done()
 
     def resume(self) -> None:
         """Read again."""
         if self._paused:
             self._paused = False
-            if self._socket is not None:
+            if self._socket is not None and self._open:
                 asyncio.get_running_loop().add_reader(self._socket, self._readable)
                 self._readable()  # TLS may hold bytes that the socket no longer announces
 
@@ -234,7 +239,7 @@ class Link:
     def _readable(self) -> None:
         for _ in range(_PACKETS_PER_TURN):
             client, before = self._client, self._received
-            if client is None or self._socket is None or self._paused:
+            if client is None or self._socket is None or (self._paused and self._open):
                 return
             client.loop_read()
             if self._received == before:
@@ -291,6 +296,8 @@ class Link:
     def _answered(self) -> None:
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
+            if self._paused and self._socket is not None:
+                asyncio.get_running_loop().remove_reader(self._socket)
 
     def _disconnected(self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._fail(f"broker {self._config.address}: {str(reason).lower()}")

@@ -131,6 +131,15 @@ async def test_what_comes_while_we_are_away_is_kept(broker: Broker, tmp_path: Pa
         assert await values_until(source, 500) == [float(i) for i in range(500)]
 
 
+async def test_a_backlog_larger_than_what_may_be_uncommitted_does_not_hinder_the_opening(broker: Broker, tmp_path: Path) -> None:
+    of = config(broker.port, max_in_flight=10)
+    async with opened(of, plug(tmp_path)):
+        pass
+    await send(broker, [("plant/press1/speed", float(i)) for i in range(400)])
+    async with opened(of, plug(tmp_path)) as source:
+        assert await values_until(source, 400) == [float(i) for i in range(400)]
+
+
 async def test_poison_is_put_aside_once_and_holds_nothing_up(broker: Broker, tmp_path: Path) -> None:
     poison = [("plant/press1/speed", b"{broken"), ("plant/press1/phase", 3), ("plant/press1/speed", {"v": "fast"})]
     to = plug(tmp_path)
@@ -142,6 +151,7 @@ async def test_poison_is_put_aside_once_and_holds_nothing_up(broker: Broker, tmp
     assert [letter["topic"] for letter in letters] == [topic for topic, _ in poison]
     assert all("expected" in letter["reason"] and letter["time_ns"] == NOW for letter in letters)
     assert to.counters["dead_letters"] == 3
+    await asyncio.sleep(0.5)
     async with opened(config(broker.port), to) as source:
         await send(broker, [("plant/press1/speed", 2.0)])
         assert await values_until(source, 1) == [2.0]
@@ -150,6 +160,7 @@ async def test_poison_is_put_aside_once_and_holds_nothing_up(broker: Broker, tmp
 
 async def test_unknown_topics_are_counted_or_put_aside(mosquitto: Broker, tmp_path: Path) -> None:
     for strict in (False, True):
+        await asyncio.sleep(0.5)
         to = plug(tmp_path / str(strict))
         async with opened(config(mosquitto.port, strict=strict), to) as source:
             await send(mosquitto, [("plant/other", 1.0), ("plant/press1/speed", 2.0)])
