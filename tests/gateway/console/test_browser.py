@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.gateway.console.conftest import Open
-from tests.gateway.console.plant import Plant, S
+from tests.gateway.console.line import S
+from tests.gateway.console.plant import Plant
 from tests.gateway.console.serve import Served
 
 pytestmark = pytest.mark.browser
@@ -371,8 +372,9 @@ class TestHostileNames:
         expect(page.locator(".banner .b-text")).to_contain_text(self.NAME)
         page.keyboard.press("a")
         expect(page.locator(".notice").first).to_contain_text(self.NAME)
-        for address in ("#/alarms", "#/system", "#/trends"):
-            page.goto(page.url.split("#")[0] + address)
+        for name in ("trends", "alarms", "system"):
+            page.goto(page.url.split("#")[0] + f"#/{name}")
+            page.wait_for_selector(f"nav a[data-page={name}][aria-current]")
             page.keyboard.press("/")
             page.keyboard.type("onerror")
             expect(page.locator(".hits button")).to_have_count(1)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.console.conftest import Open
-from tests.gateway.console.plant import Plant, S
+from tests.gateway.console.line import S
+from tests.gateway.console.plant import Plant
 
 IMAGES = Path(__file__).parents[3] / "docs" / "images"
 PRESS = "press-edge-1:press1"

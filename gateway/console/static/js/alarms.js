@@ -5,7 +5,7 @@ import { plain, shortStamp, span, stamp, utc } from "./format.js";
 import { t } from "./i18n.js";
 import { acknowledge, waiting } from "./acknowledge.js";
 import { closeAlarm, lasting, openAlarm } from "./detail.js";
-import { alarmPlace, alarmTitle, alarmUnit, alarmValue, mark, setMark, stateWord } from "./marks.js";
+import { alarmPlace, alarmTitle, alarmUnit, alarmValue, mark, setMark, setTitle, stateWord } from "./marks.js";
 import { compare, get, MS, plant, unacknowledged } from "./plant.js";
 import { note } from "./route.js";
 import { Rows } from "./rows.js";
@@ -156,7 +156,7 @@ export function alarms(root, params) {
     p.id = row.occurrence;
     p.check.checked = selected.has(row.occurrence);
     setMark(p.mark, row);
-    text(p.what, alarmTitle(row));
+    setTitle(p.what, row);
     text(p.why, row.explanation);
     text(p.where, alarmPlace(row));
     text(p.value, alarmValue(row));

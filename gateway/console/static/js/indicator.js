@@ -7,7 +7,8 @@ import { mark, setMark, tagTitle } from "./marks.js";
 import { get, MS, plant } from "./plant.js";
 
 const HOUR_MS = 3_600_000;
-const POINTS = 90;
+const LEAST_MS = 300_000;
+const POINTS = 120;
 
 /** Scale of the moving indicator: the band in the middle where there is one, else the engineering range. */
 export function scaleOf(tag) {
@@ -109,7 +110,7 @@ export class Indicator {
     }
     if (quality === "good" && typeof tag.value === "number") {
       const last = this.#points.at(-1);
-      if (!last || tag.time_ns / MS - last[0] > HOUR_MS / POINTS) this.#points.push([tag.time_ns / MS, tag.value]);
+      if (!last || tag.time_ns / MS - last[0] > Math.min(HOUR_MS, Math.max(LEAST_MS, now - this.#points[0][0])) / POINTS) this.#points.push([tag.time_ns / MS, tag.value]);
     }
     while (this.#points.length && this.#points[0][0] < now - HOUR_MS) this.#points.shift();
     const { clientWidth: width, clientHeight: height } = this.canvas;
@@ -136,7 +137,10 @@ export class Indicator {
     const half = Math.max((high - low) / 2, least / 2, Math.abs(middle) * 1e-6, 1e-12) * 1.15;
     low = middle - half;
     high = middle + half;
-    const x = (time) => ((time - (now - HOUR_MS)) / HOUR_MS) * width;
+    // The last hour, or as much of it as there is: a line that has just begun shows its minutes.
+    const shown = Math.min(HOUR_MS, Math.max(LEAST_MS, now - this.#points[0][0]));
+    const gap = Math.max((HOUR_MS / POINTS) * 2.5, 20_000);
+    const x = (time) => ((time - (now - shown)) / shown) * width;
     const y = (v) => height - 1.5 - ((v - low) / (high - low)) * (height - 3);
     for (const limit of [this.scale?.high, this.scale?.low]) {
       if (typeof limit !== "number" || limit < low || limit > high) continue;
@@ -149,7 +153,7 @@ export class Indicator {
     }
     pen.setLineDash([]);
     pen.strokeStyle = color("trace");
-    pen.lineWidth = 1.4;
+    pen.lineWidth = 1.2;
     pen.beginPath();
     let before = null;
     for (const [time, v] of this.#points) {
@@ -157,7 +161,7 @@ export class Indicator {
         before = null;
         continue;
       }
-      if (before === null || time - before > (HOUR_MS / POINTS) * 2.5) pen.moveTo(x(time), y(v));
+      if (before === null || time - before > gap) pen.moveTo(x(time), y(v));
       else pen.lineTo(x(time), y(v));
       before = time;
     }

@@ -1,6 +1,6 @@
 // Shape, number and colour of an alarm: 1 square, 2 triangle, 3 inverted triangle, 4 circle. Only the marker ever flashes.
 
-import { svg, attribute } from "./dom.js";
+import { attribute, h, svg, text } from "./dom.js";
 import { has, local, t } from "./i18n.js";
 import { number, unit } from "./format.js";
 import { plant } from "./plant.js";
@@ -50,10 +50,22 @@ export function tagTitle(tag) {
 
 /** What is wrong, in words: the tag's description and which limit. */
 export function alarmTitle(row) {
+  return alarmWords(row).filter(Boolean).join(" · ");
+}
+
+/** The same in a node of two parts: where room is short the description is cut and never the limit. */
+export function setTitle(node, row) {
+  if (node.children.length !== 2) node.replaceChildren(h("span", { class: "t-name" }), h("span", { class: "t-kind" }));
+  const [name, kind] = alarmWords(row);
+  text(node.children[0], name);
+  text(node.children[1], kind ? ` · ${kind}` : "");
+}
+
+function alarmWords(row) {
   const tag = plant.tags.get(`${row.edge}:${row.tag}`);
   const kind = row.alarm.startsWith(`${row.tag}.`) ? row.alarm.slice(row.tag.length + 1) : "";
   const word = has(`alarm.${kind}`) ? t(`alarm.${kind}`) : kind;
-  return [tag ? tagTitle(tag) : row.tag || row.alarm, word].filter(Boolean).join(" · ");
+  return [tag ? tagTitle(tag) : row.tag || row.alarm, word];
 }
 
 export function alarmUnit(row) {

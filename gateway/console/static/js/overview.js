@@ -4,7 +4,7 @@ import { attribute, h, text } from "./dom.js";
 import { plain, span } from "./format.js";
 import { t } from "./i18n.js";
 import { Indicator } from "./indicator.js";
-import { alarmTitle, mark, setMark } from "./marks.js";
+import { mark, setMark, setTitle } from "./marks.js";
 import { compare, MS, plant, unacknowledged } from "./plant.js";
 import { link } from "./route.js";
 import { openAlarm } from "./detail.js";
@@ -52,7 +52,8 @@ class UnitCard {
     if (this.derived.length) {
       const well = this.derived.filter((tag) => ["good", "uncertain"].includes(plant.quality(tag).quality)).length;
       text(this.models, t("models.live", { n: well, of: this.derived.length }));
-      attribute(this.models, "data-quality", well === this.derived.length ? "good" : "stale");
+      // A model that still learns has no value yet, which is no fault; one that fell silent is.
+      attribute(this.models, "class", this.derived.some((tag) => plant.quality(tag).quality === "stale") ? "trouble" : null);
     }
     for (const indicator of this.indicators) indicator.refresh();
   }
@@ -117,7 +118,7 @@ function railRow(id) {
       last = row;
       setMark(shape, row);
       attribute(node, "data-over", row.state === "NORM" ? "" : null);
-      text(title, alarmTitle(row));
+      setTitle(title, row);
       text(why, row.explanation || row.tag);
       text(since, row.state === "NORM" ? t("state.NORM") : span((plant.now() - row.raised_ns / MS) / 1000));
       attribute(node, "data-occurrence", id);

@@ -123,7 +123,7 @@ export function trends(root, params) {
 
   function build() {
     for (const pane of panes) pane.close();
-    panes = view.keys.map((key) => new Pane(key, {
+    panes = (plant.ready ? view.keys : []).map((key) => new Pane(key, {
       view: bounds, zoom, out: () => scale(2), remove: () => remove(key),
       over: (s) => text(pointed, s === null ? "" : `▸ ${clock(s * 1000)}`),
     }));
@@ -131,6 +131,10 @@ export function trends(root, params) {
     list.replaceChildren(...panes.map((pane) => pane.node));
     list.hidden = panes.length === 0;
     empty.hidden = panes.length > 0;
+    if (!plant.ready) {
+      empty.replaceChildren(h("p", null, t("loading")));
+      return;
+    }
     empty.replaceChildren(h("p", null, t("trends.empty")), h("p", { class: "quiet" }, t("trends.hint")), h("button", { type: "button", class: "primary", onclick: () => search(add) }, `+ ${t("trends.add")}`));
     layout();
     reload();
@@ -150,8 +154,6 @@ export function trends(root, params) {
 
   async function reload() {
     bar();
-    // Before the first picture of the plant there is nothing to ask; it rebuilds the page when it comes.
-    if (!plant.ready) return;
     asked = Date.now();
     const { from, to } = bounds();
     const sight = `${view.keys} ${view.live} ${from} ${to}`;
