@@ -73,6 +73,8 @@ class TagSection(Section):
     """gmp_critical, gmp, safety, environment or other."""
     report: Annotated[PeriodicReport | ByExceptionReport, Field(discriminator="kind")] = ByExceptionReport()
     """Contract by which silence is judged."""
+    lateness_s: Annotated[float, Field(ge=0, le=86400)] | None = None
+    """Seconds its windows wait for late values when `windows.lateness_s` is too short for it: an analyser that stamps the time of sampling."""
     record: RecordPolicy = "raw"
     """raw: every value; changes: values that differ; summary: summaries only."""
     record_reason: str = ""

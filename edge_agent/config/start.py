@@ -137,7 +137,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
     catalogue = Catalogue(previous.tags if previous else ()).revised([*measured, *derived])
     defined = {t.name for t in (*measured, *derived)}
     alarms = alarm_definitions(settings, [t for t in catalogue if t.name in defined], {a.name: a for a in previous.alarms} if previous else {})
-    sources = tuple(SourcePlan(s.name, bool(getattr(s, "lossy", False)), getattr(s, "lateness_s", None)) for s in settings.sources)
+    sources = tuple(SourcePlan(s.name, s.lossy) for s in settings.sources)
     plan = PipelinePlan(
         site=settings.edge.site,
         software=f"pharmedge {__version__}",
@@ -148,6 +148,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         max_skew_s=settings.windows.max_skew_s,
         sources=sources,
         tag_source={t.name: t.source for t in settings.tags if t.source is not None},
+        tag_lateness_s={t.name: t.lateness_s for t in settings.tags if t.lateness_s is not None},
         judgements=tuple(judgements),
     )
     config = msgspec.to_builtins(plan)

@@ -212,7 +212,7 @@ class Pipeline:
         alarm = f"source/{entry.source}.disconnected"
         now = entry.received_ns
         if entry.state in ("connected", "resumed"):
-            self._silence.came(place, now)
+            self._silence.came(place, now, resumed=entry.state == "resumed")
             return self._condition(alarm, False, now, now, "connected")
         if entry.state in ("disconnected", "ended"):
             self._silence.left(place, self._screen.last_ns)

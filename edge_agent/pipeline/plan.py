@@ -34,7 +34,6 @@ class SourcePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     lossy: bool = False
     """Values that arise while it is disconnected are lost."""
-    lateness_s: float | None = None
 
 
 class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +48,8 @@ class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_skew_s: float = 5.0
     sources: tuple[SourcePlan, ...] = ()
     tag_source: dict[str, str] = {}
+    tag_lateness_s: dict[str, float] = {}
+    """Tags whose values come later than `lateness_s` as a rule: an analyser that stamps the sampling."""
     judgements: tuple[JudgementPlan, ...] = ()
 
 
@@ -83,10 +84,8 @@ class TagArrays:
             self.never_shed[i] = tag.never_shed
             place = places.get(plan.tag_source.get(tag.name, ""))
             if place is not None:
-                source = plan.sources[place]
-                self.source[i], self.lossy[i] = place, source.lossy
-                if source.lateness_s is not None:
-                    lateness[i] = seconds_ns(source.lateness_s)
+                self.source[i], self.lossy[i] = place, plan.sources[place].lossy
+            lateness[i] = seconds_ns(plan.tag_lateness_s.get(tag.name, plan.lateness_s))
         for tag in catalogue:
             for parent in tag.derived_from:
                 lateness[tag.id] = max(lateness[tag.id], lateness[catalogue.id(parent)])

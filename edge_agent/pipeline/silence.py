@@ -108,10 +108,16 @@ class Silence:
                 self._gaps += 1
         self._reckon()
 
-    def came(self, source: int, received_ns: int) -> None:
-        """A source is back: its tags have their three periods from now on."""
+    def came(self, source: int, received_ns: int, *, resumed: bool) -> None:
+        """A source is back: its tags have their three periods from now on.
+
+        A source that resumed its stream was not missing anything, or says what by an overflow: then no hole is looked for.
+        """
         self.away[source] = False
         mine = self._source == source
+        if resumed:
+            self._gap_from_ns[mine] = NEVER_HEARD
+            self._gaps = int((self._gap_from_ns != NEVER_HEARD).sum())
         self._heard_ns[mine] = np.maximum(self._heard_ns[mine], received_ns)
         self._reckon()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, TYPE_CHECKING
 
 import msgspec
 from pydantic import Field
@@ -72,6 +72,9 @@ def _read(path: Path, tags: Mapping[str, Tag], unknown: Unknown, newest_ns: int,
 
 class CsvConfig(Section):
     """Tags that files bring."""
+
+    lossy: ClassVar[bool] = False
+    """A file keeps what it holds."""
 
     kind: Literal["csv"]
     name: Annotated[str, Field(min_length=1)]

@@ -7,7 +7,7 @@ used, where `max_in_flight` here decides. Publishers of many small messages shou
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self, TYPE_CHECKING
 
 import msgspec
 from pydantic import Field, model_validator
@@ -29,6 +29,9 @@ _MESSAGE_COST: Final = 256
 
 class MqttConfig(BrokerConfig):
     """Tags that a broker brings."""
+
+    lossy: ClassVar[bool] = False
+    """The broker keeps what arises while the agent is away: a persistent session with a fixed client id."""
 
     kind: Literal["mqtt"]
     name: Annotated[str, Field(min_length=1)]

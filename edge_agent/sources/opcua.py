@@ -16,7 +16,7 @@ import json
 from collections import deque
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TYPE_CHECKING
 
 import msgspec
 import pydantic
@@ -54,6 +54,9 @@ class OpcUaTime(Section):
 
 class OpcUaConfig(Section):
     """One OPC UA server."""
+
+    lossy: ClassVar[bool] = True
+    """Values that arise while nobody is subscribed are lost: the pipeline declares them as gaps."""
 
     kind: Literal["opcua"]
     name: str = pydantic.Field(min_length=1)

@@ -226,3 +226,12 @@ def test_a_fast_tag_is_not_called_stale_between_two_notifications():
     run(p, [msgspec.structs.replace(definition, tags=fast), Connection(received_ns=T0, source="plc", state="connected"), values(1, 12.0)])
     assert alarms(run(p, [idle(2.9)])) == []
     assert alarms(run(p, [idle(3.0)])) == [("press1/force.stale", "raise")]
+
+
+def test_a_slow_analyser_has_a_lateness_of_its_own():
+    p = begun(tag_lateness_s={"press1/speed": 30.0})
+    run(p, [values(t, 12.0) for t in range(1, 25)])
+    records = run(p, [values(5, 50.0, tag=SPEED, received_s=25), values(5, 39.0, received_s=25), idle(90)])
+    rows = {(int(r["tag"]), int(r["part"])): r for r in summaries(records) if r["start_ns"] == T0}
+    assert rows[SPEED, 1]["n_good"] == 1
+    assert rows[FORCE, 2]["n_late"] == 1
