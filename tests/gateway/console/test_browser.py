@@ -398,21 +398,24 @@ class TestManyTags:
         page = open_page("#/overview")
         page.wait_for_selector(".unit")
         measure = """async () => {
-            let worst = 0, frames = 0, before = performance.now();
+            const frames = [];
+            let before = performance.now();
             const end = before + 4000;
             while (performance.now() < end) {
                 const now = await new Promise(requestAnimationFrame);
-                worst = Math.max(worst, now - before); before = now; frames += 1;
+                frames.push(now - before);
+                before = now;
             }
-            return [worst, frames / 4];
+            frames.sort((a, b) => a - b);
+            return [frames[Math.floor(frames.length * 0.95)], frames.length / 4];
         }"""
         for address in ("#/overview", "#/alarms"):
             page.goto(page.url.split("#")[0] + address)
             page.wait_for_timeout(1500)
-            worst_ms, per_s = page.evaluate(measure)
+            p95_ms, per_s = page.evaluate(measure)
             # Software rendering on shared cores: the bound is what an operator notices, not what a display can do.
-            assert worst_ms < 500, (address, worst_ms, per_s)
-            assert per_s > 10, (address, worst_ms, per_s)
+            assert p95_ms < 300, (address, p95_ms, per_s)
+            assert per_s > 10, (address, p95_ms, per_s)
         assert page.locator(".alarm-row.row").count() < 60
         expect(page.locator(".count")).to_contain_text("1\u202f000 alarms")
         page.locator(".rows").evaluate("n => { n.scrollTop = n.scrollHeight; }")
