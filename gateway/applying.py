@@ -87,7 +87,7 @@ class Applier:
             self.catalogue.define(entry.edge, entry.epoch, entry.seq, _as(Definitions, entry.frame))
         self.catalogue.changed()
         self.ledger = Ledger(self.journal.totals())
-        self.latest: dict[str, Latest] = {}
+        self.latest = {edge: Latest.restored(state) for edge, state in self.journal.latest().items()}
         self.standing = Standing(self._stored)
         for id_ in self.journal.occurrences(standing=True, limit=1_000_000):
             self.standing.open[id_] = self._stored(id_)

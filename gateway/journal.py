@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS tag (edge TEXT NOT NULL, number INTEGER NOT NULL, nam
 CREATE TABLE IF NOT EXISTS action (id TEXT PRIMARY KEY, edge TEXT NOT NULL, occurrence TEXT NOT NULL, time_ns INTEGER NOT NULL,
   body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS latest (edge TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS anchor (only INTEGER PRIMARY KEY CHECK (only = 1), n INTEGER NOT NULL, hash TEXT NOT NULL);
 """
     + ledger.SCHEMA
@@ -117,6 +118,7 @@ class Journal:
         settled: Iterable[str] = (),
         action: tuple[OperatorAction, str, str] | None = None,
         anchor: Head | None = None,
+        latest: Mapping[str, bytes] | None = None,
     ) -> int:
         """Everything in one durable transaction; returns how many entries were new.
 
@@ -124,6 +126,7 @@ class Journal:
         tags         (edge, number, name)
         settled      ids of operator actions that an event has cited
         action       a new operator action, its edge and occurrence
+        latest       edge to the state of its newest values
         """
         new, last = 0, self._hash
         self._db.execute("BEGIN IMMEDIATE")
@@ -146,6 +149,7 @@ class Journal:
                 self._db.execute("INSERT INTO action VALUES (?,?,?,?,?)", (asked.id, edge, occurrence, asked.time_ns, msgspec.json.encode(asked)))
             if anchor is not None:
                 self._db.execute("INSERT OR REPLACE INTO anchor VALUES (1,?,?)", (anchor.n, anchor.hash))
+            self._db.executemany("INSERT OR REPLACE INTO latest VALUES (?,?)", (latest or {}).items())
             if applied is not None:
                 self._db.execute("INSERT OR REPLACE INTO number VALUES ('applied', ?)", (applied,))
             self._db.execute("COMMIT")
@@ -205,6 +209,10 @@ class Journal:
         """The head of the manifest as it was last written down."""
         found = self._ask("SELECT n, hash FROM anchor")
         return Head(found[0][0], found[0][1]) if found else None
+
+    def latest(self) -> dict[str, bytes]:
+        """The newest values of each edge as they were when the inbox was last trimmed."""
+        return {str(edge): bytes(state) for edge, state in self._ask("SELECT edge, state FROM latest")}
 
     def highest(self, edge: str, epoch: int) -> int:
         """The highest number of one edge and epoch; 0 when there is none."""

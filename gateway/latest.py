@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core import Tag
+from edge_agent.core import Tag, pack, unpack
 from edge_agent.core.status import QUALITY_NAMES, quality
 from gateway.query import Quality, Value
 from gateway.rollup import Rows
@@ -18,6 +18,8 @@ LEAST_STALE_S: Final = 5.0
 """A periodic tag is not called stale before this, whatever its period: records travel in batches."""
 SUMMARY_S: Final = 30.0
 """Allowance for tags that are recorded as summaries only: their values come when a window closes."""
+
+_COLUMNS: Final = ("time_ns", "value", "status", "received_ns")
 
 
 class Latest:
@@ -30,10 +32,25 @@ class Latest:
         self.received_ns: NDArray[np.int64] = np.zeros(0, np.int64)
         self.texts: dict[int, str] = {}
 
+    def state(self) -> bytes:
+        """Everything, to be kept where the values themselves leave the inbox."""
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        return pack(columns | {"texts": {str(n): text for n, text in self.texts.items()}})
+
+    @classmethod
+    def restored(cls, state: bytes) -> Latest:
+        """What `state` gave; WireError when the bytes are damaged."""
+        tree = unpack(state)
+        made = cls()
+        for name in _COLUMNS:
+            setattr(made, name, tree[name])
+        made.texts = {int(n): text for n, text in tree["texts"].items()}
+        return made
+
     def _grow(self, size: int) -> None:
         if size > len(self.time_ns):
             size = max(size, 2 * len(self.time_ns), 64)
-            for name in ("time_ns", "value", "status", "received_ns"):
+            for name in _COLUMNS:
                 old = getattr(self, name)
                 new = np.zeros(size, old.dtype)
                 new[: len(old)] = old
@@ -48,7 +65,7 @@ class Latest:
         order = np.argsort(rows["time_ns"], kind="stable")
         order = order[rows["time_ns"][order] >= self.time_ns[rows["tag"][order]]]
         tag: NDArray[np.int32] = rows["tag"][order]
-        for name in ("time_ns", "value", "status", "received_ns"):
+        for name in _COLUMNS:
             getattr(self, name)[tag] = rows[name][order]
         return tag
 

@@ -103,16 +103,21 @@ class Store:
             raise LogError(f"{INBOX_FILE}: expected at least {max(sealed, applied)} numbers as segments and journal know them, found {head}")
         if sealed > applied:
             raise LogError(f"{FILE}: expected everything up to {sealed} as the segments know it, found it applied to {applied}")
-        after = sealed
-        generation = Generation(after + 1, after, self._clock())
+        # Sealed, but killed before `trim` wrote the newest values down: they are read once more, and the rows thrown away.
+        self._read(self.log.cursor("sealed"), sealed, Generation(1, 0, 0), applied)
+        generation = Generation(sealed + 1, sealed, self._clock())
         self._view = View(self._view.files, (generation,), self.segments)
-        while rows := self.log.read(STREAM, after, max_bytes=16 << 20, max_rows=20_000):
+        self._read(sealed, head, generation, applied)
+
+    def _read(self, after: int, through: int, generation: Generation, applied: int) -> None:
+        """Apply rows of the inbox again; the journal takes those beyond `applied`."""
+        while rows := self.log.read(STREAM, after, through=through, max_bytes=16 << 20, max_rows=20_000):
             batch = [Kept.decode(row.data, row.seq) for row in rows]
             after = rows[-1].seq
             done = self.applier.apply(batch, generation, journaled=applied, applied=after if after > applied else None)
             self.applier.settle(done)
             generation.last = after
-            if generation.rows >= self.settings.seal_rows:
+            if through > self.manifest.sealed and generation.rows >= self.settings.seal_rows:
                 generation = self._roll()
 
     def _roll(self) -> Generation:
@@ -283,7 +288,9 @@ class Store:
     def trim(self, held_from: int) -> int:
         """Forget inbox rows that are sealed, applied and below a number that a target still needs; rows forgotten. In the writer thread."""
         sealed = self.manifest.sealed
-        self._durably(lambda: self.journal.apply(anchor=self.manifest.head))
+        # What leaves the inbox here is not read again at the next start: a batch that began long ago must still be shown then.
+        latest = {edge: values.state() for edge, values in self.applier.latest.items()}
+        self._durably(lambda: self.journal.apply(anchor=self.manifest.head, latest=latest))
         self._step("anchored")
         self.log.commit(cursors={"sealed": sealed})
         through = min(sealed, self.journal.applied, held_from - 1)

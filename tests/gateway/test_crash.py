@@ -62,6 +62,18 @@ def test_killed_at_a_step_nothing_is_lost_or_doubled(tmp_path: Path, step: str, 
     assert ledger["press1/speed"]["n_good"] == 180
     assert len(store.ask.series("press-edge-1:press1/main_force", START, START + 180 * SECOND)["n"]) == 180
     assert store.sealer.strangers() == []
+    assert [t["last"]["time_ns"] for t in store.ask.tags()[:2] if t["last"]] == [START + 179 * SECOND] * 2
+    store.close()
+
+
+@pytest.mark.parametrize("step", ["sealed", "anchored", "trimmed"])
+def test_killed_around_sealing_the_newest_values_are_known_at_once(tmp_path: Path, step: str) -> None:
+    subprocess.run([sys.executable, "-m", "tests.gateway.dying", str(tmp_path), step, "2"], capture_output=True, check=False, timeout=60)
+    store = Store(tmp_path, gateway="gw1", production=False, settings=SETTINGS, clock=lambda: LATE)
+    held = store.ask.series("press-edge-1:press1/main_force", START, START + 200 * SECOND)
+    last = store.ask.tags()[0]["last"]
+    assert last is not None
+    assert last["time_ns"] == held["time_ns"][-1]
     store.close()
 
 

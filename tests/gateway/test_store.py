@@ -242,6 +242,17 @@ def test_impossible_series_are_refused(store: Store, from_ns: int, to_ns: int, p
         store.ask.series("x:y", 0, 10)
 
 
+def test_newest_values_outlive_the_inbox(opened: Callable[..., Store], clock: Clock) -> None:
+    store = opened()
+    feed(store, _line(60).deliver())
+    seal(store, clock)
+    before = store.ask.tags()
+    store.close()
+    after = opened().ask.tags()
+    assert [t["last"] for t in after] == [t["last"] for t in before]
+    assert after[2]["last"]["value"] == "B2"  # type: ignore[index]
+
+
 async def test_subscribers_hear_when_an_edge_falls_silent_and_comes_back(store: Store, clock: Clock) -> None:
     edge = _line(30)
     feed(store, edge.deliver())
