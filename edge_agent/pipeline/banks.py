@@ -30,35 +30,61 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Rows that models computed: `origin` (n,) is the row each came from, `why` its explaining numbers by name."""
+    """Rows that one bank computed, in the order of the rows they came from.
+
+    origin  (n,) row of the entry that each row came from
+    fate    (n,) and usable (n,) of that row: quality travels
+    stage   number of the bank: rows of one origin are told in the order of the banks
+    """
 
     samples: Samples
+    fate: NDArray[np.uint8]
     usable: NDArray[np.uint8]
     origin: NDArray[np.intp]
-    why: Callable[[int], dict[str, float]]
+    stage: int
+    _reasons: tuple[str, ...]
+    _numbers: NDArray[np.float64]
+
+    def why(self, row: int) -> dict[str, float]:
+        """The explaining numbers of one row, by name."""
+        return {name: float(x) for name, x in zip(self._reasons, self._numbers[row], strict=True) if np.isfinite(x)}
 
 
 class _Seat:
     """One bank and the tags it judges."""
 
-    def __init__(self, bank_class: Callable[[Sequence[ModelConfig]], Bank], judgements: Sequence[Judgement], tags: int) -> None:
+    def __init__(self, bank_class: Callable[[Sequence[ModelConfig]], Bank], judgements: Sequence[Judgement], tags: int, stage: int) -> None:
         self.bank = bank_class([j.config for j in judgements])
         self.keys = [j.key for j in judgements]
+        self.stage = stage
         self.slot = np.full(tags, -1, np.int32)
         self.outputs = np.array([j.outputs for j in judgements], np.int32).reshape(len(judgements), -1)
         for slot, judgement in enumerate(judgements):
             self.slot[judgement.tag] = slot
 
-    def step(self, rows: Samples, usable: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.float64]]:
+    def step(self, rows: Samples, fate: NDArray[np.uint8], usable: NDArray[np.uint8], origin: NDArray[np.intp] | None) -> Derived | None:
+        """Judge the rows that are ours; None when nothing follows from them."""
         slot = self.slot[rows.tag]
-        chosen = np.flatnonzero(slot >= 0)
-        slots = slot[chosen]
-        out = np.full((len(chosen), self.outputs.shape[1] + len(self.bank.reasons)), np.nan)
-        if len(chosen) == len(rows):
-            self.bank.step(slots, rows.time_ns, rows.value, usable, out)
-        elif len(chosen):
-            self.bank.step(slots, rows.time_ns[chosen], rows.value[chosen], usable[chosen], out)
-        return chosen, slots, out
+        mine = np.flatnonzero(slot >= 0)
+        if not len(mine):
+            return None
+        if len(mine) < len(rows):
+            rows, fate, usable, slot = rows.take(mine), fate[mine], usable[mine], slot[mine]
+            origin = mine if origin is None else origin[mine]
+        columns = self.outputs.shape[1]
+        out = np.empty((len(rows), columns + len(self.bank.reasons)))
+        self.bank.step(slot, rows.time_ns, rows.value, usable, out)
+        row, column = np.nonzero(~np.isnan(out[:, :columns]))
+        if not len(row):
+            return None
+        everything = columns == 1 and len(row) == len(rows)
+        if everything:
+            samples = Samples(rows.time_ns, self.outputs[slot, 0], np.ascontiguousarray(out[:, 0]), rows.status, rows.received_ns)
+        else:
+            samples = Samples(rows.time_ns[row], self.outputs[slot[row], column], out[row, column], rows.status[row], rows.received_ns)
+            fate, usable = fate[row], usable[row]
+        came_from = row if origin is None else origin[row]
+        return Derived(samples, fate, usable, came_from, self.stage, self.bank.reasons, out[row, columns:] if not everything else out[:, columns:])
 
     def state(self) -> dict[str, Any]:
         return {"keys": self.keys, "sizes": np.array(self.bank.sizes), "bank": self.bank.state()}
@@ -88,53 +114,21 @@ class Banks:
     """
 
     def __init__(self, levels: Sequence[Sequence[tuple[str, Callable[[Sequence[ModelConfig]], Bank], Sequence[Judgement]]]], tags: int) -> None:
-        self._levels = [[(kind, _Seat(bank, judgements, tags)) for kind, bank, judgements in level] for level in levels]
+        self._levels: list[list[tuple[str, _Seat]]] = []
+        stage = 0
+        for level in levels:
+            self._levels.append([(kind, _Seat(bank, judgements, tags, stage + i)) for i, (kind, bank, judgements) in enumerate(level)])
+            stage += len(level)
 
-    def step(self, rows: Samples, usable: NDArray[np.uint8]) -> list[Derived]:
-        """Derived rows, one `Derived` per level; `origin` always counts in `rows`."""
+    def step(self, rows: Samples, fate: NDArray[np.uint8], usable: NDArray[np.uint8]) -> list[Derived]:
+        """What every bank derives from the rows; `origin` always counts in `rows`."""
         found: list[Derived] = []
-        origin: NDArray[np.intp] | None = None
+        inputs: list[tuple[Samples, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.intp] | None]] = [(rows, fate, usable, None)]
         for level in self._levels:
-            derived = self._level(level, rows, usable, origin)
-            if derived is None:
-                break
-            found.append(derived)
-            rows, usable, origin = derived.samples, derived.usable, derived.origin
+            derived = [d for _, seat in level for one in inputs if (d := seat.step(*one)) is not None]
+            found += derived
+            inputs = [(d.samples, d.fate, d.usable, d.origin) for d in derived]
         return found
-
-    def _level(self, level: list[tuple[str, _Seat]], rows: Samples, usable: NDArray[np.uint8], origin: NDArray[np.intp] | None) -> Derived | None:
-        sources, tags, values = [], [], []
-        reasons: list[tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.intp]]] = []
-        for _, seat in level:
-            chosen, slots, out = seat.step(rows, usable)
-            n_outputs = seat.outputs.shape[1]
-            at, column = np.nonzero(~np.isnan(out[:, :n_outputs]))
-            sources.append(chosen[at])
-            tags.append(seat.outputs[slots[at], column])
-            values.append(out[at, column])
-            reasons.append((seat.bank.reasons, out[:, n_outputs:], at))
-        source = np.concatenate(sources) if sources else np.empty(0, np.intp)
-        if not len(source):
-            return None
-        # By row, then in the order of the banks: the same whether rows arrived alone or together.
-        order = np.argsort(source, kind="stable")
-        starts = np.cumsum([0, *(len(s) for s in sources)])
-
-        def why(row: int) -> dict[str, float]:
-            flat = int(order[row])
-            bank = int(np.searchsorted(starts, flat, "right")) - 1
-            names, numbers, at = reasons[bank]
-            return {name: float(x) for name, x in zip(names, numbers[at[flat - starts[bank]]], strict=True) if np.isfinite(x)}
-
-        source = source[order]
-        samples = Samples(
-            rows.time_ns[source],
-            np.concatenate(tags)[order],
-            np.concatenate(values)[order],
-            rows.status[source],
-            rows.received_ns,
-        )
-        return Derived(samples, usable[source], source if origin is None else origin[source], why)
 
     def state(self) -> dict[str, Any]:
         """States by level and kind."""

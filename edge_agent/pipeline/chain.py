@@ -39,7 +39,6 @@ from edge_agent.core import (
     decode,
     encode,
 )
-from edge_agent.core.status import qualities
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.context import Units
 from edge_agent.pipeline.plan import TagArrays, banks_of, plan_of
@@ -167,14 +166,13 @@ class Pipeline:
         events: list[tuple[int, int, AlarmEvent]] = [(row, 0, e) for row, e in self._blinded(rows)]
         events += [(row, 1, e) for row, e in self._alarms.step(rows.samples, rows.usable)]
         records: list[Record] = []
-        for level, derived in enumerate(self._banks.step(rows.samples, rows.usable)):
-            fate = qualities(derived.samples.status, simulated=self._simulated)
-            screened = Screened(derived.samples, fate, derived.usable, None)
+        for derived in self._banks.step(rows.samples, rows.fate, rows.usable):
+            screened = Screened(derived.samples, derived.fate, derived.usable, None)
             self._windows.step(screened)
             if (recorded := self._recorder.step(derived.samples, screened)) is not None:
                 records.append(recorded)
             for row, event in self._alarms.step(derived.samples, derived.usable):
-                events.append((int(derived.origin[row]), 2 + level, self._explained(event, derived, row, rows)))
+                events.append((int(derived.origin[row]), 2 + derived.stage, self._explained(event, derived, row, rows)))
         events.sort(key=lambda e: e[:2])
         return records + [event for _, _, event in events]
 
