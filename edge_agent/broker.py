@@ -146,6 +146,11 @@ class Link:
             raise NotConnected(self.error or f"broker {self._config.address}: not open")
         self._client.publish(topic, payload, qos=1, retain=retain)
 
+    def ask_again(self) -> None:
+        """Subscribe once more: the broker then shows the retained messages again."""
+        if self._client is not None and not self.lost.is_set():
+            self._client.subscribe([(topic, 1) for topic in self._topics])
+
     def ack(self, message: MQTTMessage) -> None:
         """Let the broker forget a message; after a loss it will send it again instead."""
         if self._client is not None and not self.lost.is_set():

@@ -7,7 +7,7 @@ used, where `max_in_flight` here decides. Publishers of many small messages shou
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, ClassVar, Final, Literal, Self, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self
 
 import msgspec
 from pydantic import Field, model_validator

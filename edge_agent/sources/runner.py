@@ -252,7 +252,7 @@ class SourceRunner:
         return asyncio.ensure_future(self._sleep(seconds))
 
 
-class _Intake(Exception):  # noqa: N818 it never leaves this file
+class _Intake(Exception):
     """The intake failed: that is not the source's fault and not ours to retry."""
 
     def __init__(self, error: Exception) -> None:

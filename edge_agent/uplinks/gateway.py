@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _AGAIN_NS: Final = 5_000_000_000
 _MOVED_NS: Final = 1_000_000_000
+_ASK_AGAIN_NS: Final = (2_000_000_000, 60_000_000_000)
+"""After connecting, and from then on. nats-server may miss a retained message that is published while we subscribe."""
 _GREETING_S: Final = 0.5
 _IDLE_S: Final = 1.0
 _NAME: Final = r"^[^/+#\s]+$"
@@ -95,10 +97,14 @@ class GatewayUplink:
 
     async def _deliver(self, link: Link) -> None:
         outgoing = self._begin()
+        ask_ns = self._port.clock() + _ASK_AGAIN_NS[0]
         while True:
             if link.lost.is_set():
                 raise NotConnected(link.error)
             now_ns = self._port.clock()
+            if now_ns >= ask_ns:
+                ask_ns = now_ns + _ASK_AGAIN_NS[1]
+                link.ask_again()
             self._heard.clear()
             if self._port.epoch() != self._epoch:
                 outgoing = self._begin()

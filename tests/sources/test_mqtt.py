@@ -320,7 +320,9 @@ def test_dead_letters_are_bounded_in_bytes_and_what_goes_is_counted(tmp_path: Pa
     assert dead.path.stat().st_size <= 4096
 
 
-@pytest.mark.parametrize("wrong", [{"topics": ["plant/#/x"]}, {"topics": ["a+"]}, {"topics": []}, {"time_path": "t"}, {"keepalive_s": 0}, {"colour": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{"topics": ["plant/#/x"]}, {"topics": ["a+"]}, {"topics": []}, {"time_path": "t"}, {"keepalive_s": 0}, {"colour": 1}]
+)
 def test_wrong_sections_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(pydantic.ValidationError):
         config(1883, **wrong)

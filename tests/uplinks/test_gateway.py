@@ -216,6 +216,15 @@ async def test_actions_are_handed_over(broker: Broker, edge: Edge) -> None:
         await until(lambda: edge.acted[-1] == ())
 
 
+async def test_retained_messages_are_asked_for_again(broker: Broker, edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ASK_AGAIN_NS", (100_000_000, 100_000_000))
+    action = OperatorAction(id="a1", kind="acknowledge", alarm="x.high", raised_ns=5, user="li", time_ns=6)
+    async with receiving(broker.port) as (gateway,), delivering(config(broker.port), edge):
+        gateway.publish("actions", encode_actions([action]))
+        await until(lambda: edge.acted.count((action,)) >= 3)
+        gateway.publish("actions", b"")
+
+
 async def test_rubbish_on_our_topics_is_counted(mosquitto: Broker, edge: Edge) -> None:
     other = Committed("gw1", "s", "e2", {1: Ranges([(1, 5)])})
     fill(edge.log, [100] * 5)
