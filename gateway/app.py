@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import signal
 import socket
 import threading
@@ -11,7 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import IO, Any, Final, Literal
 
 import uvicorn
 
@@ -42,6 +44,7 @@ class Gateway:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="sealer")
         section = config.gateway
+        self._alone = _alone(section.data_dir)
         self.store = Store(
             section.data_dir,
             gateway=section.id,
@@ -119,6 +122,7 @@ class Gateway:
             for thread in (self._sealer, self._writer):
                 await asyncio.to_thread(thread.shutdown, wait=True)
             self.store.close()
+            self._alone.close()
 
     def _received(self, topic: str, payload: bytes, token: Token) -> None:
         self.ingest.receive(topic, payload, token)
@@ -249,6 +253,18 @@ class Gateway:
             found[f"target_{target['name']}_behind".replace("-", "_")] = target["behind"]
             found[f"target_{target['name']}_written_total".replace("-", "_")] = target["written"]
         return {name: float(value) for name, value in found.items()}
+
+
+def _alone(data_dir: Path) -> IO[str]:
+    """The lock of a data folder, held until the file is closed; LogError when another gateway has it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    file = (data_dir / "gateway.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise LogError(f"{data_dir}: expected no other gateway on this folder, found one running") from error
+    return file
 
 
 class _Server(uvicorn.Server):

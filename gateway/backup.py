@@ -86,7 +86,7 @@ def restore(source: Path, data_dir: Path) -> int:
         raise LogError(f"{data_dir}: expected no data there, found files; move them away first")
     data_dir.mkdir(parents=True, exist_ok=True)
     count = 0
-    for path in sorted(p for p in source.rglob("*") if p.is_file() and p.name != LOCK and not p.name.endswith(("-wal", "-shm"))):
+    for path in sorted(p for p in source.rglob("*") if p.is_file() and not p.name.endswith((".lock", "-wal", "-shm"))):
         goal = data_dir / path.relative_to(source)
         goal.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, goal)
