@@ -135,9 +135,8 @@ def status(
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        print(
-            f"{found['edge']} ({found['site']}) {'ready' if found['ready'] else 'NOT READY'}, up {found['uptime_s']:.0f} s, outbox at {found['outbox']['seq']}"
-        )
+        state = "ready" if found["ready"] else "NOT READY"
+        print(f"{found['edge']} ({found['site']}) {state}, up {found['uptime_s']:.0f} s, outbox at {found['outbox']['seq']}")
         for problem in found["problems"]:
             print(f"  {problem}")
     raise typer.Exit(0 if found["ready"] else 1)

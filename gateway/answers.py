@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal
 
-from edge_agent.core import Tag
+from edge_agent.core import Context, Tag
 from gateway.applying import Applier
 from gateway.inbox import EdgeFacts, Inbox
 from gateway.journal import Journal
 from gateway.latest import Latest
-from gateway.query import AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, NotFound, SeriesRow, TagRow
+from gateway.query import AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, NotFound, SeriesRow, SourceRow, TagRow
 from gateway.series import View, series
 from gateway.standing import OVER, Occurrence, alarm_row
 
@@ -108,7 +108,7 @@ class Answers:
             "oldest_seq": fact.oldest_seq,
             "software": known.software if known is not None else "",
             "config_hash": known.config_hash if known is not None else "",
-            "sources": [],
+            "sources": [] if known is None else [_source(name, context) for name, context in sorted(known.sources.items())],
         }
 
     def edges(self) -> list[EdgeRow]:
@@ -164,3 +164,9 @@ def _tag_row(edge: str, tag: Tag, limits: list[LimitRow], last: LastValue | None
         "limits": limits,
         "last": last,
     }
+
+
+def _source(name: str, context: Context) -> SourceRow:
+    up = context.value in ("connected", "resumed")
+    state = "connected" if up else context.value
+    return {"name": name, "state": state, "last_data_ns": None, "error": "" if up else context.reason}

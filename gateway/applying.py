@@ -37,7 +37,7 @@ from gateway.rollup import SAMPLE_DTYPE, Rows, windows_of
 from gateway.standing import Occurrence, Standing
 from gateway.tail import BlockRow, EdgeTail, Generation, TextRow
 
-T = TypeVar("T", Definitions, AlarmEvent)
+T = TypeVar("T", Definitions, AlarmEvent, Context)
 
 NAMES: Final = {
     1: "samples",
@@ -85,6 +85,8 @@ class Applier:
             self.catalogue.edge(edge).number(name)
         for entry in self.journal.entries(12):
             self.catalogue.define(entry.edge, entry.epoch, entry.seq, _as(Definitions, entry.frame))
+        for entry in self.journal.entries(9):
+            self.catalogue.edge(entry.edge).told(_as(Context, entry.frame))
         self.catalogue.changed()
         self.ledger = Ledger(self.journal.totals())
         self.latest = {edge: Latest.restored(state) for edge, state in self.journal.latest().items()}
@@ -208,6 +210,8 @@ class Applier:
                 self.ledger.gap(kept.edge, int(number[0]), item)
         elif isinstance(item, Context | Audit):
             time_ns = item.time_ns
+            if isinstance(item, Context):
+                self.catalogue.edge(kept.edge).told(item)
         else:
             kind = UNREADABLE  # kept as it came, so that nothing is lost; an alarm of the gateway tells
             done.unreadable.append(kept)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core import AlarmDefinition, Definitions, Tag
+from edge_agent.core import AlarmDefinition, Context, Definitions, Tag
 from edge_agent.core.tag import NEVER_SHED
 
 
@@ -39,9 +39,19 @@ class EdgeTags:
     software: str = ""
     config_hash: str = ""
     newest: tuple[int, int] = (-1, -1)
+    sources: dict[str, Context] = field(default_factory=dict)
+    """What the edge said last of each of its sources."""
     numberings: dict[int, list[Numbering]] = field(default_factory=dict)
     changed: list[tuple[str, int, str]] = field(default_factory=list)
     """(edge, number, name) given out or renamed since the journal last wrote them down."""
+
+    def told(self, context: Context) -> None:
+        """Take in what an edge says of one of its sources; other context is not ours."""
+        if context.role == "connection":
+            name = context.unit.removeprefix("source/")
+            known = self.sources.get(name)
+            if known is None or known.time_ns <= context.time_ns:
+                self.sources[name] = context
 
     def number(self, name: str) -> int:
         """The number of a tag name, given out when it is new."""

@@ -39,7 +39,7 @@ from gateway.store import INBOX_FILE
 Kind = Literal["summary", "sample", "alarm", "gap", "audit"]
 Format = Literal["csv", "parquet", "jsonl"]
 
-_MEASURES: Final = tuple(name for name, _ in SUMMARY_COLUMNS if name not in ("tag", "version", "mode"))
+_MEASURES: Final = tuple(name for name, _ in SUMMARY_COLUMNS if name not in ("tag", "version", "mode", "count"))
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "summary": ("edge", "tag", "version", *_MEASURES, "mode", "batch", "phase"),
     "sample": ("edge", "tag", "version", "time_ns", "received_ns", "value", "status"),

@@ -18,8 +18,8 @@ Rows = np.ndarray[tuple[int], np.dtype[np.void]]
 SAMPLE_DTYPE: Final = np.dtype([("tag", "<i4"), ("version", "<i4"), ("time_ns", "<i8"), ("received_ns", "<i8"), ("value", "<f8"), ("status", "<u4")])
 """One numeric value; `tag` is the gateway's number of the tag on its edge."""
 
-WINDOW_DTYPE: Final = np.dtype([*SUMMARY_COLUMNS, ("n", "<i8")])
-"""One part of one window as the edge wrote it; `n` counts the values behind sum, m2, min, max, first and last."""
+WINDOW_DTYPE: Final = np.dtype([*(c for c in SUMMARY_COLUMNS if c[0] != "count"), ("n", "<i8")])
+"""One part of one window as the edge wrote it; its count, the values behind sum, m2, min, max, first and last, is `n` as in every rollup."""
 
 COUNTS: Final = ("n", "n_good", "n_uncertain", "n_bad", "n_late", "n_rejected", "n_duplicate")
 ROLLUP_DTYPE: Final = np.dtype(
@@ -63,12 +63,9 @@ def between(rows: Rows, time: str, from_ns: int, to_ns: int) -> Rows:
 def windows_of(summaries: Rows, tag: NDArray[np.int32]) -> Rows:
     """Rows of WINDOW_DTYPE from a record's rows, under the gateway's tag numbers."""
     rows = np.empty(len(summaries), WINDOW_DTYPE)
-    for name, _ in SUMMARY_COLUMNS:
-        rows[name] = summaries[name]
+    for name in WINDOW_DTYPE.names or ():
+        rows[name] = summaries["count" if name == "n" else name]
     rows["tag"] = tag
-    # Part 1 is of good and uncertain values, a supplement of late ones; late bad values have no sum, so an all-bad part has none at all.
-    n = summaries["n_good"].astype(np.int64) + summaries["n_uncertain"] + np.where(summaries["part"] > 1, summaries["n_late"], 0)
-    rows["n"] = np.where(np.isnan(summaries["min"]) & np.isnan(summaries["max"]), 0, n)
     return rows
 
 

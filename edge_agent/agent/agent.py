@@ -24,7 +24,7 @@ from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
-from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, Note, OperatorAction, Start
+from edge_agent.core import Abandoned, Action, AlarmEvent, Catalogue, Diagnostic, Log, Note, OperatorAction, Ranges, Start
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
 from edge_agent.uplinks.runner import UplinkRunner
@@ -33,6 +33,8 @@ from edge_agent.uplinks.uplink import Port
 log = structlog.get_logger()
 
 FILE: Final = "edge.sqlite"
+APART: Final = "apart"
+"""Log value: the outbox's head when this edge was started without having heard from a gateway since; a copied disk has it from its first start."""
 
 
 @contextlib.contextmanager
@@ -72,6 +74,8 @@ class Agent:
         file, damaged = Log.open_or_quarantine(self._data_dir / FILE, STREAMS, now_ns=time.time_ns())
         self._log = file
         self._epoch = self._epoch_of(file)
+        if file.value(APART) is None:
+            file.commit(values={APART: str(file.head(OUTBOX).seq).encode()})
         recovered = recover(file)
         clock = Clock(recovered.last_received_ns)
         start = start_of(self.settings, clock(), self._previous(recovered.pipeline))
@@ -196,6 +200,8 @@ class Agent:
         def moved(through: int) -> None:
             if through > self._delivered[name]:
                 self._delivered[name] = through  # the writer thread makes it durable with its next commit
+                if self._log.value(APART) is not None:
+                    self._log.commit(values={APART: None})
 
         return moved
 
@@ -232,14 +238,37 @@ class Agent:
                 self._intake.put(lambda now, a=action: Action(received_ns=now, action=a))  # type: ignore[misc]
         self._seen_actions = outstanding
 
-    def _ahead(self, committed: int) -> None:
-        """A gateway holds records of our epoch that we have never made: this is a copy or an older image of an edge. Begin a new epoch."""
+    def _ahead(self, held: Ranges) -> None:
+        """A gateway holds records of our epoch that we have never made: this is a copy or an older image of an edge. Begin a new epoch.
+
+        What was made before the copy was taken (`apart`) is held already and leaves the outbox; what of it is not held is declared as given up.
+        Everything made since then goes out under the new epoch: its numbers of the old one belong to another life.
+        """
         old, self._epoch = self._epoch, secrets.randbits(52) | 1
-        head = self._log.head(OUTBOX).seq
+        head, first, apart = self._log.head(OUTBOX).seq, self._log.first(OUTBOX), int(self._log.value(APART) or b"0")
         self._log.commit(values={"epoch": str(self._epoch).encode()})
-        log.error("a gateway knows more of this epoch than this edge: a copied or restored disk; new epoch", committed=committed, head=head)
-        reason = f"gateway has {committed}, this edge made {head}"
+        self._log.forget(OUTBOX, apart)
+        log.error("a gateway knows more of this epoch than this edge: a copied or restored disk; new epoch", held=held.highest, head=head)
+        reason = f"gateway has {held.highest}, this edge made {head}"
         self._intake.put(lambda now: Note(received_ns=now, action="new_epoch", object="outbox", old=str(old), new=str(self._epoch), reason=reason))
+        for a, b in missing(held, first, apart):
+            self._intake.put(lambda now, a=a, b=b: Abandoned(received_ns=now, first=a, last=b))  # type: ignore[misc]
+
+
+def missing(held: Ranges, first: int, last: int) -> list[tuple[int, int]]:
+    """The ranges of first..last that are not held.
+
+    >>> missing(Ranges([(1, 3), (6, 7), (12, 14)]), 2, 9)
+    [(4, 5), (8, 9)]
+    """
+    found: list[tuple[int, int]] = []
+    for a, b in held.ranges:
+        if a > last:
+            break
+        if a > first:
+            found.append((first, a - 1))
+        first = max(first, b + 1)
+    return [*found, (first, last)] if first <= last else found
 
 
 def run_agent(settings: AgentSettings, base: Path, record: Path | None = None) -> None:

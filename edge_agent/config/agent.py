@@ -100,16 +100,18 @@ class AgentSettings(Settings):
             if isinstance(alarm, LimitAlarm) and (span := ranges.get(alarm.tag)) and not span[0] <= alarm.limit <= span[1]:
                 yield ("alarms", i, "limit"), f"a limit within the tag's range {list(span)}", f"{alarm.limit}"
             if isinstance(alarm, DeviationAlarm):
-                yield from self._deviation_mistakes(i, alarm, numeric)
+                yield from self._deviation_mistakes(i, alarm)
             root = alarm.tag if alarm.tag in classes else self.judged_root(alarm.tag)
             if root != alarm.tag and classes.get(root) == "gmp_critical" and not alarm.advisory and self._learns(alarm.tag):
                 yield ("alarms", i, "tag"), "advisory: true, or a static model, on a gmp_critical tag", f"an adaptive model ({alarm.tag})"
 
-    def _deviation_mistakes(self, i: int, alarm: DeviationAlarm, numeric: set[str]) -> Iterable[tuple[Place, str, str]]:
+    def _deviation_mistakes(self, i: int, alarm: DeviationAlarm) -> Iterable[tuple[Place, str, str]]:
         if (alarm.setpoint is None) == (alarm.setpoint_tag is None):
             yield ("alarms", i), "either setpoint or setpoint_tag", "both" if alarm.setpoint is not None else "neither"
-        if alarm.setpoint_tag is not None and alarm.setpoint_tag not in numeric:
-            yield ("alarms", i, "setpoint_tag"), "the name of a numeric tag", repr(alarm.setpoint_tag)
+        # Derived values are judged behind the measured ones of the same instant: between the two a setpoint would depend on how values arrived.
+        measured = {t.name for t in self.tags if t.kind == "numeric"}
+        if alarm.setpoint_tag is not None and not {alarm.setpoint_tag, alarm.tag} <= measured:
+            yield ("alarms", i, "setpoint_tag"), "a measured numeric tag, for the deviation of a measured tag", repr(alarm.setpoint_tag)
         if alarm.limit == 0 or (alarm.limit > 0) != (alarm.side == "high"):
             yield ("alarms", i, "limit"), "above 0 for side high, below 0 for side low", f"{alarm.limit}"
 

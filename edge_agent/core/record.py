@@ -25,6 +25,7 @@ SUMMARY_COLUMNS: Final[tuple[tuple[str, str], ...]] = (
     ("n_late", "<i4"),
     ("n_rejected", "<i4"),
     ("n_duplicate", "<i4"),
+    ("count", "<i4"),
     ("sum", "<f8"),
     ("m2", "<f8"),
     ("min", "<f8"),
@@ -50,9 +51,9 @@ class Summaries:
 
     A window is [start_ns, start_ns + length_ns) of source time. Part 1 is written when the window closes, parts 2, 3 ... are
     supplements from late data; parts of one (tag, start_ns) merge by count, sum, m2, min, max, first and last. n_good, n_uncertain, n_bad,
-    n_late, n_rejected and n_duplicate are disjoint. sum, m2 (sum of squared deviations from the mean), min, max, first and last
-    cover every value that is not bad, rejected or a duplicate: n_good + n_uncertain of part 1, the not-bad late values of a supplement.
-    They are 0, 0, NaN, NaN, NaN, NaN when there is none.
+    n_late, n_rejected and n_duplicate are disjoint. count says how many values are behind sum, m2 (sum of squared deviations from the mean),
+    min, max, first and last: every value that is not bad, rejected or a duplicate, so n_good + n_uncertain of part 1 and the not-bad late
+    values of a supplement. They are 0, 0, NaN, NaN, NaN, NaN when count is 0.
     """
 
     rows: np.ndarray[tuple[int], np.dtype[np.void]]

@@ -23,6 +23,7 @@ from edge_agent.core import (
     Catalogue,
     ClockStep,
     Connection,
+    Context,
     Definitions,
     Diagnostic,
     Entry,
@@ -207,19 +208,20 @@ class Pipeline:
         place = self._sources.get(entry.source)
         if place is None:
             return []
-        alarm = f"source/{entry.source}.disconnected"
+        if entry.state in ("tag_failed", "tag_recovered"):
+            return self._tag_states(entry)
         now = entry.received_ns
+        told = Context(unit=f"source/{entry.source}", role="connection", value=entry.state, time_ns=now, received_ns=now, reason=entry.detail)
+        alarm, why = f"source/{entry.source}.disconnected", entry.detail or entry.state.replace("_", " ")
         if entry.state in ("connected", "resumed"):
             self._silence.came(place, now, resumed=entry.state == "resumed")
-            return self._condition(alarm, False, now, now, "connected")
-        if entry.state in ("disconnected", "ended"):
-            self._silence.left(place, self._screen.last_ns)
-            away = entry.state == "disconnected"
-            return self._condition(alarm, away, now, now, entry.detail or "not connected") if away else []
-        if entry.state == "no_data":
-            # The runner makes the connection anew: what arises until then may be missing.
-            self._silence.left(place, self._screen.last_ns)
-            return self._condition(alarm, True, now, now, entry.detail or "connected but no data")
+            return [told, *self._condition(alarm, False, now, now, why)]
+        # Also behind "no data": the runner makes the connection anew, and what arises until then may be missing.
+        self._silence.left(place, self._screen.last_ns)
+        return [told, *(self._condition(alarm, True, now, now, why) if entry.state != "ended" else [])]
+
+    def _tag_states(self, entry: Connection) -> list[AlarmEvent]:
+        now = entry.received_ns
         events: list[AlarmEvent] = []
         for k in entry.tags:
             name = self._catalogue[k].name

@@ -210,6 +210,7 @@ class Windows:
             del self._parts[next(iter(self._parts))]
         for f, name in enumerate(("n_good", "n_uncertain", "n_bad", "n_late", "n_rejected", "n_duplicate")):
             rows[name] = ints[:, _FATES + f]
+        rows["count"] = floats[:, _COUNT]
         for c, name in ((_SUM, "sum"), (_M2, "m2"), (_MIN, "min"), (_MAX, "max"), (_FIRST, "first"), (_LAST, "last")):
             rows[name] = floats[:, c]
         rows["first_ns"], rows["last_ns"] = ints[:, _FIRST_NS], ints[:, _LAST_NS]

@@ -16,7 +16,7 @@ import json
 from collections import deque
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 import pydantic

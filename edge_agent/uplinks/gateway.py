@@ -144,10 +144,11 @@ class GatewayUplink:
 
     def _beyond_head(self) -> bool:
         """Whether a gateway knows records of this epoch that we have not made: then the edge begins another epoch."""
-        highest = max((epochs[self._epoch].highest for epochs in self._held.values() if self._epoch in epochs), default=0)
+        held = common([epochs.get(self._epoch, Ranges()) for epochs in self._held.values()], 1)
+        highest = held.highest
         if highest <= self._port.outbox.head(STREAM).seq:
             return False
-        self._port.ahead(highest)
+        self._port.ahead(held)
         if self._port.epoch() == self._epoch:
             raise NotConnected(f"a gateway holds record {highest} of epoch {self._epoch}, which this edge has not made")
         return True

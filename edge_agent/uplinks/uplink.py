@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from edge_agent.core import Log, OperatorAction
+from edge_agent.core import Log, OperatorAction, Ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Port:
     epoch     identity of this outbox's numbers; a call, because a gateway that knows more than we do makes the edge mint a new one
     moved     tell the agent that everything up to a number is safe at this uplink's target (the agent keeps the cursor and forgets)
     acted     hand over the outstanding operator actions a gateway shows us (the agent drops those it knows)
-    ahead     tell the agent that a gateway holds a number beyond our head: it mints a new epoch and says so
+    ahead     tell the agent what the gateways hold of our epoch when that reaches beyond our head: it begins a new epoch and says so
     wake      waits until the outbox has grown, at most the given seconds
     """
 
@@ -29,7 +29,7 @@ class Port:
     epoch: Callable[[], int]
     moved: Callable[[int], None]
     acted: Callable[[tuple[OperatorAction, ...]], None]
-    ahead: Callable[[int], None]
+    ahead: Callable[[Ranges], None]
     wake: Callable[[float], Awaitable[None]]
     clock: Callable[[], int]
     data_dir: Path

@@ -56,7 +56,7 @@ class _Edge:
         samples = Samples.of(time_ns, tag, value, 0, START + (at + 10) * SECOND)
         by_tag = value.reshape(10, TAGS)
         rows = np.zeros(TAGS, SUMMARY_DTYPE)
-        rows["tag"], rows["version"], rows["part"], rows["n_good"] = np.arange(TAGS), 1, 1, 10
+        rows["tag"], rows["version"], rows["part"], rows["n_good"], rows["count"] = np.arange(TAGS), 1, 1, 10, 10
         rows["start_ns"], rows["length_ns"] = START + at * SECOND, 10 * SECOND
         rows["sum"], rows["m2"] = by_tag.sum(0), ((by_tag - by_tag.mean(0)) ** 2).sum(0)
         rows["min"], rows["max"], rows["first"], rows["last"] = by_tag.min(0), by_tag.max(0), by_tag[0], by_tag[-1]

@@ -126,6 +126,7 @@ def summarised(samples: Samples, length_s: int = 10) -> np.ndarray:
             used = part.value[severity < 2]
             row = np.zeros(1, SUMMARY_DTYPE)[0]
             row["tag"], row["version"], row["start_ns"], row["length_ns"], row["part"] = tag, 1, start, length, 1
+            row["count"] = (severity < 2).sum()
             row["n_good"], row["n_uncertain"], row["n_bad"] = (severity == 0).sum(), (severity == 1).sum(), (severity >= 2).sum()
             for name in ("min", "max", "first", "last"):
                 row[name] = np.nan

@@ -52,6 +52,7 @@ def summary(rows: list[tuple[int, float, int, str]]) -> dict[str, float]:
     first = min(kept, key=lambda r: r[0], default=(0, math.nan))
     last = max(enumerate(kept), key=lambda r: (r[1][0], r[0]), default=(0, (0, math.nan)))[1]
     return counts | {
+        "count": len(values),
         "sum": math.fsum(values),
         "m2": math.fsum((v - mean) ** 2 for v in values),
         "min": min(values, default=math.nan),

@@ -235,3 +235,9 @@ def test_a_slow_analyser_has_a_lateness_of_its_own():
     rows = {(int(r["tag"]), int(r["part"])): r for r in summaries(records) if r["start_ns"] == T0}
     assert rows[SPEED, 1]["n_good"] == 1
     assert rows[FORCE, 2]["n_late"] == 1
+
+
+def test_a_source_s_state_is_told_to_whoever_follows_the_edge():
+    p = begun()
+    records = run(p, [Connection(received_ns=T0 + S, source="plc", state="disconnected", detail="refused")])
+    assert [(r.unit, r.role, r.value, r.reason) for r in records if isinstance(r, Context)] == [("source/plc", "connection", "disconnected", "refused")]

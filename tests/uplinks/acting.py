@@ -41,12 +41,12 @@ class Edge:
     epoch: int = 1
     moved: list[int] = field(default_factory=list)
     acted: list[tuple[OperatorAction, ...]] = field(default_factory=list)
-    aheads: list[int] = field(default_factory=list)
+    aheads: list[Ranges] = field(default_factory=list)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     forget: bool = False
 
-    def _ahead(self, seq: int) -> None:
-        self.aheads.append(seq)
+    def _ahead(self, held: Ranges) -> None:
+        self.aheads.append(held)
         self.epoch += 1
 
     def _moved(self, seq: int) -> None:
