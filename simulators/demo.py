@@ -228,6 +228,14 @@ class Demo:
             return False
         return all(int(e.get("backlog") or 0) == 0 for e in edges) and waiting(status) == 0
 
+    def unsettled(self) -> str:
+        """What is still on its way, for the person who has to find out why."""
+        status = http_json(self.agent + "/status")
+        agent = {key: status.get(key) for key in ("outbox", "uplinks", "open_windows")} if isinstance(status, dict) else "no answer"
+        edges = _rows_of(http_json(self.console + "/api/v1/edges"), "edges")
+        backlog = "no answer" if edges is None else {e.get("edge"): e.get("backlog") for e in edges}
+        return json.dumps({"agent": agent, "gateway_backlog": backlog}, ensure_ascii=False)
+
     def export(self, kind: str) -> Path:
         """One export of the gateway as a CSV in the folder. Raises DemoError."""
         out = self.folder / f"{kind}.csv"
@@ -321,6 +329,8 @@ def launch(config: DemoConfig) -> int:
             return 0
         stopping.clear()  # a second Ctrl-C leaves without settling
         settled, settle_s = demo.settle()
+        if not settled:
+            print(f"edge-sim demo: expected to settle within {SETTLE_S:g} s, found {demo.unsettled()}", file=sys.stderr, flush=True)
         accounts = demo.accounts()
         line = last_line(accounts, demo.records_committed(), demo.latency, settle_s)
     except DemoError as exc:
@@ -332,7 +342,5 @@ def launch(config: DemoConfig) -> int:
             signal.signal(sig, handler)
         if config.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    if not settled:
-        print(f"edge-sim demo: expected to settle within {SETTLE_S:g} s, it did not", file=sys.stderr, flush=True)
     say(json.dumps(line) if config.json_line else "\n".join(f"{k:24s} {v}" for k, v in line.items()))
     return 0 if settled and not accounts.lost and not accounts.duplicated else 1
