@@ -240,4 +240,5 @@ def test_a_slow_analyser_has_a_lateness_of_its_own():
 def test_a_source_s_state_is_told_to_whoever_follows_the_edge():
     p = begun()
     records = run(p, [Connection(received_ns=T0 + S, source="plc", state="disconnected", detail="refused")])
-    assert [(r.unit, r.role, r.value, r.reason) for r in records if isinstance(r, Context)] == [("source/plc", "connection", "disconnected", "refused")]
+    (told,) = [r for r in records if isinstance(r, Context)]
+    assert (told.unit, told.role, told.value, told.reason) == ("source/plc", "connection", "disconnected", "refused")
