@@ -61,33 +61,57 @@ def median(a: NDArray[np.float64], start: int, n: int) -> float:
 def deviation(a: NDArray[np.float64], start: int, n: int, centre: float) -> float:
     """Median absolute deviation of n ascending values from a[start] from their median `centre`.
 
-    The distances below and above the centre are two ascending rows; how many of the smaller half come from the lower row is found by bisection.
+    The distances below and above the centre are two ascending rows; how many of the smaller half come from the lower row is counted. A bisection
+    would look at fewer values, but the processor compares four at a time and has nothing to guess.
     """
+    w = a[start : start + n]
     half = n // 2
-    below = start + half - 1  # distances centre - a[below - j], j = 0 .. half - 1
-    above = start + half  # distances a[above + j] - centre, j = 0 .. n - half - 1
+    lower, upper = w[:half], w[n - half :]
     taken = (n + 1) // 2
     low = 0
-    left = half
-    while left > 0:
-        step = (left + 1) // 2
-        last = low + step - 1
-        low += step * (centre - a[below - last] < a[above + taken - 1 - last] - centre)
-        left -= step
+    for i in range(half):
+        low += (centre - lower[i]) < (upper[i] - centre)
     rest = taken - low
     found: float = -1.0
     if low > 0:
-        found = centre - a[below - low + 1]
+        found = centre - w[half - low]
     if rest > 0:
-        found = max(found, a[above + rest - 1] - centre)
+        found = max(found, w[half + rest - 1] - centre)
     if n % 2 == 1:
         return found
     following = np.inf
     if low < half:
-        following = centre - a[below - low]
+        following = centre - w[half - 1 - low]
     if rest < n - half:
-        following = min(following, a[above + rest] - centre)
+        following = min(following, w[half + rest] - centre)
     return 0.5 * (found + following)
+
+
+@kernel("void(float64[::1], int64, int64, float64, float64)")
+def replace(a: NDArray[np.float64], start: int, n: int, old: float, x: float) -> None:
+    """Take `old` out of the n ascending values from a[start] and put x where it belongs.
+
+    Every value moves by one place or none; passing over all of them without a branch was faster than shifting only those that move
+    (60 values of noise: 79 ns a row instead of 122, the scores included).
+    """
+    w = a[start : start + n]
+    if x > old:
+        for k in range(n - 1):
+            here = w[k]
+            moved = min(x, w[k + 1])  # x itself where they are equal: 0.0 is not -0.0
+            w[k] = moved if (here >= old) & (here < x) else here
+        if w[n - 1] < x:
+            w[n - 1] = x
+    elif x < old:
+        for i in range(n - 1):
+            k = n - 1 - i
+            here = w[k]
+            before = w[k - 1]
+            w[k] = max(x, before) if (before < old) & (here > x) else here
+        if w[0] > x:
+            w[0] = x
+    else:
+        w[place(w, 0, n, old)] = x
 
 
 @kernel("float64(float64[::1], int64, int64, float64)")
@@ -146,14 +170,7 @@ def robust_z(
         out[i, 1] = centre
         out[i, 2] = sigma
         at = a + oldest[s]
-        j = place(ranked, a, n, arrived[at])
-        while j + 1 < a + n and ranked[j + 1] < x:
-            ranked[j] = ranked[j + 1]
-            j += 1
-        while j > a and ranked[j - 1] > x:
-            ranked[j] = ranked[j - 1]
-            j -= 1
-        ranked[j] = x
+        replace(ranked, a, n, arrived[at], x)
         arrived[at] = x
         oldest[s] = oldest[s] + 1 if oldest[s] + 1 < n else 0
 
