@@ -10,7 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core import Samples
+from edge_agent.core.samples import Float64, Int32, Int64
+from models.compiled import kernel
 from models.model import Bank, ModelConfig
+
+
+@kernel("int64(Array(int32, 1, 'C', readonly=True), int32[::1], int32[::1], int64[::1])")
+def _seated(tag: Int32, seats: Int32, slot: Int32, mine: Int64) -> int:
+    """Slots and rows of the tags that have a seat (`seats` (tags,), -1 for none); returns how many."""
+    n = 0
+    for i in range(len(tag)):
+        s = seats[tag[i]]
+        if s >= 0:
+            slot[n] = s
+            mine[n] = i
+            n += 1
+    return n
+
+
+@kernel("int64(int32[::1], int32[:, ::1], float64[:, ::1], int64[::1], int32[::1], float64[::1])")
+def _told(slot: Int32, outputs: Int32, out: Float64, row: Int64, tag: Int32, value: Float64) -> int:
+    """Row, derived tag and value of every output that says something, row by row; returns how many.
+
+    outputs (slots, k) derived tags; out (n, k or more)
+    """
+    n = 0
+    for i in range(len(slot)):
+        for c in range(outputs.shape[1]):
+            if not np.isnan(out[i, c]):
+                row[n] = i
+                tag[n] = outputs[slot[i], c]
+                value[n] = out[i, c]
+                n += 1
+    return n
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +96,29 @@ class _Seat:
 
     def step(self, rows: Samples, fate: NDArray[np.uint8], usable: NDArray[np.uint8], origin: NDArray[np.intp] | None) -> Derived | None:
         """Judge the rows that are ours; None when nothing follows from them."""
-        slot = self.slot[rows.tag]
-        mine = np.flatnonzero(slot >= 0)
-        if not len(mine):
+        slot, mine = np.empty(len(rows), np.int32), np.empty(len(rows), np.int64)
+        n = _seated(rows.tag, self.slot, slot, mine)
+        if n == 0:
             return None
-        if len(mine) < len(rows):
-            rows, fate, usable, slot = rows.take(mine), fate[mine], usable[mine], slot[mine]
+        if n < len(rows):
+            slot, mine = slot[:n], mine[:n]
+            rows, fate, usable = rows.take(mine), fate[mine], usable[mine]
             origin = mine if origin is None else origin[mine]
         columns = self.outputs.shape[1]
-        out = np.empty((len(rows), columns + len(self.bank.reasons)))
+        out = np.empty((n, columns + len(self.bank.reasons)))
         self.bank.step(slot, rows.time_ns, rows.value, usable, out)
-        row, column = np.nonzero(~np.isnan(out[:, :columns]))
-        if not len(row):
+        row, tag, value = np.empty(n * columns, np.int64), np.empty(n * columns, np.int32), np.empty(n * columns)
+        m = _told(slot, self.outputs, out, row, tag, value)
+        if m == 0:
             return None
-        everything = columns == 1 and len(row) == len(rows)
-        if everything:
-            samples = Samples(rows.time_ns, self.outputs[slot, 0], np.ascontiguousarray(out[:, 0]), rows.status, rows.received_ns)
+        row, tag, value = row[:m], tag[:m], value[:m]
+        reasons = out[:, columns:]
+        if columns == 1 and m == n:
+            samples = Samples(rows.time_ns, tag, value, rows.status, rows.received_ns)
         else:
-            samples = Samples(rows.time_ns[row], self.outputs[slot[row], column], out[row, column], rows.status[row], rows.received_ns)
-            fate, usable = fate[row], usable[row]
-        came_from = row if origin is None else origin[row]
-        return Derived(samples, fate, usable, came_from, self.stage, self.bank.reasons, out[row, columns:] if not everything else out[:, columns:])
+            samples = Samples(rows.time_ns[row], tag, value, rows.status[row], rows.received_ns)
+            fate, usable, reasons = fate[row], usable[row], reasons[row]
+        return Derived(samples, fate, usable, row if origin is None else origin[row], self.stage, self.bank.reasons, reasons)
 
     def state(self) -> dict[str, Any]:
         return {"keys": self.keys, "sizes": np.array(self.bank.sizes), "bank": self.bank.state()}

@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 
 from edge_agent.core import Samples
 from edge_agent.core.samples import Int32, Int64, UInt8, UInt32
-from edge_agent.pipeline.quality import FATE_LATE, Screened
+from edge_agent.pipeline.quality import Screened
 from models.compiled import kernel
 
 Bool = NDArray[np.bool_]
 
 
 @kernel(
-    "void(Array(int32, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True),"
+    "int64(Array(int32, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True),"
     " Array(uint32, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True),"
     " boolean[::1], boolean[::1], int64[::1], int64[::1], boolean[::1])"
 )
 def _choose(
     tag: Int32, bits: Int64, status: UInt32, fate: UInt8, raw: Bool, changes: Bool, last_bits: Int64, last_status: Int64, chosen: Bool
-) -> None:
-    """Mark the rows to record: all of a raw tag, those that differ from the last recorded one of a tag recorded by changes."""
+) -> int:
+    """Mark the rows to record: all of a raw tag, those that differ from the last recorded one of a tag recorded by changes; returns how many."""
+    n = 0
     for i in range(len(tag)):
         k = tag[i]
         if fate[i] > 3:
@@ -37,6 +38,8 @@ def _choose(
             chosen[i] = True
         else:
             chosen[i] = False
+        n += chosen[i]
+    return n
 
 
 @kernel("int64(Array(int32, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), uint8[::1], int64[::1])")
@@ -66,16 +69,16 @@ class Recorder:
         self._last_bits = np.zeros(len(raw), np.int64)
         self._last_status = np.full(len(raw), -1, np.int64)
 
-    def step(self, entry: Samples, rows: Screened) -> Samples | None:
-        """The record of these rows; the entry itself when all of it is recorded as it came, so that its bytes are stored once."""
-        if rows.samples is entry and self._raw[entry.tag].all() and (rows.fate <= FATE_LATE).all():
-            return entry
+    def step(self, entry: Samples, rows: Screened) -> Samples | None:  # noqa: ARG002 - the entry is what `rows` was made of
+        """The record of these rows; the very samples of `rows` when all of them are recorded."""
         samples = rows.samples
         chosen = np.empty(len(samples), np.bool_)
-        _choose(
+        n = _choose(
             samples.tag, samples.value.view(np.int64), samples.status, rows.fate, self._raw, self._changes, self._last_bits, self._last_status, chosen
         )
-        return samples.take(chosen) if chosen.any() else None
+        if n == len(samples):
+            return samples  # as it came, so that its bytes are stored once
+        return samples.take(chosen) if n else None
 
     def state(self) -> dict[str, Any]:
         """The last recorded value and status of each tag."""

@@ -105,6 +105,16 @@ def _accumulate(
     return used
 
 
+@kernel("void(int64[:, ::1], int64, int64[::1])")
+def _chain(ints: Int64, used: int, head: Int64) -> None:
+    """Chain the first `used` windows of the pool anew, tag by tag."""
+    head[:] = -1
+    for w in range(used):
+        k = ints[w, 0]
+        ints[w, 3] = head[k]
+        head[k] = w
+
+
 class Windows:
     """Open windows of all tags.
 
@@ -221,11 +231,7 @@ class Windows:
         kept = len(ints)
         self._ints[:kept], self._floats[:kept] = ints.copy(), floats.copy()
         self._used = kept
-        self._head[:] = -1
-        for w in range(kept):
-            k = self._ints[w, _TAG]
-            self._ints[w, _NEXT] = self._head[k]
-            self._head[k] = w
+        _chain(self._ints, kept, self._head)
         self._earliest_ns, self._supplements = NEVER, False
         self._look(0)
 
