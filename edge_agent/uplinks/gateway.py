@@ -75,7 +75,7 @@ class GatewayUplink:
         """Connect, learn what the gateways hold, then send until the connection is lost."""
         self._news.clear()
         self._sessions, self._held = {}, {}
-        link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", self._message)
+        link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", lambda message: self._took(link, message))
         try:
             await link.open([*self._answers, self._actions])
             self._port.status.update(connected=True, error="")
@@ -186,6 +186,12 @@ class GatewayUplink:
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _took(self, link: Link, message: MQTTMessage) -> None:
+        # What a gateway holds is said again in full by every such message, so it may be let go of at once; a broker that waits for
+        # acknowledgements stops sending after some (nats-server: max_ack_pending, 1,000 by default).
+        self._message(message)
+        link.ack(message)
 
     def _message(self, message: MQTTMessage) -> None:
         try:

@@ -195,6 +195,18 @@ async def test_the_outbox_may_be_forgotten_behind_us(mosquitto: Broker, edge: Ed
     assert edge.log.first(STREAM) == 101
 
 
+async def test_a_broker_that_waits_for_acknowledgements_goes_on_sending(broker: Broker, edge: Edge) -> None:
+    """Both brokers of these tests hold at most 1,000 messages that were not acknowledged."""
+    async with receiving(broker.port) as (gateway,), delivering(config(broker.port), edge):
+        for _ in range(30):
+            for _ in range(50):
+                gateway.tell()
+            await asyncio.sleep(0.02)
+        fill(edge.log, [100] * 5)
+        edge.grown.set()
+        await until(lambda: edge.moved and edge.moved[-1] == 5)
+
+
 async def test_a_gateway_that_knows_more_makes_the_edge_begin_a_new_epoch(mosquitto: Broker, edge: Edge) -> None:
     fill(edge.log, [100] * 5)
     async with receiving(mosquitto.port) as (gateway,):
