@@ -2,7 +2,8 @@
 
 `python -m tests.benchmarks.pipeline [--tags 5000] [--rows 21000000]`. The entries together (24 bytes a row) and the state of all tags are larger than
 the cache; windows and models are warm before the clock starts; one thread. Beside it in the same run: the same chain with one model and with none, at
-one value per second and tag, River's estimators fed one value at a time, and numpy over whole rows of tags. Prints a table and one JSON line; never fails on time.
+one value per second and tag, River's estimators fed one value at a time, and numpy over whole rows of tags. Prints a table and one JSON line; never
+fails on time.
 """
 
 from __future__ import annotations
@@ -135,11 +136,17 @@ def rate(tags: int, rows: int, models: Sequence[str], period_s: float = 0.1, par
 
 
 def river(tags: int, rows: int) -> float:
-    """Millions of values per second through River's nearest estimators, one value at a time, one set per tag; no quality, windows, alarms or records."""
+    """Millions of values per second through River's nearest estimators, one at a time, one set per tag; no quality, windows, alarms or records."""
     from river import drift, stats, utils
 
     sets = [
-        (stats.EWMean(0.2), utils.Rolling(stats.Mean, window_size=60), drift.PageHinkley(), stats.RollingQuantile(0.5, 60), stats.RollingQuantile(0.5, 60))
+        (
+            stats.EWMean(0.2),
+            utils.Rolling(stats.Mean, window_size=60),
+            drift.PageHinkley(),
+            stats.RollingQuantile(0.5, 60),
+            stats.RollingQuantile(0.5, 60),
+        )
         for _ in range(tags)
     ]
     samples = Samples.joined(list(_plant.entries(tags, rows)))
