@@ -1,19 +1,29 @@
 """Online models in numpy and numba: no I/O, no clock, no logging."""
 
-from typing import Annotated, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 from pydantic import Field
 
 from models.auto import AutoConfig
+from models.change import ChangeConfig
 from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
-from models.model import Bank, ModelConfig
+from models.model import Bank, Group, GroupConfig, ModelConfig
+from models.pca import PcaConfig
 from models.robust_z import RobustZConfig
+from models.unit import UnitConfig
 
-AnyModel = Annotated[AutoConfig | EwmaConfig | CusumConfig | RobustZConfig, Field(discriminator="kind")]
+AnyModel = Annotated[
+    AutoConfig | EwmaConfig | CusumConfig | RobustZConfig | UnitConfig | ChangeConfig | PcaConfig, Field(discriminator="kind")
+]
 """The configuration of any model; `kind` says which. The union is the register of models."""
 
-BANKS: Final[dict[str, type[Bank]]] = {c.model_fields["kind"].default: c.bank() for c in get_args(get_args(AnyModel)[0])}
-"""Every bank by the `kind` of its configuration."""
+_CONFIGS: Final[tuple[Any, ...]] = get_args(get_args(AnyModel)[0])
 
-__all__ = ["BANKS", "AnyModel", "Bank", "ModelConfig"]
+BANKS: Final[dict[str, type[Bank]]] = {c.model_fields["kind"].default: c.bank() for c in _CONFIGS if not issubclass(c, GroupConfig)}
+"""Every bank (models that judge tags one by one) by the `kind` of its configuration."""
+
+GROUPS: Final[dict[str, type[Group]]] = {c.model_fields["kind"].default: c.group() for c in _CONFIGS if issubclass(c, GroupConfig)}
+"""Every model of several tags together by the `kind` of its configuration."""
+
+__all__ = ["BANKS", "GROUPS", "AnyModel", "Bank", "Group", "GroupConfig", "ModelConfig"]

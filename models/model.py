@@ -65,3 +65,44 @@ class Bank(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state of `state`; ValueError when it is of another shape."""
+
+
+class GroupConfig(ModelConfig):
+    """Base of a model of several tags that are looked at together."""
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$", max_length=200)
+    """What its derived tags are called after: `<name>.<kind>.<output>`."""
+    step_s: float | None = pydantic.Field(None, gt=0)
+    """Seconds of a grid on which the last value of each tag is taken; when absent, values of one source time belong together."""
+    hold_s: float | None = pydantic.Field(None, gt=0)
+    """On a grid: seconds for which a value is held; three steps when absent."""
+
+
+class Group(Protocol):
+    """One model of k tags over instants, constructed as `Group(config, k)`.
+
+    The same instants in the same order give the same outputs and the same state, bit for bit, however they are cut into calls.
+    """
+
+    outputs: ClassVar[tuple[str, ...]]
+    """Names of the derived tags, appended to the group's name: `<name>.<kind>.<output>`."""
+    units: ClassVar[tuple[str, ...]]
+    """Units of the outputs, "" for none."""
+    reasons: ClassVar[tuple[str, ...]]
+    """Names of further numbers that explain the outputs of the same instant."""
+
+    def step(
+        self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]
+    ) -> None:
+        """Judge n instants in order.
+
+        value, usable  (n, k); a value that is missing, bad or of the wrong mode has usable 0 and is never looked at
+        out            (n, len(outputs) + len(reasons) + k) is written, NaN where there is nothing to say; the last k columns are the shares of
+                       the tags in the finding, with the sign of their deviation
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as arrays; independent copies."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of `state`; ValueError when it is of another shape."""

@@ -16,7 +16,7 @@ from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Settings, load
 from edge_agent.sources import AnySource
 from edge_agent.uplinks import AnyUplink
-from models import BANKS, AnyModel
+from models import BANKS, GROUPS, AnyModel, GroupConfig
 
 
 class AgentSettings(Settings):
@@ -31,7 +31,7 @@ class AgentSettings(Settings):
     tags: tuple[TagSection, ...] = ()
     """What the values mean; an item `csv: FILE` stands for the tags in that file."""
     models: tuple[AnyModel, ...] = ()
-    """Models that judge tags; each makes derived tags `<tag>.<kind>.<output>`."""
+    """Models that judge tags; each makes derived tags `<tag>.<kind>.<output>`, one of several tags together `<name>.<kind>.<output>`."""
     alarms: tuple[AnyAlarm, ...] = ()
     """What the operator is called for."""
     windows: WindowsSection = WindowsSection()
@@ -72,6 +72,12 @@ class AgentSettings(Settings):
     def _model_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         seen: set[tuple[str, str]] = set()
         for i, model in enumerate(self.models):
+            if isinstance(model, GroupConfig):
+                yield from self._group_mistakes(i, model)
+                if (model.kind, model.name) in seen:
+                    yield ("models", i, "name"), f"each name once under {model.kind}", repr(model.name)
+                seen.add((model.kind, model.name))
+                continue
             for j, pattern in enumerate(model.tags):
                 names = [n for n in self._judged_before(i) if fnmatchcase(n, pattern)]
                 if not names:
@@ -81,16 +87,32 @@ class AgentSettings(Settings):
                         yield ("models", i, "tags", j), f"each tag once under {model.kind}", repr(name)
                     seen.add((model.kind, name))
 
+    def _group_mistakes(self, i: int, model: GroupConfig) -> Iterable[tuple[Place, str, str]]:
+        names = [t.name for t in self.tags if t.kind == "numeric"]
+        for j, pattern in enumerate(model.tags):
+            if not any(fnmatchcase(n, pattern) for n in names):
+                yield ("models", i, "tags", j), "a name or pattern of measured numeric tags", repr(pattern)
+        if len(self.gathered(model)) < 2:
+            yield ("models", i, "tags"), "at least two measured numeric tags", str(len(self.gathered(model)))
+        if any(t.name == model.name for t in self.tags):
+            yield ("models", i, "name"), "a name that no tag has", repr(model.name)
+
+    def gathered(self, model: GroupConfig) -> list[str]:
+        """The measured tags that a model looks at together, in the order of the tags."""
+        return [t.name for t in self.tags if t.kind == "numeric" and any(fnmatchcase(t.name, p) for p in model.tags)]
+
     def _judged_before(self, index: int) -> list[str]:
         # A model may judge measured tags and the outputs of models listed before it: so there is no cycle.
         names = [t.name for t in self.tags if t.kind == "numeric"]
         for model in self.models[:index]:
+            if isinstance(model, GroupConfig):
+                continue
             judged = [n for n in names if any(fnmatchcase(n, p) for p in model.tags)]
             names += [f"{n}.{model.kind}.{output}" for n in judged for output in BANKS[model.kind].outputs]
         return names
 
     def _alarm_mistakes(self) -> Iterable[tuple[Place, str, str]]:
-        numeric = set(self._judged_before(len(self.models)))
+        numeric = {*self._judged_before(len(self.models)), *self._group_outputs()}
         classes = {t.name: t.class_ for t in self.tags}
         ranges = {t.name: t.range for t in self.tags}
         for i, alarm in enumerate(self.alarms):
@@ -101,8 +123,8 @@ class AgentSettings(Settings):
                 yield ("alarms", i, "limit"), f"a limit within the tag's range {list(span)}", f"{alarm.limit}"
             if isinstance(alarm, DeviationAlarm):
                 yield from self._deviation_mistakes(i, alarm)
-            root = alarm.tag if alarm.tag in classes else self.judged_root(alarm.tag)
-            if root != alarm.tag and classes.get(root) == "gmp_critical" and not alarm.advisory and self._learns(alarm.tag):
+            critical = any(classes.get(root) == "gmp_critical" for root in self.judged_roots(alarm.tag))
+            if alarm.tag not in classes and critical and not alarm.advisory and self._learns(alarm.tag):
                 yield ("alarms", i, "tag"), "advisory: true, or a static model, on a gmp_critical tag", f"an adaptive model ({alarm.tag})"
 
     def _deviation_mistakes(self, i: int, alarm: DeviationAlarm) -> Iterable[tuple[Place, str, str]]:
@@ -115,14 +137,24 @@ class AgentSettings(Settings):
         if alarm.limit == 0 or (alarm.limit > 0) != (alarm.side == "high"):
             yield ("alarms", i, "limit"), "above 0 for side high, below 0 for side low", f"{alarm.limit}"
 
-    def judged_root(self, name: str) -> str:
-        """The measured tag that a derived tag comes from; the name itself when it is measured."""
+    def _group_outputs(self) -> dict[str, GroupConfig]:
+        groups = [m for m in self.models if isinstance(m, GroupConfig)]
+        return {f"{m.name}.{m.kind}.{output}": m for m in groups for output in GROUPS[m.kind].outputs}
+
+    def judged_roots(self, name: str) -> list[str]:
+        """The measured tags that a derived tag comes from; the name itself when it is measured."""
         measured = {t.name for t in self.tags}
+        group = self._group_outputs().get(name)
+        if group is not None:
+            return self.gathered(group)
         while name not in measured and name.count(".") >= 2:
             name = name.rsplit(".", 2)[0]
-        return name
+        return [name]
 
     def _learns(self, derived: str) -> bool:
+        group = self._group_outputs().get(derived)
+        if group is not None:
+            return group.learns
         base, kind, _ = derived.rsplit(".", 2)
         return any(m.kind == kind and any(fnmatchcase(base, p) for p in m.tags) and m.learns for m in self.models)
 

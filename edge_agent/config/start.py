@@ -14,8 +14,8 @@ from edge_agent import __version__
 from edge_agent.config.agent import AgentSettings
 from edge_agent.config.sections import AlarmBase, PeriodicReport
 from edge_agent.core import AlarmDefinition, Catalogue, Start, Tag
-from edge_agent.pipeline.plan import JudgementPlan, PipelinePlan, SourcePlan
-from models import BANKS
+from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, PipelinePlan, SourcePlan
+from models import BANKS, GROUPS, GroupConfig
 
 SOURCE_DELAY_S = 5.0
 """A source may be away so long before it is an alarm: a reconnect takes 1 to 2 s."""
@@ -43,13 +43,25 @@ def measured_tags(settings: AgentSettings) -> list[Tag]:
     ]
 
 
-def judged_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag], list[JudgementPlan]]:
+_CRITICALITY = ("gmp_critical", "gmp", "safety", "environment", "other")
+
+
+def judged_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag], list[JudgementPlan], list[GroupPlan]]:
     """Derived tags of all models and what computes them."""
     known = {t.name: t for t in measured if t.kind == "numeric"}
     level = dict.fromkeys(known, 0)
     derived: list[Tag] = []
     plans: list[JudgementPlan] = []
+    gathered: list[Tag] = []
+    groups: list[GroupPlan] = []
     for model in settings.models:
+        if isinstance(model, GroupConfig):
+            parents = [known[n] for n in settings.gathered(model)]
+            made = GROUPS[model.kind]
+            outputs = tuple(f"{model.name}.{model.kind}.{output}" for output in made.outputs)
+            groups.append(GroupPlan(model.kind, model.name, tuple(p.name for p in parents), outputs, model.model_dump(mode="json", by_alias=True)))
+            gathered += [_gathered(output, unit, parents, model) for output, unit in zip(outputs, made.units, strict=True)]
+            continue
         bank = BANKS[model.kind]
         config = model.model_dump(mode="json", by_alias=True)
         for name in [n for n in known if any(fnmatchcase(n, p) for p in model.tags)]:
@@ -59,7 +71,14 @@ def judged_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag]
                 derived.append(_derived(output, unit, known[name], model))
                 level[output] = level[name] + 1
         known |= {t.name: t for t in derived}
-    return derived, plans
+    return [*derived, *gathered], plans, groups
+
+
+def _gathered(name: str, unit: str, parents: list[Tag], model: Any) -> Tag:
+    """A derived tag of several: as critical as the most critical of them."""
+    worst = min(parents, key=lambda t: _CRITICALITY.index(t.class_))
+    words = dict.fromkeys(worst.description, f"{model.name} · {model.kind}")
+    return msgspec.structs.replace(_derived(name, unit, worst, model), description=words, derived_from=tuple(p.name for p in parents))
 
 
 def _derived(name: str, unit: str, parent: Tag, model: Any) -> Tag:
@@ -84,8 +103,7 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
     definitions = [_alarm(a, by_name[a.tag]) for a in settings.alarms]
     blinding = {t.name: 5 for t in tags if not t.derived_from}
     for d in definitions:
-        root = settings.judged_root(d.tag)
-        if not d.advisory:
+        for root in settings.judged_roots(d.tag) if not d.advisory else ():
             blinding[root] = min(blinding[root], d.priority)
     for t in (t for t in tags if not t.derived_from):
         priority, advisory = min(blinding[t.name], 4), blinding[t.name] == 5
@@ -133,7 +151,7 @@ def _diagnostic(name: str, tag: str, kind: str, priority: int, advisory: bool, d
 def start_of(settings: AgentSettings, received_ns: int, previous: Start | None = None) -> Start:
     """The Start entry of a configuration; ids and versions go on from the `previous` one."""
     measured = measured_tags(settings)
-    derived, judgements = judged_tags(settings, measured)
+    derived, judgements, groups = judged_tags(settings, measured)
     catalogue = Catalogue(previous.tags if previous else ()).revised([*measured, *derived])
     defined = {t.name for t in (*measured, *derived)}
     alarms = alarm_definitions(settings, [t for t in catalogue if t.name in defined], {a.name: a for a in previous.alarms} if previous else {})
@@ -150,6 +168,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         tag_source={t.name: t.source for t in settings.tags if t.source is not None},
         tag_lateness_s={t.name: t.lateness_s for t in settings.tags if t.lateness_s is not None},
         judgements=tuple(judgements),
+        groups=tuple(groups),
     )
     config = msgspec.to_builtins(plan)
     return Start(

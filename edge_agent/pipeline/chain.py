@@ -42,7 +42,8 @@ from edge_agent.core import (
 )
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.context import Units
-from edge_agent.pipeline.plan import TagArrays, banks_of, plan_of
+from edge_agent.pipeline.groups import STAGE
+from edge_agent.pipeline.plan import TagArrays, banks_of, groups_of, plan_of
 from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
 from edge_agent.pipeline.recorded import Recorder, flips
 from edge_agent.pipeline.silence import Silence, Silent
@@ -167,7 +168,7 @@ class Pipeline:
         events: list[tuple[int, int, AlarmEvent]] = [(row, 0, e) for row, e in self._blinded(rows)]
         events += [(row, 1, e) for row, e in self._alarms.step(rows.samples, rows.usable)]
         records: list[Record] = []
-        for derived in self._banks.step(rows.samples, rows.fate, rows.usable):
+        for derived in [*self._banks.step(rows.samples, rows.fate, rows.usable), *self._groups.step(rows.samples, rows.usable)]:
             screened = Screened(derived.samples, derived.fate, derived.usable, None)
             self._windows.step(screened)
             if (recorded := self._recorder.step(derived.samples, screened)) is not None:
@@ -180,7 +181,8 @@ class Pipeline:
     def _explained(self, event: AlarmEvent, derived: Derived, row: int, rows: Screened) -> AlarmEvent:
         origin = int(derived.origin[row])
         source = self._catalogue[int(rows.samples.tag[origin])]
-        numbers = {source.name: float(rows.samples.value[origin]), **derived.why(row)}
+        value = {source.name: float(rows.samples.value[origin])} if derived.stage < STAGE else {}
+        numbers = {**value, **derived.why(row)}
         return msgspec.structs.replace(event, contributions=numbers)
 
     def _blinded(self, rows: Screened) -> list[tuple[int, AlarmEvent]]:
@@ -282,6 +284,7 @@ class Pipeline:
         self._units = Units(self._catalogue, self._windows.mode, self._screen.evaluated)
         self._recorder = Recorder(tags.raw, tags.changes)
         self._banks = banks_of(plan, self._catalogue)
+        self._groups = groups_of(plan, self._catalogue)
         self._alarms = Alarms(start.alarms, self._catalogue)
         self._bad = np.zeros(len(self._catalogue), np.uint8)
 
@@ -294,6 +297,7 @@ class Pipeline:
             "units": self._units,
             "recorder": self._recorder,
             "banks": self._banks,
+            "groups": self._groups,
             "alarms": self._alarms,
         }
 
@@ -301,7 +305,8 @@ class Pipeline:
         self._tick_ns = state["tick_ns"]
         self._bad[: len(state["bad"])] = state["bad"]
         for name, part in self._parts().items():
-            part.restore(state[name])
+            if name in state:  # a checkpoint of an earlier version knows fewer parts
+                part.restore(state[name])
 
     def state(self) -> dict[str, Any]:
         """Everything of which the next records are a function beside the entries: for `edge_agent.core.pack`."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from edge_agent.core import Catalogue, Start
 from edge_agent.pipeline.banks import Banks, Judgement
+from edge_agent.pipeline.groups import Gathering, Groups
 from edge_agent.pipeline.ticks import seconds_ns
-from models import BANKS, AnyModel
-from models.model import ModelConfig
+from models import BANKS, GROUPS, AnyModel
+from models.model import GroupConfig, ModelConfig
 
 _model: Final[pydantic.TypeAdapter[Any]] = pydantic.TypeAdapter(AnyModel)
 
@@ -26,6 +27,16 @@ class JudgementPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: tuple[str, ...]
     config: dict[str, Any]
     level: int = 0
+
+
+class GroupPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tags to be judged together by one model: its parameters and its derived tags."""
+
+    kind: str
+    name: str
+    tags: tuple[str, ...]
+    outputs: tuple[str, ...]
+    config: dict[str, Any]
 
 
 class SourcePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +62,7 @@ class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tag_lateness_s: dict[str, float] = {}
     """Tags whose values come later than `lateness_s` as a rule: an analyser that stamps the sampling."""
     judgements: tuple[JudgementPlan, ...] = ()
+    groups: tuple[GroupPlan, ...] = ()
 
 
 def plan_of(start: Start) -> PipelinePlan:
@@ -104,3 +116,16 @@ def banks_of(plan: PipelinePlan, catalogue: Catalogue) -> Banks:
         key = f"{j.tag}\n{config.model_dump_json(exclude={'tags'})}"
         levels.setdefault(j.level, {}).setdefault(j.kind, []).append(Judgement(catalogue.id(j.tag), config, outputs, key))
     return Banks([[(kind, BANKS[kind], judged) for kind, judged in levels[level].items()] for level in sorted(levels)], len(catalogue))
+
+
+def groups_of(plan: PipelinePlan, catalogue: Catalogue) -> Groups:
+    """The models of several tags of a plan."""
+    gatherings = []
+    for g in plan.groups:
+        config: GroupConfig = _model.validate_python(g.config)
+        step_ns = seconds_ns(config.step_s or 0)
+        hold_ns = seconds_ns(config.hold_s) if config.hold_s is not None else 3 * step_ns
+        key = f"{g.name}\n{config.model_dump_json()}"
+        tags, outputs = (tuple(catalogue.id(name) for name in names) for names in (g.tags, g.outputs))
+        gatherings.append((GROUPS[g.kind], Gathering(config, tags, g.tags, outputs, key, step_ns, hold_ns)))
+    return Groups(gatherings, len(catalogue), simulated=plan.simulated)

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.core import AlarmDefinition, AlarmEvent, Entry, Record, Samples, Start, Summaries, Tag, pack, unpack
 from edge_agent.pipeline.chain import Pipeline
-from edge_agent.pipeline.plan import JudgementPlan, PipelinePlan, SourcePlan
+from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, PipelinePlan, SourcePlan
 
 S = 1_000_000_000
 T0 = 1_760_000_000 * S
@@ -24,8 +24,18 @@ MODELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 
 
-def start(received_ns: int = T0, *, models: Iterable[str] = tuple(MODELS), alarms: tuple[AlarmDefinition, ...] | None = None, **plan: Any) -> Start:
-    """Two periodic numeric tags, a batch and a mode on one source, with models and alarms."""
+GROUPS: dict[str, dict[str, Any]] = {"press1/same": {}, "press1/grid": {"step_s": 0.5, "hold_s": 2.0}}
+
+
+def start(
+    received_ns: int = T0,
+    *,
+    models: Iterable[str] = tuple(MODELS),
+    groups: bool = False,
+    alarms: tuple[AlarmDefinition, ...] | None = None,
+    **plan: Any,
+) -> Start:
+    """Two periodic numeric tags, a batch and a mode on one source, with models and alarms; `groups`: with models of both tags together."""
     tags = [
         Tag(id=FORCE, name="press1/force", unit="kN", range=(0.0, 40.0), expected_s=1.0, class_="gmp"),
         Tag(id=SPEED, name="press1/speed", unit="r/min", expected_s=1.0, record="summary", record_reason="test"),
@@ -39,7 +49,15 @@ def start(received_ns: int = T0, *, models: Iterable[str] = tuple(MODELS), alarm
             names = tuple(f"{parent}.{kind}.{o}" for o in outputs)
             judgements.append(JudgementPlan(kind, parent, names, {"kind": kind, "tags": [parent], **config}))
             tags += [Tag(id=len(tags) + i, name=n, derived_from=(parent,), record="summary", record_reason="test") for i, n in enumerate(names)]
+    together = []
+    for name, config in GROUPS.items() if groups else ():
+        parents = ("press1/force", "press1/speed")
+        names = tuple(f"{name}.pca.{o}" for o in ("t2", "spe", "alarm", "evaluated"))
+        settings = {"kind": "pca", "name": name, "tags": list(parents), "train_rows": 8, "components": 1, **config}
+        together.append(GroupPlan("pca", name, parents, names, settings))
+        tags += [Tag(id=len(tags) + i, name=n, derived_from=parents, record="summary", record_reason="test") for i, n in enumerate(names)]
     plan_ = PipelinePlan(
+        groups=tuple(together),
         site="test", sources=(SourcePlan("plc", lossy=True),), tag_source={t.name: "plc" for t in tags[:4]}, judgements=tuple(judgements), **plan
     )
     default = (
@@ -57,6 +75,8 @@ def start(received_ns: int = T0, *, models: Iterable[str] = tuple(MODELS), alarm
         )
         for kind in models
     )
+    if groups:
+        scores += (AlarmDefinition(name="press1/spe", tag="press1/grid.pca.spe", kind="limit", limit=1.0, priority=4, advisory=True),)
     return Start(
         received_ns=received_ns,
         edge="e1",

@@ -37,9 +37,9 @@ def cut(samples: Samples, at: int) -> list[Samples]:
 @given(st.lists(batch, min_size=1, max_size=12), st.data())
 def test_cuts_of_one_row_and_a_restart_at_every_cut(batches, data):
     whole = Pipeline()
-    expected = run(whole, [start()]) + run(whole, [e for group in entries(batches) for e in group])
+    expected = run(whole, [start(groups=True)]) + run(whole, [e for group in entries(batches) for e in group])
     parts = Pipeline()
-    found = run(parts, [start()])
+    found = run(parts, [start(groups=True)])
     for group in entries(batches):
         for entry in group:
             pieces = [entry.take(slice(i, i + 1)) for i in range(len(entry))] if isinstance(entry, Samples) and len(entry) else [entry]
@@ -54,7 +54,7 @@ def test_cuts_of_one_row_and_a_restart_at_every_cut(batches, data):
 @given(st.lists(batch, min_size=1, max_size=12), st.integers(0, 8))
 def test_one_cut_anywhere(batches, at):
     whole, parts = Pipeline(), Pipeline()
-    expected, found = run(whole, [start()]), run(parts, [start()])
+    expected, found = run(whole, [start(groups=True)]), run(parts, [start(groups=True)])
     for group in entries(batches):
         expected += run(whole, group)
         for entry in group:

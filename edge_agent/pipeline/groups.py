@@ -1,0 +1,91 @@
+"""Running the models of several tags: alignment, judgement, and derived values with the shares of the tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from edge_agent.core import Samples
+from edge_agent.core.samples import UInt8
+from edge_agent.core.status import qualities
+from edge_agent.pipeline.align import Alignment
+from edge_agent.pipeline.banks import Derived
+from models.model import Group, GroupConfig
+
+STAGE: Final = 1_000_000
+"""Stage of the first model of several tags: they are told behind those of single tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """Tags judged together by one model.
+
+    tags     ids of its inputs; names are theirs
+    outputs  ids of its derived tags
+    key      name and configuration, by which its state is found again after a change of configuration
+    """
+
+    config: GroupConfig
+    tags: tuple[int, ...]
+    names: tuple[str, ...]
+    outputs: tuple[int, ...]
+    key: str
+    step_ns: int
+    hold_ns: int
+
+
+class _Seat:
+    def __init__(self, make: Callable[[GroupConfig, int], Group], gathering: Gathering, tags: int, stage: int, simulated: bool) -> None:
+        self.gathering, self.stage, self.simulated = gathering, stage, simulated
+        self.group = make(gathering.config, len(gathering.tags))
+        place = np.full(tags, -1, np.int32)
+        place[list(gathering.tags)] = np.arange(len(gathering.tags))
+        self.alignment = Alignment(place, len(gathering.tags), gathering.step_ns, gathering.hold_ns)
+
+    def step(self, rows: Samples, usable: UInt8) -> Derived | None:
+        instants = self.alignment.step(rows.time_ns, rows.tag, rows.value, usable, rows.status)
+        if not len(instants):
+            return None
+        n_outputs, reasons = len(self.gathering.outputs), self.group.reasons
+        out = np.full((len(instants), n_outputs + len(reasons) + len(self.gathering.tags)), np.nan)
+        self.group.step(instants.time_ns, instants.value, instants.usable, out)
+        at, column = np.nonzero(~np.isnan(out[:, :n_outputs]))
+        if not len(at):
+            return None
+        samples = Samples(
+            instants.time_ns[at],
+            np.array(self.gathering.outputs, np.int32)[column],
+            np.ascontiguousarray(out[at, column]),
+            instants.status[at],
+            rows.received_ns,
+        )
+        fate = np.asarray(qualities(samples.status, simulated=self.simulated), np.uint8)
+        # Only usable inputs enter an output: what is said at all may be judged.
+        used = np.ones(len(at), np.uint8)
+        return Derived(samples, fate, used, instants.row[at], self.stage, (*reasons, *self.gathering.names), out[at, n_outputs:])
+
+
+class Groups:
+    """All models of several tags on this edge."""
+
+    def __init__(self, gatherings: Sequence[tuple[Callable[[GroupConfig, int], Group], Gathering]], tags: int, *, simulated: bool) -> None:
+        self._seats = [_Seat(make, gathering, tags, STAGE + i, simulated) for i, (make, gathering) in enumerate(gatherings)]
+
+    def step(self, rows: Samples, usable: UInt8) -> list[Derived]:
+        """Derived rows, one `Derived` per model that has something to say; `origin` counts in `rows`."""
+        return [derived for seat in self._seats if (derived := seat.step(rows, usable)) is not None]
+
+    def state(self) -> dict[str, Any]:
+        """States by key."""
+        return {seat.gathering.key: {"alignment": seat.alignment.state(), "group": seat.group.state()} for seat in self._seats}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state; models that are new or changed start untaught."""
+        for seat in self._seats:
+            found = state.get(seat.gathering.key)
+            if found is not None:
+                seat.alignment.restore(found["alignment"])
+                seat.group.restore(found["group"])

@@ -1,0 +1,171 @@
+"""`pca`: classical monitoring of a unit by principal components, T2 within the known correlations and SPE off them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from models.baseline import take_up
+from models.compiled import kernel
+from models.limits import spe_limit, t2_limit
+from models.linear import add_ridge, eigen, inverse, mean_and_covariance
+from models.model import GroupConfig
+from models.reference import gather, moments, standardised
+
+ROWS: Final = 5
+"""Alarm when 3 of the last 5 instants were above a limit."""
+
+
+class PcaConfig(GroupConfig):
+    """T2 and SPE in multiples of their limits; alarm is 1 while 3 of the last 5 instants were above one, evaluated 0 while too much is missing.
+
+    High T2 with low SPE is unusual size along known correlations; high SPE is a broken correlation: a sensor fault or a new mode.
+    Rows are taken as independent; prefer `unit` where tags are strongly autocorrelated.
+    """
+
+    kind: Literal["pca"] = "pca"
+    train_rows: int = Field(500, ge=8, le=100_000)
+    """Complete instants that teach it; five times as many as tags or more."""
+    components: int | None = Field(None, ge=1, le=200)
+    """Principal components kept; those with an eigenvalue above 1 when absent."""
+    quantile: float = Field(0.99, gt=0.5, lt=1)
+    """Probability that a normal instant is below each limit."""
+
+    @classmethod
+    def group(cls) -> type[Pca]:
+        """The model that runs it."""
+        return Pca
+
+
+@kernel("void(float64[::1], float64[:, ::1], float64[::1], int64, float64[::1], float64[::1])")
+def components(
+    z: NDArray[np.float64], vectors: NDArray[np.float64], values: NDArray[np.float64], a: int, t: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """out[0] T2, out[1] SPE, then per input the signed square of its residual (k) and its complete decomposition share of T2 (k)."""
+    k = len(z)
+    t2 = 0.0
+    for c in range(a):
+        t[c] = 0.0
+        for j in range(k):
+            t[c] += vectors[j, c] * z[j]
+        t2 += t[c] * t[c] / values[c]
+    spe = 0.0
+    for j in range(k):
+        fit = 0.0
+        weight = 0.0
+        for c in range(a):
+            fit += vectors[j, c] * t[c]
+            weight += t[c] / values[c] * vectors[j, c]
+        r = z[j] - fit
+        spe += r * r
+        out[2 + j] = r * r if r >= 0.0 else -r * r
+        out[2 + k + j] = z[j] * weight
+    out[0] = t2
+    out[1] = spe
+
+
+@kernel(
+    "void(Array(float64, 2, 'C', readonly=True), Array(uint8, 2, 'C', readonly=True), int64, float64[:, ::1],"
+    " float64[::1], float64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1], int64[::1])"
+)
+def judge(
+    value: NDArray[np.float64],
+    usable: NDArray[np.uint8],
+    begin: int,
+    out: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    sd: NDArray[np.float64],
+    plain: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+    values: NDArray[np.float64],
+    limit: NDArray[np.float64],
+    ints: NDArray[np.int64],
+) -> None:
+    """Judge instants from `begin` on. ints (3,): rows seen; components kept; the last instants above a limit, one bit each."""
+    k = len(mean)
+    a = ints[1]
+    known = np.empty(k, np.uint8)
+    z = np.empty(k)
+    t = np.empty(k)
+    found = np.empty(2 + 2 * k)
+    for i in range(begin, len(value)):
+        for c in range(out.shape[1]):
+            out[i, c] = np.nan
+        out[i, 3] = 0.0
+        if not standardised(value, usable, i, mean, sd, plain, z, known):
+            continue
+        components(z, vectors, values, a, t, found)
+        t2 = found[0] / limit[0]
+        spe = found[1] / limit[1]
+        ints[2] = ((ints[2] << 1) & 31) | (1 if t2 > 1.0 or spe > 1.0 else 0)
+        above = 0
+        for r in range(ROWS):
+            above += (ints[2] >> r) & 1
+        out[i, 0] = t2
+        out[i, 1] = spe
+        out[i, 2] = 1.0 if above >= 3 else 0.0
+        out[i, 3] = 1.0
+        off = spe >= t2
+        out[i, 4] = 1.0 if off else 0.0
+        for j in range(k):
+            whole = max(found[1] if off else found[0], 1e-300)
+            share = found[2 + j] if off else found[2 + k + j]
+            out[i, 5 + j] = share / whole
+
+
+class Pca:
+    """Model of one unit (`models.model.Group`), trained on its first complete instants, then frozen.
+
+    `off` is 1 when SPE leads; the shares are then squares of residuals with their signs, else the parts of T2, which may be negative.
+    """
+
+    outputs: ClassVar[tuple[str, ...]] = ("t2", "spe", "alarm", "evaluated")
+    units: ClassVar[tuple[str, ...]] = ("", "", "", "")
+    reasons: ClassVar[tuple[str, ...]] = ("off",)
+
+    def __init__(self, config: PcaConfig, k: int) -> None:
+        self._config = config
+        self._model: dict[str, NDArray[Any]] = {
+            "mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "vectors": np.zeros((k, k)), "values": np.ones(k), "limit": np.ones(2)
+        }  # fmt: skip
+        self._now: dict[str, NDArray[Any]] = {"ints": np.zeros(3, np.int64)}
+        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((config.train_rows, k)), "kept_ns": np.zeros(config.train_rows, np.int64)}
+
+    def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
+        """Judge n instants in order; see `models.model.Group.step`."""
+        begin = 0
+        ints = self._now["ints"]
+        if ints[0] < self._config.train_rows:
+            begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
+            out[:begin] = np.nan
+            if ints[0] == self._config.train_rows:
+                self._train()
+        judge(value, usable, begin, out, *self._model.values(), *self._now.values())
+
+    def _train(self) -> None:
+        c, m = self._config, self._model
+        rows = self._kept["kept"]
+        m["mean"][:], m["sd"][:] = moments(rows)
+        z = (rows - m["mean"]) / m["sd"]
+        covariance = np.empty_like(m["plain"])
+        mean_and_covariance(z, np.ones(len(z), np.uint8), np.empty(z.shape[1]), covariance)
+        regular = covariance.copy()
+        add_ridge(regular, 0.01)
+        inverse(regular, m["plain"])
+        eigen(covariance, m["values"], m["vectors"])
+        wanted = c.components or int((m["values"] > 1.0).sum())
+        a = max(1, min(wanted, int((m["values"] > 1e-9).sum()), len(rows) - 2))
+        self._now["ints"][1] = a
+        m["limit"][:] = t2_limit(c.quantile, a, len(rows)), max(spe_limit(c.quantile, m["values"][a:].tolist()), 1e-12)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as independent copies."""
+        return {name: array.copy() for name, array in (self._model | self._now | self._kept).items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of `state`; ValueError when it is of another shape."""
+        take_up(self._model | self._now | self._kept, state)

@@ -1,0 +1,197 @@
+"""The models of several tags again, with numpy's own linear algebra and nothing kept but the past."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.change import ChangeConfig
+from models.limits import spe_limit, t2_limit
+from models.pca import PcaConfig
+from models.unit import MARGINS, UnitConfig
+
+Array = NDArray[np.float64]
+
+
+class Reference:
+    """Training rows, standardisation and conditional means."""
+
+    def __init__(self, rows: list[tuple[int, Array]], ridge: Array) -> None:
+        self.x = np.array([x for _, x in rows])
+        self.mean, sd = self.x.mean(axis=0), self.x.std(axis=0, ddof=1)
+        self.sd = np.maximum(sd, np.maximum(1e-9 * abs(self.mean), 1e-12))
+        self.z = (self.x - self.mean) / self.sd
+        self.cov = np.atleast_2d(np.cov(self.z.T))
+        self.whole = self.cov + ridge
+        self.gap = 10 * int(np.median(np.diff([t for t, _ in rows])))
+
+    def row(self, x: Array, usable: NDArray[np.bool_]) -> Array | None:
+        ok = usable & (np.abs(np.nan_to_num(x, nan=np.inf)) <= 1e150)
+        if (~ok).sum() > 0.2 * len(x):
+            return None
+        z = np.clip((np.where(ok, x, 0) - self.mean) / self.sd, -1e6, 1e6)
+        if not ok.all():
+            s = self.whole
+            z[~ok] = s[np.ix_(~ok, ok)] @ np.linalg.solve(s[np.ix_(ok, ok)], z[ok])
+        return z
+
+
+def ridged(cov: Array, share: float) -> Array:
+    return cov + max(share * np.trace(cov) / len(cov), 1e-12) * np.eye(len(cov))
+
+
+def signed(share: Array, away: Array) -> Array:
+    return np.where(away >= 0, share, -share)
+
+
+class NaiveUnit:
+    def __init__(self, c: UnitConfig, rows: list[tuple[int, Array]]) -> None:
+        z0 = Reference(rows, 0)
+        self.c, self.r = c, Reference(rows, ridged(z0.cov, c.ridge) - z0.cov)
+        z = self.r.z
+        n = len(z)
+        stacked = np.array([np.concatenate([z[max(t - lag, 0)] for lag in range(3)]) for t in range(n)])
+        self.channels: list[Any] = []
+        means = np.array([b.mean(axis=0) for b in np.array_split(self.r.x, c.blocks)])
+        moving = float((means.var(axis=0) / np.maximum(self.r.x.var(axis=0), 1e-300)).max())
+        for lam, lam2, slope, given in zip((c.slow, 1.0), (c.slow_distance, c.fast_distance), MARGINS, c.margins or (None, None), strict=True):
+            g, now = [], np.zeros(stacked.shape[1])
+            for s in stacked:
+                now = now + lam * (s - now)
+                g.append(now)
+            edges = np.linspace(20, n, c.blocks + 1).astype(int)
+            held: list[float] = []
+            for a, b in itertools.pairwise(edges):
+                mu, precision = self.fit([g[t] for t in range(20, n) if not a <= t < b])
+                q = None
+                for t in range(max(a - 30, 0), b):
+                    d = float((g[t] - mu) @ precision @ (g[t] - mu))
+                    q = d if q is None else q + lam2 * (d - q)
+                    if t >= a:
+                        held.append(q)
+            mu, precision = self.fit(g[20:])
+            q, inside = None, []
+            for x in g:
+                d = float((x - mu) @ precision @ (x - mu))
+                q = d if q is None else q + lam2 * (d - q)
+                inside.append(q)
+            margin = given if given is not None else max(1.0, 0.6 + slope * moving)
+            limit = margin * max(float(np.quantile(held, c.quantile)), 1e-12)
+            rest = np.median(inside[20:])
+            self.channels.append({"lam": lam, "lam2": lam2, "mu": mu, "p": precision, "limit": limit, "rest": rest, "g": g[-1], "q": q})
+        self.lags, self.last = [z[-1], z[-2], z[-3]], rows[-1][0]
+        self.above = self.below = self.alarm = 0
+
+    def fit(self, g: list[Array]) -> tuple[Array, Array]:
+        a = np.array(g)
+        return a.mean(axis=0), np.linalg.inv(ridged(np.cov(a.T), self.c.ridge))
+
+    def judge(self, t: int, x: Array, usable: NDArray[np.bool_]) -> list[float]:
+        k = len(x)
+        z = self.r.row(x, usable)
+        if z is None:
+            return [math.nan, math.nan, 0.0] + [math.nan] * (3 + k)
+        if t - self.last > self.r.gap:
+            self.lags = [z, z, z]
+            for c in self.channels:
+                c["g"], c["q"] = c["mu"], c["rest"]
+        else:
+            self.lags = [z, *self.lags[:2]]
+        self.last = t
+        ratios, shares = [], []
+        for c in self.channels:
+            c["g"] = c["g"] + c["lam"] * (np.concatenate(self.lags) - c["g"])
+            away = c["g"] - c["mu"]
+            weighted = c["p"] @ away
+            c["q"] += c["lam2"] * (away @ weighted - c["q"])
+            ratios.append(c["q"] / c["limit"])
+            shares.append(signed((away * weighted).reshape(3, k).sum(axis=0), away.reshape(3, k).sum(axis=0)) / max(away @ weighted, 1e-300))
+        lead = 0 if ratios[0] >= ratios[1] else 1
+        worst = ratios[lead]
+        self.above = self.above + 1 if worst > 1 else 0
+        self.below = self.below + 1 if worst < 0.7 else 0
+        self.alarm = 1 if self.above >= 6 else 0 if self.below >= 1 / self.c.slow else self.alarm
+        return [worst, self.alarm, 1.0, lead, *ratios, *shares[lead]]
+
+
+class NaiveChange:
+    def __init__(self, c: ChangeConfig, rows: list[tuple[int, Array]]) -> None:
+        self.c, self.r = c, Reference(rows, c.ridge * np.eye(len(rows[0][1])))
+        self.past = list(self.r.z)
+        self.size = 2 * c.window + c.between
+        self.limit = max(self.score(self.past[: t + 1])[0] for t in range(self.size - 1, len(self.past)))
+        self.last, self.since = rows[-1][0], 1 << 40
+
+    def score(self, past: list[Array]) -> tuple[float, Array, Array]:
+        w = self.c.window
+        away = np.mean(past[-w:], axis=0) - np.mean(past[-2 * w - self.c.between : -w - self.c.between], axis=0)
+        weighted = np.linalg.solve(self.r.whole, away)
+        return 0.5 * w * float(away @ weighted), away, weighted
+
+    def judge(self, t: int, x: Array, usable: NDArray[np.bool_]) -> list[float]:
+        z = self.r.row(x, usable)
+        nothing = [math.nan] * (2 + len(x))
+        if z is None:
+            return nothing
+        if t - self.last > self.r.gap:
+            self.past = []
+        self.last = t
+        self.past = [*self.past, z][-self.size :] if len(self.past) >= self.size else [*self.past, z]
+        self.since += 1
+        if len(self.past) < self.size:
+            return nothing
+        s, away, weighted = self.score(self.past)
+        call = float(s > self.limit and self.since > self.c.refractory)
+        if call:
+            self.since = 0
+        return [s / self.limit, call, *signed(away * weighted / max(away @ weighted, 1e-300), away)]
+
+
+class NaivePca:
+    def __init__(self, c: PcaConfig, rows: list[tuple[int, Array]]) -> None:
+        z0 = Reference(rows, 0)
+        self.r = Reference(rows, ridged(z0.cov, 0.01) - z0.cov)
+        values, vectors = np.linalg.eigh(self.r.cov)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        wanted = c.components or int((values > 1).sum())
+        a = max(1, min(wanted, int((values > 1e-9).sum()), len(rows) - 2))
+        self.p, self.values = vectors[:, :a], values[:a]
+        self.limits = t2_limit(c.quantile, a, len(rows)), max(spe_limit(c.quantile, values[a:].tolist()), 1e-12)
+        self.last: list[bool] = []
+
+    def judge(self, t: int, x: Array, usable: NDArray[np.bool_]) -> list[float]:
+        z = self.r.row(x, usable)
+        if z is None:
+            return [math.nan] * 3 + [0.0] + [math.nan] * (1 + len(x))
+        scores = self.p.T @ z
+        residual = z - self.p @ scores
+        t2, spe = float((scores**2 / self.values).sum()), float(residual @ residual)
+        ratios = t2 / self.limits[0], spe / self.limits[1]
+        self.last = [*self.last, max(ratios) > 1][-5:]
+        off = ratios[1] >= ratios[0]
+        share = signed(residual**2, residual) / max(spe, 1e-300) if off else z * (self.p @ (scores / self.values)) / max(t2, 1e-300)
+        return [*ratios, float(sum(self.last) >= 3), 1.0, float(off), *share]
+
+
+NAIVE: dict[str, Any] = {"unit": NaiveUnit, "change": NaiveChange, "pca": NaivePca}
+
+
+def judged(config: Any, time_ns: list[int], value: Array, usable: NDArray[np.bool_], width: int) -> Array:
+    """Outputs of every instant."""
+    rows: list[tuple[int, Array]] = []
+    model = None
+    out = []
+    for t, x, u in zip(time_ns, value, usable, strict=True):
+        if model is not None:
+            out.append(model.judge(t, x, u))
+            continue
+        if (u & (np.abs(np.nan_to_num(x, nan=np.inf)) <= 1e150)).all():
+            rows.append((t, x))
+            if len(rows) == config.train_rows:
+                model = NAIVE[config.kind](config, rows)
+        out.append([math.nan] * width)
+    return np.array(out).reshape(len(time_ns), width)
