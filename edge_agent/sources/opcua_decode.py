@@ -278,6 +278,7 @@ class Decoder:
             self._tag[n] = self._tag_of[handle]
             self._value[n], self._kind[n], self._status[n] = row.value, row.kind, row.status
             self._source_ns[n], self._server_ns[n] = row.source_ns, row.server_ns
+            self._text_at[n], self._text_len[n] = 0, -1  # the scratch columns still hold an earlier message: a null text would read from it
             if row.text is not None:
                 texts[n] = row.text
             n += 1
