@@ -336,6 +336,6 @@ def test_a_null_text_beside_something_unusual_reads_nothing_of_an_earlier_messag
     texts = [(2, ua.DataValue(ua.Variant("x" * 50, V.String))) for _ in range(4)]
     decoded(response(texts), decoder)
     nulls = [(2, ua.DataValue(ua.Variant(None, V.String))) for _ in range(3)]
-    message = decoded(response([*nulls, (0, ua.DataValue(ua.Variant(ua.Range(0.0, 1.0), V.ExtensionObject)))]), decoder)
+    message = decoded(response([(0, ua.DataValue(ua.Variant(ua.Range(0.0, 1.0), V.ExtensionObject))), *nulls]), decoder)
     (found,) = [item for item in message.items if isinstance(item, Texts)]
     assert found.value == ("", "", "")
