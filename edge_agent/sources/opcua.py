@@ -82,6 +82,8 @@ class OpcUaConfig(Section):
     counts as dead after 1.5 keep-alive intervals, at least 5 s, whatever is set here (OPC 10000-4, 5.14)."""
     retry_s: float = pydantic.Field(30.0, gt=0)
     """Between two attempts at tags that the server refused."""
+    verify_s: float = pydantic.Field(60.0, gt=0)
+    """Between two verifying reads of tags that report by exception: one that cannot be read is bad although its subscription is alive."""
     security: OpcUaSecurity = OpcUaSecurity()
     username: str | None = None
     password_file: Path | None = None
@@ -140,7 +142,8 @@ class OpcUaSource:
         self._ended: int | None = None
         self._saw_data = False
         self._since = 0.0
-        self._renew_at = self._retry_at = self._silence_s = 0.0
+        self._unanswered: set[int] = set()
+        self._renew_at = self._retry_at = self._verify_at = self._silence_s = 0.0
 
     # Opening
 
@@ -174,6 +177,7 @@ class OpcUaSource:
         now = asyncio.get_running_loop().time()
         self._since = now
         self._retry_at = now + self._config.retry_s
+        self._verify_at = now + self._config.verify_s
         self._renew_at = now + 0.75 * self._session.channel_lifetime_s
 
     async def _subscribe(self, resume: dict[str, Any]) -> None:
@@ -299,7 +303,7 @@ class OpcUaSource:
 
     async def _wait(self, publisher: Publisher) -> None:
         now = asyncio.get_running_loop().time()
-        until = min(publisher.heard + self._silence_s, self._renew_at, self._retry_at if self._failed else self._renew_at)
+        until = min(publisher.heard + self._silence_s, self._renew_at, self._verify_at, self._retry_at if self._failed else self._renew_at)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, until - now)):
                 await publisher.news.wait()
@@ -321,6 +325,29 @@ class OpcUaSource:
             self._retry_at = now + self._config.retry_s
             granted = await self._add([self._wanted[tag] for tag in sorted(self._failed)])
             await self._recovered(granted)
+        if now >= self._verify_at:
+            self._verify_at = now + self._config.verify_s
+            await self._verify()
+
+    async def _verify(self) -> None:
+        from edge_agent.sources.opcua_verify import unanswered
+
+        assert self._session is not None
+        quiet = [self._wanted[tag.id] for tag in self._plug.tags if tag.expected_s is None and tag.id in self._wanted and tag.id not in self._failed]
+        if not quiet:
+            return
+        found = await unanswered(self._session, self._config, quiet, await self._session.namespaces())
+        self._count("verifying_reads", len(quiet))
+        back = self._unanswered - set(found)
+        items: list[Item] = [
+            Connection(received_ns=0, source=self._plug.name, state="tag_failed", tags=(tag,), status=status, detail=detail)
+            for tag, (status, detail) in found.items()
+            if tag not in self._unanswered
+        ]
+        items += [Connection(received_ns=0, source=self._plug.name, state="tag_recovered", tags=(tag,)) for tag in sorted(back)]
+        self._unanswered = set(found)
+        if items:
+            self._ready.append((items, []))
 
     async def _recovered(self, granted: Granted) -> None:
         assert self._session is not None

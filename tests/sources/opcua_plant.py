@@ -107,10 +107,12 @@ def tags(*names: str, expected_s: float | None = 0.1) -> tuple[Tag, ...]:
     return tuple(Tag(id=i, name=n, kind="text" if n == "batch" else "numeric", expected_s=expected_s) for i, n in enumerate(names))
 
 
-def source(plant: Plant, folder: Path, names: tuple[str, ...] = ("a", "b"), *, uri: str = URI, **config: Any) -> OpcUaSource:
+def source(
+    plant: Plant, folder: Path, names: tuple[str, ...] = ("a", "b"), *, uri: str = URI, expected_s: float | None = 0.1, **config: Any
+) -> OpcUaSource:
     """A source of the plant's variables, publishing every 50 ms."""
     found = OpcUaConfig.model_validate({"kind": "opcua", "name": "plc", "url": plant.url, "publishing_ms": 50, "timeout_s": 5} | config)
-    chosen = tags(*names)
+    chosen = tags(*names, expected_s=expected_s)
     address = {tag.id: f"nsu={uri};s={tag.name}" for tag in chosen}
     opened = found.source(Plug("plc", chosen, address, lambda: START_NS, folder))
     assert isinstance(opened, OpcUaSource)
