@@ -207,7 +207,7 @@ class Engine:
 
     def _durable(self, commit: Commit, events: list[AlarmEvent]) -> None:
         for ack in commit.acks:
-            ack()
+            self._loop.call_soon(ack)  # each on its own: one that fails keeps none of the others from being told
         self._intake.release(commit.nbytes)
         self._on_commit(events)
 

@@ -155,3 +155,18 @@ async def test_stopping_makes_everything_offered_durable_and_a_restart_steps_not
     recovered = recover(run.log)
     assert (recovered.restepped, recovered.differing) == (0, ())
     run.log.close()
+
+
+async def test_an_acknowledgement_that_fails_keeps_no_other_from_being_told(tmp_path):
+    run = Running(tmp_path)
+    failures: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["exception"]))
+
+    def broken() -> None:
+        raise OSError("the peer is gone")
+
+    await run.intake.offer("plc", [Samples.of([run.clock()], [0], [12.0])], broken, None)
+    await asyncio.wait_for(await run.values(5), 5)
+    assert [str(f) for f in failures] == ["the peer is gone"]
+    assert run.intake.waiting_bytes == 0
+    await run.stop()
