@@ -1,4 +1,4 @@
-"""`edge-gateway`: run a gateway, check its configuration, ask it, export, back up, restore and verify what it keeps.
+"""`edge-gateway`: run a gateway, check its configuration, ask it, export, back up, restore and verify what it keeps; accounts and audit.
 
 Exit codes: 0 all right, 1 failed or something is wrong with the data, 2 wrong configuration or usage.
 """
@@ -20,8 +20,11 @@ from edge_agent.core import ConfigError, PharmedgeError
 from gateway.config import GatewayConfig, load_config
 from gateway.console.instants import instant_ns
 from gateway.export import Format, Kind
+from gateway.users_command import audit, user
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="The gateway of a Pharmedge site.")
+app.add_typer(user, name="user")
+app.add_typer(audit, name="audit")
 ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="Configuration file (YAML).")]
 
 

@@ -17,20 +17,26 @@ from typing import IO, Any, Final, Literal
 
 import uvicorn
 
-from edge_agent.core import LogError
+from edge_agent.core import LogError, PharmedgeError
 from gateway import __version__
+from gateway.audit import Trail
+from gateway.audit_watch import Watch
 from gateway.backup import sealing_lock
 from gateway.broker import Broker, Token
 from gateway.config import GatewayConfig
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
+from gateway.manifest import signing_key
 from gateway.query import AlarmRow, EdgeRow, LedgerRow, SeriesRow, StatusRow, Subscription, TagRow
+from gateway.sessions import Sessions
 from gateway.store import Store
 from gateway.targets.runner import Runner
+from gateway.users import Users
 
 SEAL_CHECK_S: Final = 2.0
 TIDY_S: Final = 60.0
+AUDIT_CHECK_S: Final = 1.0
 STOP_S: Final = 2
 
 
@@ -58,6 +64,28 @@ class Gateway:
         self.ingest = Ingest(self.store, section.site, self._writer, self._line, clock=clock, failed=self._fail)
         self.targets = [Runner(self.store, target, in_writer=self._in_writer, clock=clock) for target in config.targets]
         self.seal_error = ""
+        self.audit_error = ""
+        self._people()
+
+    def _people(self) -> None:
+        """Accounts and audit trail; AuditError when the trail cannot be written: then the gateway does not start with a changed configuration."""
+        section, accounts = self.config.gateway, self.config.accounts
+        self.trail = Trail(section.data_dir, zone=section.timezone, version=__version__)
+        self.users = Users(section.data_dir)
+        self.sessions = Sessions(self.users, self.trail, accounts, clock=self._clock)
+        self.watch = Watch(
+            self.trail,
+            section.data_dir,
+            self.store.journal,
+            signing_key(section.data_dir / "keys"),
+            gateway=section.id,
+            site=section.site,
+            anchor_entries=accounts.anchor_entries,
+            anchor_s=accounts.anchor_s,
+            clock=self._clock,
+            find=lambda name, why: self._writer.submit(self.store.find, name, why).result(),
+        )
+        self.watch.configured(self.config.model_dump(mode="json"))
 
     def _line(self) -> Broker:
         if self.broker is None:
@@ -87,7 +115,7 @@ class Gateway:
             connected=self.ingest.connected,
         )
         http = self.config.http
-        app = create_app(self, timezone=section.timezone, hosts=LOOPBACK)
+        app = create_app(self, timezone=section.timezone, hosts=LOOPBACK, sessions=self.sessions)
         listener = _listen(http.host, http.port)
         server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=STOP_S, server_header=False))
         told = asyncio.Event()
@@ -96,6 +124,7 @@ class Gateway:
         tasks = [
             asyncio.create_task(self.broker.run(), name="broker"),
             asyncio.create_task(self._sealing(), name="sealing"),
+            asyncio.create_task(self._auditing(), name="audit"),
             asyncio.create_task(server.serve([listener]), name="http"),
             *(asyncio.create_task(target.run(), name=f"target {target.config.name}") for target in self.targets),
         ]
@@ -121,6 +150,8 @@ class Gateway:
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
             for thread in (self._sealer, self._writer):
                 await asyncio.to_thread(thread.shutdown, wait=True)
+            self.trail.close()
+            self.users.close()
             self.store.close()
             self._alone.close()
 
@@ -152,6 +183,22 @@ class Gateway:
                 self.seal_error = f"cannot seal: {error}"
             await asyncio.sleep(SEAL_CHECK_S)
 
+    async def _auditing(self) -> None:
+        """Write down changed configurations, sign heads and give them to the edges."""
+        while True:
+            try:
+                head = await asyncio.to_thread(self.watch.turn)
+                if self.broker is not None and self.broker.connected:
+                    known = [edge for edge, fact in list(self.store.inbox.facts.items()) if not fact.refused]
+                    self.watch.give(head, known, self.broker.publish)
+                else:
+                    self.watch.disconnected()
+                self.audit_error = ""
+            except (OSError, PharmedgeError) as error:
+                # A full disk passes; until then whatever needs an entry is refused, and `ready` says so.
+                self.audit_error = f"audit trail: {error}"
+            await asyncio.sleep(AUDIT_CHECK_S)
+
     def _held_from(self) -> int:
         return min((t.held_from for t in self.targets), default=2**62)
 
@@ -181,9 +228,9 @@ class Gateway:
         """See Query."""
         return self.store.ask.ledger()
 
-    def acknowledge(self, occurrence: str, user: str, reason: str) -> str:
+    def acknowledge(self, occurrence: str, user: str, reason: str, role: str = "", station: str = "") -> str:
         """See Query."""
-        return self._writer.submit(self.store.act, occurrence, user, reason, uuid.uuid4().hex).result()
+        return self._writer.submit(self.store.act, occurrence, user, reason, uuid.uuid4().hex, role, station).result()
 
     def subscribe(self) -> Subscription:
         """See Query."""
@@ -226,6 +273,8 @@ class Gateway:
             why.append(self.store.write_error)
         if self.seal_error:
             why.append(self.seal_error)
+        if self.audit_error:
+            why.append(self.audit_error)
         if self.ingest.queue_bytes >= self.config.store.queue_bytes:
             why.append("more is coming in than can be committed")
         return why

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from edge_agent.core import Log, LogError
+from gateway import audit_verify
+from gateway.audit import FILE as AUDIT
 from gateway.inbox import STREAM
 from gateway.journal import FILE as JOURNAL
 from gateway.journal import Journal, copy_database
@@ -24,6 +26,7 @@ from gateway.manifest import FILE as MANIFEST
 from gateway.manifest import SegmentFile, faults, public_keys, read, sync_folder
 from gateway.segments import FOLDER, digest
 from gateway.store import INBOX_FILE
+from gateway.users import FILE as USERS
 
 LOCK: Final = "sealing.lock"
 
@@ -64,6 +67,10 @@ def backup(data_dir: Path, target: Path) -> int:
                 (target / MANIFEST).write_bytes(file.read(whole))
         copy_database(data_dir / JOURNAL, target / JOURNAL)
         copy_database(data_dir / INBOX_FILE, target / INBOX_FILE)
+        for name in (AUDIT, USERS):  # the trail after the journal: heads that edges gave back are of entries that are in the copy
+            if (data_dir / name).exists():
+                copy_database(data_dir / name, target / name)
+                (target / name).chmod(0o600)
         (target / "keys").mkdir()
         for key in (data_dir / "keys").glob("*.pub"):
             shutil.copy2(key, target / "keys" / key.name)
@@ -114,6 +121,7 @@ def verify(data_dir: Path) -> list[str]:
     except LogError as error:
         return [*found, str(error)]
     found += faults(lines, public_keys(data_dir / "keys"), anchor)
+    found += audit_verify.faults(data_dir)
     if (data_dir / MANIFEST).exists() and (data_dir / MANIFEST).stat().st_size > whole:
         found.append(f"{MANIFEST}: expected its last line to be complete, found {(data_dir / MANIFEST).stat().st_size - whole} bytes more")
     for name, file in live_files(data_dir).items():

@@ -87,11 +87,21 @@ class HttpSection(Section):
     port: int = Field(8080, ge=0, le=65535)
 
 
-class User(Section):
-    """A person who may use the console."""
+class AccountsSection(Section):
+    """Sessions, signatures and the audit trail. Accounts themselves are made with `edge-gateway user add`; while there is none, nobody logs in."""
 
-    name: str = Field(min_length=1)
-    role: str = "operator"
+    idle_s: int = Field(900, ge=30, le=86_400)
+    """Seconds without use after which a session falls back to looking only."""
+    longest_s: int = Field(43_200, ge=60, le=86_400)
+    """Seconds after which a session ends in any case; one shift at the most."""
+    secure_cookie: bool = False
+    """Send the session cookie over HTTPS only; for a console behind a TLS proxy."""
+    sign: tuple[Literal["acknowledge"], ...] = ()
+    """Actions that need an electronic signature: the password again, and a meaning."""
+    anchor_entries: int = Field(50, ge=1)
+    """Audit entries after which the head of the trail is signed and given to the edges."""
+    anchor_s: float = Field(300.0, gt=0)
+    """Seconds after which this is done in any case."""
 
 
 class GatewayConfig(Settings):
@@ -101,7 +111,7 @@ class GatewayConfig(Settings):
     broker: BrokerSection = BrokerSection()
     store: StoreSection = StoreSection()
     targets: tuple[AnyTarget, ...] = ()
-    users: tuple[User, ...] = ()
+    accounts: AccountsSection = AccountsSection()
     http: HttpSection = HttpSection()
 
     def mistakes(self) -> Iterable[tuple[Place, str, str]]:
@@ -111,7 +121,7 @@ class GatewayConfig(Settings):
         except (ZoneInfoNotFoundError, ValueError):
             yield ("gateway", "timezone"), "an IANA time zone such as Asia/Shanghai", repr(self.gateway.timezone)
         if not _is_loopback(self.http.host):
-            yield ("http", "host"), "a loopback address while there are no accounts", repr(self.http.host)
+            yield ("http", "host"), "a loopback address (other computers come through a TLS proxy)", repr(self.http.host)
         if (self.broker.username is None) != (self.broker.password_file is None):
             yield ("broker", "username"), "username and password_file together", "one of them"
         names = [target.name for target in self.targets]

@@ -326,7 +326,7 @@ class Query(Protocol):
     def ledger(self) -> list[LedgerRow]:
         """The accounting of every tag."""
 
-    def acknowledge(self, occurrence: str, user: str, reason: str) -> str:
+    def acknowledge(self, occurrence: str, user: str, reason: str, role: str = "", station: str = "") -> str:
         """Ask the edge to acknowledge an occurrence; the action's id. NotFound when unknown, Refused when there is nothing to acknowledge."""
 
     def ready(self) -> list[str]:

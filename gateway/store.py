@@ -195,7 +195,7 @@ class Store:
         self._durably(lambda: self.journal.apply([entry], occurrences=state))
         done.occurrences.add(id_)
 
-    def act(self, occurrence: str, user: str, reason: str, id_: str) -> str:
+    def act(self, occurrence: str, user: str, reason: str, id_: str, role: str = "", station: str = "") -> str:
         """Carry out `Query.acknowledge` in the writer thread; the id of the action."""
         found = self.applier.occurrence(occurrence)
         if found is None:
@@ -222,6 +222,8 @@ class Store:
                     priority=first.priority,
                     action_id=id_,
                     user=user,
+                    role=role,
+                    station=station,
                     reason=reason,
                 ),
                 done,
@@ -233,7 +235,9 @@ class Store:
                 if outstanding.user == user:
                     return outstanding.id
                 raise Refused(f"{outstanding.user} has just acknowledged it")
-        action = OperatorAction(id=id_, kind="acknowledge", alarm=alarm, raised_ns=raised_ns, user=user, reason=reason, time_ns=now)
+        action = OperatorAction(
+            id=id_, kind="acknowledge", alarm=alarm, raised_ns=raised_ns, user=user, role=role, station=station, reason=reason, time_ns=now
+        )
         self.journal.apply(action=(action, edge, occurrence))
         self.actions_changed(edge)
         return id_

@@ -193,7 +193,8 @@ class Agent:
         edge = self.settings.edge
         return Port(
             site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epoch=lambda: self._epoch, moved=self._mover(name),
-            acted=self._act, ahead=self._ahead, wake=self._waker(), clock=clock, data_dir=self._data_dir / "uplinks" / name,
+            acted=self._act, anchored=self._anchored(name), ahead=self._ahead, wake=self._waker(), clock=clock,
+            data_dir=self._data_dir / "uplinks" / name,
         )  # fmt: skip
 
     def _mover(self, name: str) -> Callable[[int], None]:
@@ -237,6 +238,18 @@ class Agent:
             if action.id not in self._seen_actions:
                 self._intake.put(lambda now, a=action: Action(received_ns=now, action=a))  # type: ignore[misc]
         self._seen_actions = outstanding
+
+    def _anchored(self, name: str) -> Callable[[str], None]:
+        last = ""
+
+        def anchored(head: str) -> None:
+            # A retained message comes again at every connect; once in the journal is enough.
+            nonlocal last
+            if head != last:
+                last = head
+                self._intake.put(lambda now: Note(received_ns=now, action="audit_head", object=f"uplink {name}", new=head))
+
+        return anchored
 
     def _ahead(self, held: Ranges) -> None:
         """A gateway holds records of our epoch that we have never made: this is a copy or an older image of an edge. Begin a new epoch.

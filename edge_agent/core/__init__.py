@@ -2,7 +2,7 @@
 
 from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction, occurrence_id, parse_occurrence_id
 from edge_agent.core.block import Block
-from edge_agent.core.delivery import Committed, Delivered, Delivery, Ranges, chain_crc, decode_actions, encode_actions, topic
+from edge_agent.core.delivery import Committed, Delivered, Delivery, Ranges, chain_crc, decode_actions, decode_anchor, encode_actions, topic
 from edge_agent.core.errors import ConfigError, EndOfInput, LogError, LogFull, Mistake, NotConnected, PharmedgeError, Refused, WireError
 from edge_agent.core.log import Append, Fault, Head, Log, Row
 from edge_agent.core.record import (
@@ -80,6 +80,7 @@ __all__ = [
     "chain_crc",
     "decode",
     "decode_actions",
+    "decode_anchor",
     "encode",
     "encode_actions",
     "kind_of",

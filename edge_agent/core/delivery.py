@@ -18,6 +18,8 @@ DELIVERY_KIND: Final = 64
 COMMITTED_KIND: Final = 65
 MAX_MESSAGE: Final = 256 * 1024
 """Bytes of one MQTT message at the most."""
+MAX_ANCHOR: Final = 1024
+"""Bytes of one signed head at the most."""
 
 
 class Ranges:
@@ -209,6 +211,23 @@ def decode_actions(data: bytes) -> tuple[OperatorAction, ...]:
         return tuple(_actions.decode(data))
     except msgspec.DecodeError as error:
         raise WireError(f"actions: {error}") from error
+
+
+def decode_anchor(data: bytes) -> str:
+    """The signed head of a gateway's audit trail, as text: a JSON object that is kept as it came; WireError when it is none or too long.
+
+    >>> decode_anchor(b'{"seq":7,"hash":"00"}')
+    '{"seq":7,"hash":"00"}'
+    """
+    if len(data) > MAX_ANCHOR:
+        raise WireError(f"anchor: expected at most {MAX_ANCHOR} bytes, found {len(data)}")
+    try:
+        head = msgspec.json.decode(data, type=dict[str, int | str])
+    except msgspec.DecodeError as error:
+        raise WireError(f"anchor: {error}") from error
+    if not {"seq", "hash"} <= head.keys():
+        raise WireError(f"anchor: expected seq and hash, found {', '.join(head) or 'nothing'}")
+    return data.decode()
 
 
 def chain_crc(previous: int, data: bytes) -> int:

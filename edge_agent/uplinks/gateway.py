@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from edge_agent.broker import BrokerConfig, Link
-from edge_agent.core import Committed, Delivered, Delivery, NotConnected, Ranges, WireError, decode_actions, topic
+from edge_agent.core import Committed, Delivered, Delivery, NotConnected, Ranges, WireError, decode_actions, decode_anchor, topic
 from edge_agent.uplinks.outgoing import STREAM, Message, Outgoing, common
 from edge_agent.uplinks.uplink import Port, Uplink
 
@@ -60,6 +60,7 @@ class GatewayUplink:
         self._port = port
         self._records = topic(port.site, port.edge, "records")
         self._actions = topic(port.site, port.edge, "actions")
+        self._anchors = topic(port.site, port.edge, "anchors")
         self._answers = {topic(port.site, port.edge, f"committed/{gateway}"): gateway for gateway in config.gateways}
         self._news: deque[Committed] = deque()
         self._heard = asyncio.Event()
@@ -77,7 +78,7 @@ class GatewayUplink:
         self._sessions, self._held = {}, {}
         link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", lambda message: self._took(link, message))
         try:
-            await link.open([*self._answers, self._actions])
+            await link.open([*self._answers, self._actions, self._anchors])
             self._port.status.update(connected=True, error="")
             await self._greeting(link)
             await self._deliver(link)
@@ -197,7 +198,9 @@ class GatewayUplink:
         try:
             if message.topic == self._actions:
                 self._port.acted(decode_actions(bytes(message.payload)))
-            elif message.payload:
+            elif message.topic == self._anchors and message.payload:
+                self._port.anchored(decode_anchor(bytes(message.payload)))
+            elif message.payload and message.topic != self._anchors:
                 news = Committed.decode(bytes(message.payload))
                 if news.edge != self._port.edge or news.gateway != self._answers.get(message.topic):
                     raise WireError(f"committed: expected {message.topic}, found edge {news.edge} and gateway {news.gateway}")

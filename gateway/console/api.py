@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import time
-import unicodedata
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as Parameter
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+from gateway.console.access import Access, Acknowledgement
 from gateway.console.errors import MEDIA_TYPE, Impossible
 from gateway.console.instants import Instant, rfc3339
 from gateway.console.live import Live, LiveResponse
@@ -23,20 +22,6 @@ _SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "
 
 ROWS: Final = (TagRow, SeriesRow, AlarmRow, EdgeRow, StatusRow, LedgerRow)
 """Row types whose schemas the OpenAPI document carries."""
-
-
-def _one_line(text: str) -> str:
-    if any(unicodedata.category(c).startswith("C") for c in text):
-        raise ValueError("expected text without control characters")
-    return text
-
-
-class Acknowledgement(BaseModel):
-    """Who acknowledges, and why if they wish to say it."""
-
-    model_config = ConfigDict(extra="forbid")
-    user: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64), AfterValidator(_one_line)]
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_one_line)] = ""
 
 
 def _json(body: Any, status: int = 200) -> Response:
@@ -73,7 +58,7 @@ def _csv(series: SeriesRow) -> Response:
     return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
 
 
-def api(query: Query, live: Live, timezone: str) -> APIRouter:
+def api(query: Query, live: Live, timezone: str, access: Access) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix="/api/v1")
 
@@ -110,9 +95,9 @@ def api(query: Query, live: Live, timezone: str) -> APIRouter:
         return _json({"alarms": query.alarms(state, limit)})
 
     @routes.post("/alarms/{occurrence:path}/ack", status_code=202, responses=_SENT)
-    def acknowledge(occurrence: Annotated[str, Path(max_length=1024)], body: Acknowledgement) -> Response:
+    def acknowledge(request: Request, occurrence: Annotated[str, Path(max_length=1024)], body: Acknowledgement) -> Response:
         """Ask the edge to acknowledge one occurrence; it takes effect when the edge's event comes back on the live stream."""
-        return _json({"action_id": query.acknowledge(occurrence, body.user, body.reason), "state": "sent"}, 202)
+        return _json({"action_id": access.acknowledge(request, query, occurrence, body), "state": "sent"}, 202)
 
     @routes.get("/alarms/{occurrence:path}", responses=_documented(AlarmRow))
     def alarm(occurrence: Annotated[str, Path(max_length=1024)]) -> Response:

@@ -17,11 +17,13 @@ from prometheus_client.registry import Collector
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from gateway.console.access import Access, people
 from gateway.console.api import ROWS, api
 from gateway.console.errors import PROBLEM_SCHEMA, install_errors
 from gateway.console.guard import Guard
 from gateway.console.live import Live, Pace
 from gateway.query import Query
+from gateway.sessions import Sessions
 
 STATIC: Final = Path(__file__).with_name("static")
 PREFIX: Final = "pharmedge_gateway_"
@@ -45,11 +47,14 @@ class _Counters(Collector):
             yield metric
 
 
-def create_app(query: Query, *, timezone: str, hosts: Collection[str] = (), pace: Pace | None = None) -> FastAPI:
+def create_app(
+    query: Query, *, timezone: str, hosts: Collection[str] = (), pace: Pace | None = None, sessions: Sessions | None = None
+) -> FastAPI:
     """The application over one store.
 
     timezone  IANA name of the plant's local time, written beside every time on the screen
     hosts     host names a browser may use, without port (`guard.LOOPBACK` for a loopback listener); empty accepts any
+    sessions  accounts and audit trail; without them everyone acts under the name they give and nothing is written down
 
     Open pages hold their stream open: whoever runs the server calls `await app.state.live.close()` when it is told to stop,
     or gives uvicorn a `timeout_graceful_shutdown`. ValueError when the zone is unknown.
@@ -82,7 +87,9 @@ def create_app(query: Query, *, timezone: str, hosts: Collection[str] = (), pace
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
     app.add_middleware(Guard, hosts=hosts)
     install_errors(app)
-    app.include_router(api(query, live, timezone))
+    access = Access(sessions)
+    app.include_router(people(access, query))
+    app.include_router(api(query, live, timezone, access))
     _add_health(app, query, live)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="console")
     _describe(app)

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from edge_agent.core import PharmedgeError, Refused
 from gateway.query import NotFound
+from gateway.sessions import NotAllowed, NotLoggedIn, SignatureNeeded, TooSoon
+from gateway.users import WrongAccount
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -38,10 +40,17 @@ class Impossible(PharmedgeError):
     """Arguments that are well formed one by one and make no sense together."""
 
 
-def problem(request: Request, status: int, detail: str, errors: Sequence[dict[str, str]] = (), headers: dict[str, str] | None = None) -> Response:
+def problem(
+    request: Request,
+    status: int,
+    detail: str,
+    errors: Sequence[dict[str, str]] = (),
+    headers: dict[str, str] | None = None,
+    kind: str = "about:blank",
+) -> Response:
     """A problem document; `detail` is shown to people."""
     title = HTTPStatus(status).phrase
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": request.url.path}
+    body: dict[str, Any] = {"type": kind, "title": title, "status": status, "detail": detail, "instance": request.url.path}
     if errors:
         body["errors"] = list(errors)
     return Response(msgspec.json.encode(body), status, headers=headers, media_type=MEDIA_TYPE)
@@ -57,6 +66,23 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _impossible(request: Request, error: Exception) -> Response:
     return problem(request, 422, str(error))
+
+
+def _login(request: Request, error: Exception) -> Response:
+    return problem(request, 401, str(error))
+
+
+def _forbidden(request: Request, error: Exception) -> Response:
+    return problem(request, 403, str(error))
+
+
+def _signature(request: Request, error: Exception) -> Response:
+    return problem(request, 403, str(error), kind="urn:pharmedge:signature-needed")
+
+
+def _too_soon(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooSoon)
+    return problem(request, 429, str(error), headers={"Retry-After": str(max(1, round(error.wait_s)))})
 
 
 def _unavailable(request: Request, error: Exception) -> Response:
@@ -87,6 +113,11 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(NotFound, _not_found)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Impossible, _impossible)
+    app.add_exception_handler(WrongAccount, _impossible)
+    app.add_exception_handler(NotLoggedIn, _login)
+    app.add_exception_handler(NotAllowed, _forbidden)
+    app.add_exception_handler(SignatureNeeded, _signature)
+    app.add_exception_handler(TooSoon, _too_soon)
     app.add_exception_handler(PharmedgeError, _unavailable)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)

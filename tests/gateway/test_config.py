@@ -41,7 +41,7 @@ def test_paths_are_meant_from_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (GOOD + "http: {host: 0.0.0.0}\n", "2: http.host: expected a loopback address while there are no accounts, found '0.0.0.0'"),
+        (GOOD + "http: {host: 0.0.0.0}\n", "2: http.host: expected a loopback address (other computers come through a TLS proxy), found '0.0.0.0'"),
         (GOOD + "broker: {username: u}\n", "2: broker.username: expected username and password_file together, found one of them"),
         ("gateway: {id: gw1, site: demo, data_dir: d, timezone: Mars/Base}\n", "1: gateway.timezone: expected an IANA time zone"),
         ("gateway: {id: a/b, site: demo, data_dir: d}\n", "1: gateway.id: expected"),

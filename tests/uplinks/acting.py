@@ -44,6 +44,7 @@ class Edge:
     aheads: list[Ranges] = field(default_factory=list)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     forget: bool = False
+    anchored: list[str] = field(default_factory=list)
 
     def _ahead(self, held: Ranges) -> None:
         self.aheads.append(held)
@@ -64,8 +65,9 @@ class Edge:
 
     def port(self, clock: Callable[[], int]) -> Port:
         return Port(
-            SITE, EDGE, True, self.log, lambda: self.epoch, self._moved, self.acted.append, self._ahead, self._wake, clock, Path("unused")
-        )
+            SITE, EDGE, True, self.log, lambda: self.epoch, self._moved, self.acted.append, self._ahead, self._wake, clock, Path("unused"),
+            self.anchored.append,
+        )  # fmt: skip
 
 
 class Gateway:

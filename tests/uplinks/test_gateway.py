@@ -228,6 +228,16 @@ async def test_actions_are_handed_over(broker: Broker, edge: Edge) -> None:
         await until(lambda: edge.acted[-1] == ())
 
 
+async def test_heads_of_the_audit_trail_are_handed_over_and_rubbish_is_not(broker: Broker, edge: Edge) -> None:
+    async with receiving(broker.port) as (gateway,), delivering(config(broker.port), edge) as runner:
+        gateway.publish("anchors", b'{"seq":7,"hash":"00ff","ts":"2026-01-05T08:00:00.000Z","key":"k","sig":"s"}')
+        await until(lambda: any('"seq":7' in head for head in edge.anchored))
+        for wrong in (b"[]", b'{"seq":1}', b'{"seq":1,"hash":"' + b"0" * 2000 + b'"}'):
+            gateway.publish("anchors", wrong)
+        await until(lambda: runner.status()["damaged_messages"] == 3)
+        gateway.publish("anchors", b"")
+
+
 async def test_retained_messages_are_asked_for_again(broker: Broker, edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ASK_AGAIN_NS", (100_000_000, 100_000_000))
     action = OperatorAction(id="a1", kind="acknowledge", alarm="x.high", raised_ns=5, user="li", time_ns=6)

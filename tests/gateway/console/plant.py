@@ -372,7 +372,7 @@ class Plant:
             if not s.texts
         ]
 
-    def acknowledge(self, occurrence: str, user: str, reason: str) -> str:
+    def acknowledge(self, occurrence: str, user: str, reason: str, role: str = "", station: str = "") -> str:
         row = self.alarm(occurrence)
         if row["state"] not in ("UNACK", "RTNUN", "LATUN"):
             raise Refused("the alarm is acknowledged already")

@@ -16,6 +16,7 @@ from gateway.console.guard import LOOPBACK
 from tests.gateway.console.plant import Plant
 
 KEY = "press-edge-1:press1/main_force"
+ROUTES = ("tags", "series", "alarms", "alarms/{occurrence}", "alarms/{occurrence}/ack", "edges", "status", "ledger", "live")
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ async def test_the_openapi_document_names_every_route_and_row(client: httpx.Asyn
     document = (await client.get("/api/v1/openapi.json")).json()
     assert set(document["paths"]) == {
         f"/api/v1/{name}"
-        for name in ("tags", "series", "alarms", "alarms/{occurrence}", "alarms/{occurrence}/ack", "edges", "status", "ledger", "live")
+        for name in (*ROUTES, "session", "session/touch", "session/password", "audit", "audit/review")
     }
     components = document["components"]["schemas"]
     assert {"TagRow", "SeriesRow", "AlarmRow", "EdgeRow", "StatusRow", "LedgerRow", "Problem"} <= set(components)

@@ -1,0 +1,138 @@
+"""Verification of the audit trail: every entry that was changed, removed, swapped, cut off or written anew is named."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from edge_agent.core import Audit, decode
+from gateway.audit import FILE, SignedHead, canonical, chained, read_heads
+from gateway.journal import AUDIT, Journal
+from gateway.journal import FILE as JOURNAL
+from gateway.manifest import GENESIS, public_keys
+
+ANCHOR: Final = "audit_head"
+"""Action of the journal entries with which an edge hands back the heads that it keeps."""
+
+
+def faults(data_dir: Path, elsewhere: Iterable[SignedHead] = ()) -> list[str]:
+    """Everything that is wrong with the audit trail of a data folder, each naming its entry.
+
+    elsewhere  heads that were kept away from this computer (edges, paper): only they show a trail that its owner wrote anew with the right key
+    """
+    path = data_dir / FILE
+    if not path.exists():
+        copies = [*elsewhere, *_returned(data_dir)[0]]
+        return [f"{FILE}: expected at least {max(h.seq for h in copies)} entries as edges remember, found no file"] if copies else []
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
+            db.execute("BEGIN")
+            found = [f"{FILE}: {r[0]}" for r in db.execute("PRAGMA integrity_check") if r[0] != "ok"]
+            hashes, wrong = _chain(db)
+            heads = read_heads(db)
+    except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
+        return [f"{FILE}: expected a readable SQLite file, found {error}"]
+    keys = public_keys(data_dir / "keys")
+    found += wrong
+    copies, unreadable = _returned(data_dir)
+    found += unreadable
+    found += _against("a signed head", heads, hashes, keys)
+    found += _against("a head kept by an edge", [*copies, *elsewhere], hashes, keys)
+    return list(dict.fromkeys(found))
+
+
+def _chain(db: sqlite3.Connection) -> tuple[dict[int, str], list[str]]:
+    """The stored hashes by number, and what is wrong between the entries."""
+    hashes: dict[int, str] = {}
+    found: list[str] = []
+    previous, expected = GENESIS, 1
+    for seq, text, stored in db.execute("SELECT seq, body, hash FROM entry ORDER BY seq"):
+        if seq != expected:
+            gone = f"entry {expected} was" if seq == expected + 1 else f"entries {expected} to {seq - 1} were"
+            found.append(f"{FILE} entry {seq}: {gone} removed before it")
+        digest = bytes(stored)
+        try:
+            body = json.loads(text)
+            number = body["seq"]
+            if number != seq:
+                found.append(f"{FILE} entry {seq}: expected number {seq} in it, found {number}: entries were swapped or moved")
+            elif seq == expected and chained(previous, canonical(body)) != digest:
+                found.append(f"{FILE} entry {seq}: was changed, or the one before it; its hash does not follow")
+            elif canonical(body).decode() != text:
+                found.append(f"{FILE} entry {seq}: is not in canonical form")
+        except (ValueError, TypeError, KeyError) as error:
+            found.append(f"{FILE} entry {seq}: expected a JSON object, found {error}")
+        hashes[seq] = digest.hex()
+        previous, expected = digest, seq + 1
+    return hashes, found
+
+
+def _against(what: str, heads: Iterable[SignedHead], hashes: Mapping[int, str], keys: Mapping[str, Ed25519PublicKey]) -> list[str]:
+    found: list[str] = []
+    last = max(hashes, default=0)
+    good = 0
+    for head in sorted(heads, key=lambda h: h.seq):
+        key = keys.get(head.key)
+        try:
+            if key is None:
+                found.append(f"{FILE}: {what} of entry {head.seq} is signed with an unknown key {head.key}")
+            else:
+                key.verify(bytes.fromhex(head.sig), head.signed())
+        except (InvalidSignature, ValueError):
+            found.append(f"{FILE}: {what} of entry {head.seq} has a signature that does not match")
+            continue
+        if head.seq > last:
+            found.append(f"{FILE}: entries {last + 1} to {head.seq} were cut off; {what} of {head.ts} tells of them")
+        elif hashes.get(head.seq) not in (None, head.hash):
+            found.append(f"{FILE} entries {good + 1} to {head.seq}: were written anew; {what} of {head.ts} has another hash")
+        else:
+            good = head.seq
+    return found
+
+
+def _returned(data_dir: Path) -> tuple[list[SignedHead], list[str]]:
+    """Heads that edges were given and sent back with their records."""
+    path = data_dir / JOURNAL
+    if not path.exists():
+        return [], []
+    heads: list[SignedHead] = []
+    wrong: list[str] = []
+    with closing(Journal(path, read_only=True)) as journal:
+        for entry in journal.entries(AUDIT):
+            item = decode(entry.frame)
+            if isinstance(item, Audit) and item.action == ANCHOR:
+                try:
+                    heads.append(msgspec.json.decode(item.new, type=SignedHead))
+                except msgspec.DecodeError as error:
+                    wrong.append(f"{JOURNAL} {entry.edge} {entry.seq}: expected a signed head, found {error}")
+    return heads, wrong
+
+
+def heads_in(path: Path) -> list[SignedHead]:
+    """Heads in a file of JSON lines; ValueError names the line that is none."""
+    heads = []
+    for n, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                heads.append(msgspec.json.decode(line, type=SignedHead))
+            except msgspec.DecodeError as error:
+                raise ValueError(f"{path}:{n}: expected a signed head, found {error}") from error
+    return heads
+
+
+def csv_cell(value: Any) -> str:
+    """A cell that a spreadsheet does not take for a formula.
+
+    >>> csv_cell("=1+1"), csv_cell(7)
+    ("'=1+1", '7')
+    """
+    text = str(value)
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,191 @@
+"""`edge-gateway user` and `edge-gateway audit`: accounts, verification and export of the audit trail, also while the gateway runs."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import pwd
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from edge_agent.core import ConfigError, PharmedgeError
+from edge_agent.core.settings import secret
+from gateway import __version__
+from gateway.audit import Act, Actor, Trail, Wanted, instant
+from gateway.audit_verify import faults, heads_in
+from gateway.config import GatewayConfig, load_config
+from gateway.console.instants import instant_ns
+from gateway.users import Account, Users, WrongAccount, check_password, check_role
+
+user = typer.Typer(no_args_is_help=True, help="Accounts of the console.")
+audit = typer.Typer(no_args_is_help=True, help="The audit trail.")
+
+ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="Configuration file (YAML).")]
+Name = Annotated[str, typer.Argument(help="Login name.")]
+Reason = Annotated[str, typer.Option(help="Why; it is written into the audit trail.")]
+PasswordFile = Annotated[Path | None, typer.Option(help="File with the password; asked for when absent.")]
+
+
+@contextmanager
+def _told(config: Path) -> Iterator[GatewayConfig]:
+    """The configuration; mistakes and refusals become words and an exit code."""
+    try:
+        yield load_config(config)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            typer.echo(str(mistake), err=True)
+        raise typer.Exit(2) from error
+    except (PharmedgeError, OSError, ValueError, sqlite3.Error) as error:
+        typer.echo(f"edge-gateway: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _actor() -> Actor:
+    """Whoever is logged in to this computer; `sudo` does not hide them."""
+    who = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    return Actor(who, "computer account", "", socket.gethostname())
+
+
+def _password(file: Path | None) -> str:
+    if file is not None:
+        return secret(file) or ""
+    if not sys.stdin.isatty():
+        raise WrongAccount("password: expected a terminal to ask on, or --password-file FILE")
+    first = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != first:
+        raise WrongAccount("password: expected the same one twice, found two")
+    return first
+
+
+def _change(config: Path, act: Callable[[Users], tuple[Account, str | None, Act]]) -> Account:
+    """Write a change of an account down, then make it."""
+    with _told(config) as settings, closing(Users(settings.gateway.data_dir)) as users:
+        account, password, entry = act(users)
+        with closing(Trail(settings.gateway.data_dir, zone=settings.gateway.timezone, version=__version__)) as trail:
+            trail.append(_actor(), entry, time.time_ns())
+        users.put(account, password, time.time_ns())
+    return account
+
+
+@user.command()
+def add(
+    config: ConfigFile,
+    name: Name,
+    role: Annotated[str, typer.Option(help="viewer, operator, engineer, quality or admin.")],
+    full_name: Annotated[str, typer.Option(help="Name as it is printed beside a signature.")],
+    reason: Reason = "",
+    password_file: PasswordFile = None,
+) -> None:
+    """Make an account. With the first one, acting at the console needs a login."""
+
+    def act(users: Users) -> tuple[Account, str | None, Act]:
+        account = users.check_new(name, full_name, role)
+        password = check_password(_password(password_file), account.name)
+        return account, password, Act("user_add", f"user {account.name}", "", f"{account.full_name}, {account.role}", reason)
+
+    made = _change(config, act)
+    typer.echo(f"{made.name}: {made.full_name}, {made.role}")
+
+
+@user.command("list")
+def list_(config: ConfigFile) -> None:
+    """Print every account."""
+    with _told(config) as settings, closing(Users(settings.gateway.data_dir)) as users:
+        for account in users.all():
+            changed = instant(account.changed_ns, settings.gateway.timezone)[1][:19]
+            typer.echo(f"{account.name}\t{account.role}\t{'disabled' if account.disabled else 'active'}\t{changed}\t{account.full_name}")
+
+
+@user.command()
+def role(config: ConfigFile, name: Name, new: Annotated[str, typer.Argument(help="The new role.")], reason: Reason) -> None:
+    """Give a person another role; their sessions end."""
+
+    def act(users: Users) -> tuple[Account, str | None, Act]:
+        before = users.known(name)
+        after = replace(before, role=check_role(new))
+        return after, None, Act("user_role", f"user {name}", before.role, after.role, reason)
+
+    typer.echo(f"{name}: {_change(config, act).role}")
+
+
+@user.command()
+def disable(
+    config: ConfigFile, name: Name, reason: Reason, again: Annotated[bool, typer.Option("--undo", help="Let them log in again.")] = False
+) -> None:
+    """Let a person no longer log in; the name stays theirs."""
+
+    def act(users: Users) -> tuple[Account, str | None, Act]:
+        before = users.known(name)
+        after = replace(before, disabled=not again)
+        words = {True: "disabled", False: "active"}
+        return after, None, Act("user_disable", f"user {name}", words[before.disabled], words[after.disabled], reason)
+
+    typer.echo(f"{name}: {'disabled' if _change(config, act).disabled else 'active'}")
+
+
+@user.command()
+def password(config: ConfigFile, name: Name, reason: Reason, password_file: PasswordFile = None) -> None:
+    """Give a person another password; their sessions end."""
+
+    def act(users: Users) -> tuple[Account, str | None, Act]:
+        account = users.known(name)
+        return account, check_password(_password(password_file), name), Act("password", f"user {name}", reason=reason)
+
+    _change(config, act)
+    typer.echo(f"{name}: password changed")
+
+
+@audit.command()
+def verify(
+    config: ConfigFile,
+    heads: Annotated[list[Path] | None, typer.Option(help="File of signed heads kept elsewhere, one JSON a line; `audit heads` prints them.")] = None,
+) -> None:
+    """Check every entry and signed head, also those that edges keep; name what was changed, removed, swapped, cut off or written anew."""
+    with _told(config) as settings:
+        elsewhere = [head for file in heads or [] for head in heads_in(file)]
+        found = faults(settings.gateway.data_dir, elsewhere)
+        for fault in found:
+            typer.echo(fault)
+        if found:
+            raise typer.Exit(1)
+        typer.echo(f"{settings.gateway.data_dir}: the audit trail is as it was written")
+
+
+@audit.command("heads")
+def heads_(config: ConfigFile) -> None:
+    """Print the signed heads, to be kept where this computer's owner cannot change them."""
+    with _told(config) as settings, closing(Trail(settings.gateway.data_dir, zone="UTC", version=__version__)) as trail:
+        for head in trail.heads():
+            typer.echo(msgspec.json.encode(head).decode())
+
+
+@audit.command()
+def export(
+    config: ConfigFile,
+    form: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="How to write it.")] = "csv",
+    from_: Annotated[str | None, typer.Option("--from", help="From this time on: ns UTC or RFC 3339.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Before this time: ns UTC or RFC 3339.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; standard output when absent.")] = None,
+) -> None:
+    """Write entries of the audit trail, oldest first."""
+    from gateway.console.access import audit_csv
+
+    with _told(config) as settings, closing(Trail(settings.gateway.data_dir, zone="UTC", version=__version__)) as trail:
+        bounds = ["" if t is None else instant(instant_ns(t), "UTC")[0] for t in (from_, to)]
+        entries = trail.entries(Wanted(from_ts=bounds[0], to_ts=bounds[1], limit=-1))[::-1]
+        text = audit_csv(entries) if form == "csv" else "".join(json.dumps(e, ensure_ascii=False, sort_keys=True) + "\n" for e in entries)
+        if out is None:
+            sys.stdout.write(text)
+        else:
+            out.write_bytes(text.encode())
