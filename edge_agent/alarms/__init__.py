@@ -1,6 +1,18 @@
 """Alarms: when a condition is met, what state that leaves, and what people do about it (ISA-18.2, IEC 62682)."""
 
+from edge_agent.alarms.rules import AlarmRules, ShelveRule
 from edge_agent.alarms.standing import Alarms, Standing
 from edge_agent.alarms.states import LATCHING_TRANSITIONS, TRANSITIONS, State, Suppression, TransitionError, after
 
-__all__ = ["LATCHING_TRANSITIONS", "TRANSITIONS", "Alarms", "TransitionError", "Standing", "State", "Suppression", "after"]
+__all__ = [
+    "LATCHING_TRANSITIONS",
+    "TRANSITIONS",
+    "AlarmRules",
+    "Alarms",
+    "ShelveRule",
+    "TransitionError",
+    "Standing",
+    "State",
+    "Suppression",
+    "after",
+]

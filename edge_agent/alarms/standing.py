@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.alarms.detect import NEVER, Detection, Found
-from edge_agent.alarms.states import LATCHING_TRANSITIONS, STATES, TRANSITIONS, Cause, State, Suppression, after
+from edge_agent.alarms.detect import NEVER, Detection, Found, delay_ns
+from edge_agent.alarms.flood import Flood
+from edge_agent.alarms.lives import SHELVED_UNTIL, Life, Lives, calls
+from edge_agent.alarms.rules import AlarmRules
+from edge_agent.alarms.saved import lives_from, lives_state
+from edge_agent.alarms.states import Cause, Suppression, table_of
 from edge_agent.alarms.words import condition_words, over_words
 from edge_agent.core import AlarmDefinition, AlarmEvent, Catalogue, OperatorAction, Samples
 
@@ -19,6 +22,8 @@ REMEMBERED_ACTIONS: Final = 4096
 """Operator actions whose repetition is recognised; an older one would be refused by the state of its alarm."""
 AT_ONCE: Final = 0
 """The due time when `tick` has something to say whatever the time."""
+FLOOD: Final = "edge/flood"
+"""The alarm that says that alarms come faster than people can act."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +31,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     alarm: str
     tag: str
-    state: State
+    state: str
+    """As shown: a suppression lies over the state of life."""
     suppression: int
     priority: int
     advisory: bool
@@ -39,66 +45,86 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str
     acked_by: str = ""
     acked_ns: int | None = None
-
-
-@dataclass(slots=True)
-class _Life:
-    """Where one alarm is in its life."""
-
-    state: State = "NORM"
-    suppression: Suppression = Suppression.NONE
-    raised_ns: int = -1
-    """Raise time of the current or latest occurrence; -1 before the first."""
-    last_ns: int = 0
-    value: float | None = None
-    status: int = 0
-    explanation: str = ""
-    acked_by: str = ""
-    acked_ns: int | None = None
+    met: bool = True
+    """Whether the condition is met, also under a suppression."""
+    until_ns: int | None = None
+    """When its shelving ends."""
+    one_shot: bool = False
+    permit: str = ""
+    why: str = ""
+    """Reason of its suppression."""
 
 
 class Alarms:
-    """Every alarm of the edge: detection, states, acknowledgement.
+    """Every alarm of the edge: detection, states, suppressions, what people do.
 
-    A function of the rows, ticks, conditions and actions it is given, in their order: no clock, no I/O. However samples of one received time
-    are cut into calls, the events and the state are the same.
+    A function of the rows, ticks, conditions, contexts and actions it is given, in their order: no clock, no I/O. However samples of one
+    received time are cut into calls, the events and the state are the same.
     """
 
-    def __init__(self, definitions: Sequence[AlarmDefinition], catalogue: Catalogue) -> None:
+    def __init__(self, definitions: Sequence[AlarmDefinition], catalogue: Catalogue, rules: AlarmRules | None = None) -> None:
         """ValueError when a definition names no numeric tag, lacks what its kind needs, or a name comes twice."""
         self._definitions = tuple(definitions)
-        self._index = {d.name: a for a, d in enumerate(self._definitions)}
-        if len(self._index) != len(self._definitions):
-            raise ValueError("alarms: expected unique names, found a name twice")
+        self._rules = AlarmRules() if rules is None else rules
+        self._lives = Lives(self._definitions)
+        self._index = self._lives.index
         self._detection = Detection(self._definitions, catalogue)
         tags = [catalogue.get(d.tag) for d in self._definitions]
         self._decimals = [2 if tag is None else tag.decimals for tag in tags]
         self._units = [d.unit or ("" if tag is None else tag.unit) for d, tag in zip(self._definitions, tags, strict=True)]
-        self._lives = [_Life() for _ in self._definitions]
+        self._classes = ["other" if tag is None else tag.class_ for tag in tags]
+        self._paths = ["" if tag is None else tag.unit_path for tag in tags]
         self._told: dict[int, tuple[str, float | None]] = {}  # what a running condition was reported with
         self._acted: dict[str, None] = {}
         self._closing: list[AlarmEvent] = []
+        self._context: dict[str, str] = {}
+        self._flood = Flood(self._rules)
+        self._moded = [a for a, d in enumerate(self._definitions) if d.suppress_modes]
+        self._review = False
+
+    @property
+    def definitions(self) -> tuple[AlarmDefinition, ...]:
+        """The alarms, in the order in which they are numbered."""
+        return self._definitions
+
+    # -- conditions -------------------------------------------------------------------------------------------------------------
 
     def step(self, samples: Samples, usable: NDArray[np.uint8]) -> list[tuple[int, AlarmEvent]]:
         """Evaluate n rows in order and return (row, event) pairs; `usable` (n,) uint8: 1 = evaluate, 0 = hold (bad quality, wrong mode)."""
-        out: list[tuple[int, AlarmEvent]] = []
-        for found in self._detection.step(samples, usable):
-            events = self._turned(found, int(samples.time_ns[found.row]), samples.received_ns)
-            out += [(found.row, event) for event in events]
-        return out
+        return [(found.row, event) for found in self.detect(samples, usable) for event in self.turned(found, samples)]
+
+    def detect(self, samples: Samples, usable: NDArray[np.uint8]) -> list[Found]:
+        """The first half of `step`: what turns in n rows; each is then given to `turned`, in the order of all rows received together."""
+        return self._detection.step(samples, usable)
+
+    def turned(self, found: Found, samples: Samples) -> list[AlarmEvent]:
+        """The second half of `step`: the events of one thing found."""
+        return self._turned(found, (int(samples.time_ns[found.row]), samples.received_ns))
 
     def tick(self, tick_ns: int) -> list[AlarmEvent]:
-        """End the delays that are over at this tick; the events' time is the tick."""
+        """End the delays, shelvings and waits that are over at this tick; the events' time is the tick."""
+        at = tick_ns, tick_ns
         out = [msgspec.structs.replace(event, time_ns=tick_ns, received_ns=tick_ns) for event in self._closing]
         self._closing.clear()
+        if self._review:
+            out += self._modes(at)
         for found in self._detection.tick(tick_ns):
-            out += self._turned(found, tick_ns, tick_ns)
+            out += self._turned(found, at)
+        out += self._called(self._lives.due(tick_ns, reviewed=self._review), at)
+        self._review = False
+        if self._flood.due_ns <= tick_ns:
+            first = self._flood.first
+            count = self._flood.over()
+            out += self._flooded(active=False, at=at, why=f"over: {count} alarms, the first was {first}", value=float(count))
         return out
 
     @property
     def due_ns(self) -> int:
         """The earliest tick at which `tick` could act; 2**63 - 1 when there is none."""
-        return AT_ONCE if self._closing else self._detection.due_ns
+        if self._closing or self._review:
+            return AT_ONCE
+        timers = self._lives.timers
+        return min(self._detection.due_ns, int(timers.min()) if len(timers) else NEVER, self._flood.due_ns)
 
     def condition(
         self,
@@ -120,140 +146,156 @@ class Alarms:
         found = self._detection.condition(a, active, time_ns, received_ns)
         if found is not None:
             self._told[a] = explanation, value
-            return self._turned(found, time_ns, received_ns)
+            return self._turned(found, (time_ns, received_ns))
         if self._detection.due[a] == NEVER:
             self._told.pop(a, None)
         elif a not in self._told or active:
             self._told[a] = explanation, value
         return []
 
+    def _turned(self, found: Found, at: tuple[int, int]) -> list[AlarmEvent]:
+        a, d = found.alarm, self._definitions[found.alarm]
+        value: float | None
+        if self._detection.is_condition(a):
+            told, value = self._told.pop(a, ("", None))
+            words = told or condition_words(d, met=found.met)
+        else:
+            value = found.compared
+            words = over_words(d, found, self._units[a], self._decimals[a])
+        return self._called(
+            self._lives.turned(a, met=found.met, first_ns=found.first_ns, value=value, status=found.status, explanation=words, at=at), at
+        )
+
+    def _called(self, events: list[AlarmEvent], at: tuple[int, int]) -> list[AlarmEvent]:
+        out = list(events)
+        for event in events:
+            if calls(event) and self._flood.called(event.alarm, at[1]):
+                why = f"{self._flood.count} alarms in {self._rules.flood_span_s / 60:g} min, first {self._flood.first}"
+                out += self._flooded(active=True, at=at, why=why, value=float(self._flood.count))
+        return out
+
+    def _flooded(self, *, active: bool, at: tuple[int, int], why: str, value: float) -> list[AlarmEvent]:
+        return self.condition(FLOOD, active, *at, explanation=why, value=value) if FLOOD in self._index else []
+
+    # -- what the units are doing -----------------------------------------------------------------------------------------------
+
+    def context(self, unit: str, role: str, value: str, time_ns: int, received_ns: int) -> list[AlarmEvent]:
+        """A unit is now in this mode or phase: suppressions by design and limits follow."""
+        if role != "mode":
+            return []
+        key = f"{unit}\n{role}"
+        self._context.pop(key, None)  # a later word about a part of a unit holds over an earlier one about the whole
+        self._context[key] = value.strip().lower()
+        return self._modes((time_ns, received_ns))
+
+    def _modes(self, at: tuple[int, int]) -> list[AlarmEvent]:
+        out: list[AlarmEvent] = []
+        for a, mode in self._switched():
+            out += self._called(self._lives.moded(a, mode, at, suppress=mode in self._definitions[a].suppress_modes), at)
+        return out
+
+    def _switched(self) -> list[tuple[int, str]]:
+        modes = [(a, self._of_unit(a, "mode")) for a in self._moded]
+        return [(a, mode) for a, mode in modes if (mode in self._definitions[a].suppress_modes) != self._lives.lives[a].by_mode]
+
+    def _of_unit(self, a: int, role: str) -> str:
+        path, now = self._paths[a], ""
+        for key, value in self._context.items():
+            unit, _, what = key.partition("\n")
+            if what == role and (path == unit or path.startswith(unit + "/")):
+                now = value
+        return now
+
+    # -- what people do ---------------------------------------------------------------------------------------------------------
+
     def act(self, action: OperatorAction, received_ns: int) -> list[AlarmEvent]:
-        """Carry out or refuse what an operator asked for: one event that cites the action, none when its id was seen before."""
+        """Carry out or refuse what an operator asked for: one event that cites the action, none when its id was seen before.
+
+        An unshelving may be followed by events of alarms that were suppressed as its consequences.
+        """
         if action.id in self._acted:
             return []
         self._acted[action.id] = None
         while len(self._acted) > REMEMBERED_ACTIONS:
             del self._acted[next(iter(self._acted))]
         a = self._index.get(action.alarm)
-        cause: Cause | None = action.kind if action.kind in ("acknowledge", "reset") else None
-        refusal = "" if a is None else self._refusal(a, action, cause)
-        if a is None or cause is None or refusal:
-            return [self._refused(a, action, refusal or "there is no alarm of this name", received_ns)]
-        life, d = self._lives[a], self._definitions[a]
-        before = life.state
-        life.state = after(before, cause, latching=d.latching)
-        life.last_ns = action.time_ns
-        if cause == "acknowledge":
-            life.acked_by, life.acked_ns = action.user, action.time_ns
-        return [self._event(a, cause, before, action.time_ns, received_ns, action=action, reason=action.reason)]
+        at = action.time_ns, received_ns
+        refusal = "there is no alarm of this name" if a is None else self._refusal(a, action)
+        if a is None or refusal:
+            return [self._refused(a, action, refusal, at)]
+        return self._called(self._done(a, action, at), at)
 
-    def _refusal(self, a: int, action: OperatorAction, cause: Cause | None) -> str:
-        life, d = self._lives[a], self._definitions[a]
-        table = LATCHING_TRANSITIONS if d.latching else TRANSITIONS
-        if cause is None:
-            return f"{action.kind} is not offered by this edge"
-        if not action.user.strip():
-            return f"{cause} needs the name of a user"
-        if action.raised_ns != life.raised_ns:
-            return "this occurrence is over: the alarm was raised again" if action.raised_ns < life.raised_ns else "there is no such occurrence"
-        if cause in table[life.state]:
-            return ""
-        if cause == "acknowledge":
-            return "already acknowledged" if life.acked_ns is not None else "this occurrence is over"
-        return {"LATUN": "acknowledge it before the reset", "UNACK": "the condition still stands", "ACKED": "the condition still stands"}.get(
-            life.state, "nothing is latched"
+    def _done(self, a: int, action: OperatorAction, at: tuple[int, int]) -> list[AlarmEvent]:
+        lives, life = self._lives, self._lives.lives[a]
+        cited: dict[str, Any] = {"action": action, "reason": action.reason}
+        if action.kind == "acknowledge" or action.kind == "reset":
+            return [lives.acted(a, action.kind, action, at)]
+        if action.kind == "unshelve":
+            return lives.uncover(a, Suppression.SHELVED, at, explanation=f"by {action.user}", **cited)
+        if action.kind == "in_service":
+            return lives.uncover(a, Suppression.OUT_OF_SERVICE, at, explanation=f"by {action.user}", **cited)
+        if action.kind == "comment":
+            return [lives.event(a, "comment", life.shown, at, **cited)]
+        if action.kind == "out_of_service":
+            event = lives.cover(a, Suppression.OUT_OF_SERVICE, at, why=action.reason, **cited)
+            life.permit = action.permit
+            return [msgspec.structs.replace(event, permit=action.permit), *lives.settle(a, at)]
+        rule = self._rules.shelve_rule(self._definitions[a].priority, self._classes[a])
+        longest = 0.0 if rule is None else rule.max_s
+        until = at[1] + delay_ns(longest if action.duration_s is None else action.duration_s)
+        event = lives.cover(a, Suppression.SHELVED, at, why=action.reason, **cited)
+        lives.timers[a, SHELVED_UNTIL] = until
+        life.one_shot = action.one_shot
+        return [msgspec.structs.replace(event, until_ns=until, one_shot=action.one_shot), *lives.settle(a, at)]
+
+    def _refusal(self, a: int, action: OperatorAction) -> str:
+        life, d = self._lives.lives[a], self._definitions[a]
+        return (
+            self._rules.refusal(action, d.priority, self._classes[a])
+            or _other_occurrence(life, action)
+            or _impossible(life, action, latching=d.latching)
         )
 
-    def _refused(self, a: int | None, action: OperatorAction, reason: str, received_ns: int) -> AlarmEvent:
-        if a is not None:
-            return self._event(a, "refuse", self._lives[a].state, action.time_ns, received_ns, action=action, reason=reason)
-        return AlarmEvent(
-            alarm=action.alarm, tag="", raised_ns=action.raised_ns, time_ns=action.time_ns, received_ns=received_ns, event="refuse",
-            state_from="NORM", state_to="NORM", priority=4, explanation=reason, action_id=action.id, user=action.user, role=action.role,
-            station=action.station, reason=reason,
-        )  # fmt: skip
+    def _refused(self, a: int | None, action: OperatorAction, reason: str, at: tuple[int, int]) -> AlarmEvent:
+        if a is None:
+            return AlarmEvent(
+                alarm=action.alarm, tag="", raised_ns=action.raised_ns, time_ns=at[0], received_ns=at[1], event="refuse",
+                state_from="NORM", state_to="NORM", priority=4, explanation=reason, action_id=action.id, user=action.user, role=action.role,
+                station=action.station, reason=reason,
+            )  # fmt: skip
+        event = self._lives.event(a, "refuse", self._lives.lives[a].shown, at, action=action, reason=reason, explanation=reason)
+        if action.raised_ns == event.raised_ns:
+            return event
+        # It is about another occurrence, and each but the newest is over.
+        return msgspec.structs.replace(event, raised_ns=action.raised_ns, state_from="NORM", state_to="NORM")
 
-    def _turned(self, found: Found, time_ns: int, received_ns: int) -> list[AlarmEvent]:
-        a = found.alarm
-        life, d = self._lives[a], self._definitions[a]
-        before = life.state
-        out = []
-        if found.met:
-            if before != "NORM":
-                # The occurrence that was never acknowledged or reset ends here: people act on the newest one only.
-                out.append(self._ended(a, "superseded: the alarm was raised again", time_ns, received_ns))
-            # An occurrence is known by its raise time, so no two may share one.
-            life.raised_ns = max(found.first_ns, life.raised_ns + 1)
-            life.acked_by, life.acked_ns = "", None
-        if self._detection.is_condition(a):
-            told, life.value = self._told.pop(a, ("", None))
-            life.explanation = told or condition_words(d, met=found.met)
-        else:
-            life.value = found.compared
-            life.explanation = over_words(d, found, self._units[a], self._decimals[a])
-        cause: Cause = "raise" if found.met else "clear"
-        life.status = found.status
-        life.last_ns = time_ns
-        life.state = after(before, cause, latching=d.latching)
-        out.append(self._event(a, cause, before, time_ns, received_ns))
-        return out
-
-    def _ended(self, a: int, explanation: str, time_ns: int, received_ns: int) -> AlarmEvent:
-        event = self._event(a, "clear", self._lives[a].state, time_ns, received_ns)
-        return msgspec.structs.replace(event, state_to="NORM", explanation=explanation)
-
-    def _event(
-        self, a: int, event: str, before: State, time_ns: int, received_ns: int, *, action: OperatorAction | None = None, reason: str = ""
-    ) -> AlarmEvent:
-        life, d = self._lives[a], self._definitions[a]
-        told = AlarmEvent(
-            alarm=d.name, tag=d.tag, raised_ns=life.raised_ns, time_ns=time_ns, received_ns=received_ns, event=event, state_from=before,
-            state_to=life.state, priority=d.priority, advisory=d.advisory, value=life.value, limit=d.limit, status=life.status,
-            explanation=life.explanation, reason=reason,
-        )  # fmt: skip
-        if action is None:
-            return told
-        return msgspec.structs.replace(
-            told, raised_ns=action.raised_ns, action_id=action.id, user=action.user, role=action.role, station=action.station,
-            explanation=reason if event == "refuse" else life.explanation,
-        )  # fmt: skip
+    # -- what is kept -----------------------------------------------------------------------------------------------------------
 
     def standing(self) -> list[Standing]:
         """Every alarm that is not normal, in the order of the definitions."""
         return [
             Standing(
-                alarm=d.name, tag=d.tag, state=life.state, suppression=int(life.suppression), priority=d.priority, advisory=d.advisory,
+                alarm=d.name, tag=d.tag, state=life.shown, suppression=int(life.suppression), priority=d.priority, advisory=d.advisory,
                 raised_ns=life.raised_ns, last_ns=life.last_ns, value=life.value, limit=d.limit, unit=self._units[a],
-                explanation=life.explanation, acked_by=life.acked_by, acked_ns=life.acked_ns,
+                explanation=life.explanation, acked_by=life.acked_by, acked_ns=life.acked_ns, met=life.met,
+                until_ns=None if self._lives.timers[a, SHELVED_UNTIL] == NEVER else int(self._lives.timers[a, SHELVED_UNTIL]),
+                one_shot=life.one_shot, permit=life.permit, why=life.why,
             )
-            for a, (d, life) in enumerate(zip(self._definitions, self._lives, strict=True))
-            if life.state != "NORM"
+            for a, (d, life) in enumerate(zip(self._definitions, self._lives.lives, strict=True))
+            if life.shown != "NORM"
         ]  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, for `core.pack`; independent copies."""
         return {
-            "names": [d.name for d in self._definitions],
-            "versions": [d.version for d in self._definitions],
             "detection": self._detection.state(),
-            "state": np.array([STATES.index(life.state) for life in self._lives], np.uint8),
-            "suppression": np.array([int(life.suppression) for life in self._lives], np.uint8),
-            "raised_ns": np.array([life.raised_ns for life in self._lives], np.int64),
-            "last_ns": np.array([life.last_ns for life in self._lives], np.int64),
-            "status": np.array([life.status for life in self._lives], np.uint32),
-            "said": {
-                d.name: [life.value, life.explanation, life.acked_by, life.acked_ns]
-                for d, life in zip(self._definitions, self._lives, strict=True)
-                if life.raised_ns >= 0
-            },
-            "standing": {e.alarm: msgspec.to_builtins(e) for e in self._ends("definition removed")},
+            **lives_state(self._lives),
             "told": {self._definitions[a].name: list(told) for a, told in self._told.items()},
             "acted": list(self._acted),
             "closing": [msgspec.to_builtins(e) for e in self._closing],
+            "context": dict(self._context),
+            "flood": self._flood.state(),
         }
-
-    def _ends(self, explanation: str) -> list[AlarmEvent]:
-        return [self._ended(a, explanation, 0, 0) for a, life in enumerate(self._lives) if life.state != "NORM"]
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state of `state`, of these or of earlier definitions.
@@ -262,37 +304,56 @@ class Alarms:
         the next `tick`, which is then due at once. ValueError when the state is not one of `state`.
         """
         try:
-            names, versions = list(state["names"]), list(state["versions"])
             detection = {key: np.asarray(state["detection"][key]) for key in self._detection.state()}
-            columns = {key: np.asarray(state[key]).tolist() for key in ("state", "suppression", "raised_ns", "last_ns", "status")}
-            said, told, standing = state["said"], state["told"], state["standing"]
+            told = state["told"]
             closing = [msgspec.convert(e, AlarmEvent) for e in state["closing"]]
-            ends = {name: msgspec.convert(e, AlarmEvent) for name, e in standing.items()}
             acted = dict.fromkeys(state["acted"])
+            lives = Lives(self._definitions)
+            same, ended = lives_from(lives, state)
         except (KeyError, TypeError, msgspec.ValidationError) as error:
             raise ValueError(f"alarms: expected a saved state, found {error!r}") from error
-        lengths = {len(names), len(versions), *(len(c) for c in columns.values()), *(len(c) for c in detection.values())}
+        lengths = {len(state["names"]), *(len(c) for c in detection.values())}
         if len(lengths) != 1:
             raise ValueError(f"alarms: expected columns of one length, found {sorted(lengths)}")
         self._detection.forget()
-        self._lives = [_Life() for _ in self._definitions]
-        self._told = {}
-        self._acted, self._closing = acted, closing
-        for row, (name, version) in enumerate(zip(names, versions, strict=True)):
-            a = self._index.get(name)
-            if a is None or self._definitions[a].version != version:
-                if name in ends:
-                    why = "definition removed" if a is None else "definition changed"
-                    self._closing.append(msgspec.structs.replace(ends[name], explanation=why))
-                if a is not None:
-                    self._lives[a].raised_ns = columns["raised_ns"][row]
-                continue
+        self._lives, self._told, self._acted, self._closing = lives, {}, acted, [*closing, *ended]
+        for row, a in same:
             self._detection.take(a, detection, row)
-            life = self._lives[a]
-            life.state, life.suppression = STATES[columns["state"][row]], Suppression(columns["suppression"][row])
-            life.raised_ns, life.last_ns, life.status = columns["raised_ns"][row], columns["last_ns"][row], columns["status"][row]
-            if name in said:
-                life.value, life.explanation, life.acked_by, life.acked_ns = said[name]
+            name = self._definitions[a].name
             if name in told:
                 explanation, value = told[name]
                 self._told[a] = explanation, value
+        self._context = dict(state.get("context", {}))
+        if "flood" in state:
+            self._flood.restore(state["flood"])
+        self._review = bool(self._switched() or self._lives.orphans())
+
+
+def _other_occurrence(life: Life, action: OperatorAction) -> str:
+    if action.raised_ns == life.raised_ns:
+        return ""
+    if action.kind in ("shelve", "out_of_service") and action.raised_ns <= 0:
+        # Nothing was on the screen: what stands now was not seen by who asked.
+        return "" if life.shown == "NORM" else "the alarm was raised meanwhile"
+    return "this occurrence is over: the alarm was raised again" if action.raised_ns < life.raised_ns else "there is no such occurrence"
+
+
+def _impossible(life: Life, action: OperatorAction, *, latching: bool) -> str:
+    if action.kind in ("acknowledge", "reset"):
+        cause: Cause = action.kind
+        if cause in table_of(life.suppression, latching=latching)[life.state]:
+            return ""
+        if life.suppression:
+            return f"it is suppressed ({life.shown})"
+        if cause == "acknowledge":
+            return "already acknowledged" if life.acked_ns is not None else "this occurrence is over"
+        return {"LATUN": "acknowledge it before the reset", "UNACK": "the condition still stands", "ACKED": "the condition still stands"}.get(
+            life.state, "nothing is latched"
+        )
+    shelved, out = bool(life.suppression & Suppression.SHELVED), bool(life.suppression & Suppression.OUT_OF_SERVICE)
+    return {
+        "shelve": "already shelved" if shelved else "",
+        "unshelve": "" if shelved else "it is not shelved",
+        "out_of_service": "already out of service" if out else "",
+        "in_service": "" if out else "it is not out of service",
+    }.get(action.kind, "")

@@ -10,6 +10,7 @@ from enum import IntFlag
 from typing import Final, Literal
 
 from edge_agent.core import PharmedgeError
+from edge_agent.core.alarm import Overlay
 
 State = Literal["NORM", "UNACK", "ACKED", "RTNUN", "LATUN", "LATACK"]
 """Normal; unacknowledged; acknowledged; returned unacknowledged; latched unacknowledged; latched acknowledged."""
@@ -38,6 +39,20 @@ LATCHING_TRANSITIONS: Final[dict[State, dict[Cause, State]]] = {
 }
 """Alarms that stay until somebody resets them."""
 
+UNDERNEATH: Final[dict[State, dict[Cause, State]]] = {
+    "NORM": {"raise": "UNACK"},
+    "UNACK": {"clear": "NORM"},
+    "ACKED": {},
+    "RTNUN": {},
+    "LATUN": {},
+    "LATACK": {},
+}
+"""Alarms that are suppressed: the condition is followed, nobody is called and nothing is acknowledged."""
+
+COVERED: Final[dict[State, State]] = {"NORM": "NORM", "UNACK": "UNACK", "ACKED": "UNACK", "RTNUN": "NORM", "LATUN": "NORM", "LATACK": "NORM"}
+"""What is left of a state when a suppression comes over it: whether the condition is met. So the last suppression to leave uncovers a fresh
+unacknowledged alarm or a normal one."""
+
 ACTIVE: Final[frozenset[State]] = frozenset({"UNACK", "ACKED"})
 """States in which the condition is met."""
 ANNUNCIATED: Final[frozenset[State]] = frozenset({"UNACK", "LATUN"})
@@ -57,13 +72,28 @@ class Suppression(IntFlag):
     OUT_OF_SERVICE = 4
 
 
-def after(state: State, cause: Cause, *, latching: bool = False) -> State:
+OVERLAYS: Final[tuple[tuple[Suppression, Overlay, str], ...]] = (
+    (Suppression.OUT_OF_SERVICE, "out_of_service", "OOSRV"),
+    (Suppression.DESIGNED, "designed", "DSUPR"),
+    (Suppression.SHELVED, "shelved", "SHLVD"),
+)
+"""Suppressions, their names in events and the states they show, the strongest first."""
+
+
+def table_of(suppression: Suppression, *, latching: bool) -> dict[State, dict[Cause, State]]:
+    """The table that holds for an alarm."""
+    if suppression:
+        return UNDERNEATH
+    return LATCHING_TRANSITIONS if latching else TRANSITIONS
+
+
+def after(state: State, cause: Cause, *, latching: bool = False, suppression: Suppression = Suppression.NONE) -> State:
     """The state that follows; TransitionError when the table has none.
 
-    >>> after("UNACK", "clear"), after("UNACK", "clear", latching=True)
-    ('RTNUN', 'LATUN')
+    >>> after("UNACK", "clear"), after("UNACK", "clear", latching=True), after("UNACK", "clear", suppression=Suppression.SHELVED)
+    ('RTNUN', 'LATUN', 'NORM')
     """
-    table = LATCHING_TRANSITIONS if latching else TRANSITIONS
+    table = table_of(suppression, latching=latching)
     following = table[state].get(cause)
     if following is None:
         raise TransitionError(f"alarm in {state}: expected one of {sorted(table[state])}, found {cause}")
@@ -76,8 +106,7 @@ def shown(state: State, suppression: Suppression) -> str:
     >>> shown("UNACK", Suppression.SHELVED | Suppression.DESIGNED), shown("UNACK", Suppression.NONE)
     ('DSUPR', 'UNACK')
     """
-    if suppression & Suppression.OUT_OF_SERVICE:
-        return "OOSRV"
-    if suppression & Suppression.DESIGNED:
-        return "DSUPR"
-    return "SHLVD" if suppression & Suppression.SHELVED else state
+    for flag, _, name in OVERLAYS:
+        if suppression & flag:
+            return name
+    return state

@@ -2,43 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-AlarmKind = Literal["limit", "deviation", "rate", "stale", "bad_quality", "diagnostic"]
+AlarmKind = Literal["limit", "deviation", "rate", "stale", "bad_quality", "diagnostic", "discrete", "expression"]
 Side = Literal["high", "low"]
 ActionKind = Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "comment"]
+Overlay = Literal["", "shelved", "designed", "out_of_service"]
 
 
-class AlarmDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+def _written(value: Any) -> Any:
+    # Fields of the first version of the format are written whatever they hold, later ones only when they say something: so what an earlier
+    # version wrote is written again as the same bytes. msgspec takes no value made by a factory of ours for a default that may be left out;
+    # `dict` itself it would.
+    return msgspec.field(default_factory=lambda: value.copy() if isinstance(value, dict) else value)
+
+
+class AlarmDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One configured alarm with its rationalisation (ISA-18.2 clause 8)."""
 
     name: str
     """Unique on its edge, e.g. "press1/main_force.high"."""
     tag: str
     kind: AlarmKind
-    version: int = 1
-    side: Side = "high"
-    limit: float | None = None
+    version: int = _written(1)
+    side: Side = _written("high")
+    limit: float | None = _written(None)
     """In the tag's unit; per second for a rate; relative to the setpoint for a deviation."""
-    setpoint_tag: str | None = None
-    setpoint: float | None = None
-    deadband: float = 0.0
-    on_delay_s: float = 0.0
-    off_delay_s: float = 0.0
-    priority: int = 3
+    setpoint_tag: str | None = _written(None)
+    setpoint: float | None = _written(None)
+    deadband: float = _written(0.0)
+    on_delay_s: float = _written(0.0)
+    off_delay_s: float = _written(0.0)
+    priority: int = _written(3)
     """1 urgent, 2 high, 3 medium, 4 low or advisory."""
-    advisory: bool = False
+    advisory: bool = _written(False)
     """A finding without a rationalised response: listed, no horn."""
-    latching: bool = False
-    unit: str = ""
-    cause: dict[str, str] = {}
-    consequence: dict[str, str] = {}
-    response: dict[str, str] = {}
+    latching: bool = _written(False)
+    unit: str = _written("")
+    cause: dict[str, str] = _written({})
+    consequence: dict[str, str] = _written({})
+    response: dict[str, str] = _written({})
+    when: Literal["equals", "not_equals"] = "equals"
+    """Of a discrete alarm: met when the value equals `limit`, or when it does not."""
+    expression: str = ""
+    """Of an expression alarm: the condition over tags (docs/alarms.md)."""
+    hold_off_s: float = 0.0
+    """Seconds after a change of the setpoint that do not count for the on-delay of a deviation."""
+    phase_limits: dict[str, float | None] = {}
+    """Limits that hold instead of `limit` while the unit is in these batch phases; None: no limit."""
+    re_alarm_s: float = 0.0
+    """Seconds after which an acknowledged alarm that still stands is called out again; 0 never."""
+    group: str = ""
+    """Alarms of one trip: the first that is raised is marked."""
+    when_not_first: Literal["announce", "suppress"] = "announce"
+    """What becomes of it when it follows another alarm of its group."""
+    suppressed_by: tuple[str, ...] = ()
+    """Alarms whose consequence it is: suppressed by design while one of them stands and is itself shown."""
+    suppress_modes: tuple[str, ...] = ()
+    """Modes of its unit in which it is suppressed by design."""
+    check: dict[str, str] = {}
+    """How to confirm it."""
+    respond_within_s: float | None = None
+    owner: str = ""
+    routing: str = ""
+    gmp_impact: str = ""
+    """Critical parameter or attribute it guards, deviation template."""
+    approval: str = ""
+    last_review: str = ""
 
 
-class AlarmEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AlarmEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One transition of one alarm occurrence, with its cause.
 
     The occurrence is identified by (alarm, raised_ns); `raised_ns` is the source time at which the condition was first met.
@@ -52,25 +87,38 @@ class AlarmEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     received_ns: int
     """Time of the tick or entry at which the edge decided."""
     event: str
-    """raise, clear, acknowledge, reset, re_alarm, suppress, unsuppress, refuse."""
+    """raise, clear, acknowledge, reset, re_alarm, suppress, unsuppress, comment, refuse."""
     state_from: str
     state_to: str
     priority: int
-    advisory: bool = False
-    value: float | None = None
-    limit: float | None = None
-    status: int = 0
-    explanation: str = ""
+    advisory: bool = _written(False)
+    value: float | None = _written(None)
+    limit: float | None = _written(None)
+    status: int = _written(0)
+    explanation: str = _written("")
     """Why, in one line: driving tag, feature or residual."""
-    contributions: dict[str, float] = {}
-    action_id: str = ""
-    user: str = ""
-    role: str = ""
-    station: str = ""
-    reason: str = ""
+    contributions: dict[str, float] = _written({})
+    action_id: str = _written("")
+    user: str = _written("")
+    role: str = _written("")
+    station: str = _written("")
+    reason: str = _written("")
+    overlay: Overlay = ""
+    """Of suppress and unsuppress: which of the suppressions came or went."""
+    until_ns: int | None = None
+    """Of suppress: when it ends by itself."""
+    one_shot: bool = False
+    """Of suppress: it also ends when the condition does."""
+    permit: str = ""
+    """Of suppress out_of_service: number of the work permit."""
+    second_user: str = ""
+    second_role: str = ""
+    group: str = ""
+    first_out: bool = False
+    """The first alarm of its group."""
 
 
-class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a person asked for; it stays outstanding until an event cites its id, done or refused."""
 
     id: str
@@ -78,11 +126,19 @@ class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     alarm: str
     raised_ns: int
     user: str
-    role: str = ""
-    station: str = ""
-    reason: str = ""
+    role: str = _written("")
+    station: str = _written("")
+    reason: str = _written("")
     time_ns: int
-    duration_s: float | None = None
+    duration_s: float | None = _written(None)
+    """Of shelve: seconds, at most what the rules allow; None: as long as they allow."""
+    one_shot: bool = False
+    """Of shelve: it also ends when the condition does."""
+    permit: str = ""
+    """Of out_of_service: number of the work permit."""
+    second_user: str = ""
+    """Who agreed, where nobody may do it alone."""
+    second_role: str = ""
 
 
 def occurrence_id(edge: str, alarm: str, raised_ns: int) -> str:

@@ -6,7 +6,8 @@ the same records, bit for bit; that is what recovery, replay and validation rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.alarms import Alarms
+from edge_agent.alarms.detect import Found
 from edge_agent.core import (
     Abandoned,
     Action,
@@ -165,35 +167,41 @@ class Pipeline:
 
     def _judge(self, rows: Screened) -> list[Record]:
         """Models and alarms over rows that are neither late, rejected nor repeated; events in the order of the rows."""
-        events: list[tuple[int, int, AlarmEvent]] = [(row, 0, e) for row, e in self._blinded(rows)]
-        events += [(row, 1, e) for row, e in self._alarms.step(rows.samples, rows.usable)]
+        # What is found is told in the order of the rows, whichever tag it is about: one alarm may decide what another one says.
+        found: list[tuple[int, int, Callable[[], list[AlarmEvent]]]] = [(row, 0, told) for row, told in self._blinded(rows)]
+        found += [(f.row, 1, partial(self._alarms.turned, f, rows.samples)) for f in self._alarms.detect(rows.samples, rows.usable)]
         records: list[Record] = []
         for derived in [*self._banks.step(rows.samples, rows.fate, rows.usable), *self._groups.step(rows.samples, rows.usable)]:
             screened = Screened(derived.samples, derived.fate, derived.usable, None)
             self._windows.step(screened)
             if (recorded := self._recorder.step(derived.samples, screened)) is not None:
                 records.append(recorded)
-            for row, event in self._alarms.step(derived.samples, derived.usable):
-                events.append((int(derived.origin[row]), 2 + derived.stage, self._explained(event, derived, row, rows)))
-        events.sort(key=lambda e: e[:2])
-        return records + [event for _, _, event in events]
+            found += [
+                (int(derived.origin[f.row]), 2 + derived.stage, partial(self._explained, f, derived, rows))
+                for f in self._alarms.detect(derived.samples, derived.usable)
+            ]
+        found.sort(key=lambda f: f[:2])
+        return records + [event for _, _, told in found for event in told()]
 
-    def _explained(self, event: AlarmEvent, derived: Derived, row: int, rows: Screened) -> AlarmEvent:
+    def _explained(self, found: Found, derived: Derived, rows: Screened) -> list[AlarmEvent]:
+        row = found.row
         origin = int(derived.origin[row])
         source = self._catalogue[int(rows.samples.tag[origin])]
         value = {source.name: float(rows.samples.value[origin])} if derived.stage < STAGE else {}
         numbers = {**value, **derived.why(row)}
-        return msgspec.structs.replace(event, contributions=numbers)
+        events = self._alarms.turned(found, derived.samples)
+        own = self._alarms.definitions[found.alarm].name
+        return [msgspec.structs.replace(e, contributions=numbers) if e.alarm == own else e for e in events]
 
-    def _blinded(self, rows: Screened) -> list[tuple[int, AlarmEvent]]:
-        events: list[tuple[int, AlarmEvent]] = []
+    def _blinded(self, rows: Screened) -> list[tuple[int, Callable[[], list[AlarmEvent]]]]:
+        found: list[tuple[int, Callable[[], list[AlarmEvent]]]] = []
         for row in flips(rows.samples.tag, rows.fate, self._bad):
             tag = self._catalogue[int(rows.samples.tag[row])]
             bad = bool(rows.fate[row] == FATE_BAD)
             why = f"status {int(rows.samples.status[row]):#010x}" if bad else "quality is good again"
             time_ns = int(rows.samples.time_ns[row])
-            events += [(row, e) for e in self._condition(f"{tag.name}.bad_quality", bad, time_ns, rows.samples.received_ns, why)]
-        return events
+            found.append((row, partial(self._condition, f"{tag.name}.bad_quality", bad, time_ns, rows.samples.received_ns, why)))
+        return found
 
     def _texts(self, entry: Texts) -> list[Record]:
         tags = np.array(entry.tag, np.int32)
@@ -202,7 +210,10 @@ class Pipeline:
         records: list[Record] = [*gaps, entry]
         for silent in back:
             records += self._silent(silent, entry.received_ns)
-        return records + list(self._units.step(entry))
+        for change in self._units.step(entry):
+            records.append(change)
+            records += self._alarms.context(change.unit, change.role, change.value, change.time_ns, change.received_ns)
+        return records
 
     # -- sources -------------------------------------------------------------------------------------------------------------
 
@@ -285,7 +296,7 @@ class Pipeline:
         self._recorder = Recorder(tags.raw, tags.changes)
         self._banks = banks_of(plan, self._catalogue)
         self._groups = groups_of(plan, self._catalogue)
-        self._alarms = Alarms(start.alarms, self._catalogue)
+        self._alarms = Alarms(start.alarms, self._catalogue, plan.alarm_rules)
         self._bad = np.zeros(len(self._catalogue), np.uint8)
 
     def _parts(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
+from edge_agent.alarms import AlarmRules
 from edge_agent.core import Catalogue, Start
 from edge_agent.pipeline.banks import Banks, Judgement
 from edge_agent.pipeline.groups import Gathering, Groups
@@ -63,6 +64,7 @@ class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tags whose values come later than `lateness_s` as a rule: an analyser that stamps the sampling."""
     judgements: tuple[JudgementPlan, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
+    alarm_rules: AlarmRules = AlarmRules()
 
 
 def plan_of(start: Start) -> PipelinePlan:

@@ -93,7 +93,8 @@ class TestActions:
                 (NAME, raised, "acknowledge", "li", "already acknowledged"),
                 (NAME, raised + 5, "acknowledge", "li", "there is no such occurrence"),
                 ("nothing", raised, "acknowledge", "li", "there is no alarm of this name"),
-                (NAME, raised, "shelve", "li", "shelve is not offered by this edge"),
+                (NAME, raised + 5, "shelve", "li", "there is no such occurrence"),
+                (NAME, raised, "unshelve", "li", "it is not shelved"),
                 (NAME, raised, "acknowledge", " ", "acknowledge needs the name of a user"),
                 (NAME, raised, "reset", "li", "the condition still stands"),
             ]
