@@ -157,7 +157,7 @@ class Pipeline:
         records += gaps
         for silent in back:
             records += self._silent(silent, entry.received_ns)
-        if (recorded := self._recorder.step(entry, rows)) is not None:
+        if (recorded := self._recorder.step(rows)) is not None:
             records.append(recorded)
         self._windows.step(rows)
         current = rows.fate <= FATE_BAD
@@ -174,7 +174,7 @@ class Pipeline:
         for derived in [*self._banks.step(rows.samples, rows.fate, rows.usable), *self._groups.step(rows.samples, rows.usable)]:
             screened = Screened(derived.samples, derived.fate, derived.usable, None)
             self._windows.step(screened)
-            if (recorded := self._recorder.step(derived.samples, screened)) is not None:
+            if (recorded := self._recorder.step(screened)) is not None:
                 records.append(recorded)
             found += [
                 (int(derived.origin[f.row]), 2 + derived.stage, partial(self._explained, f, derived, rows))

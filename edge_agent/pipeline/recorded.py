@@ -69,7 +69,7 @@ class Recorder:
         self._last_bits = np.zeros(len(raw), np.int64)
         self._last_status = np.full(len(raw), -1, np.int64)
 
-    def step(self, entry: Samples, rows: Screened) -> Samples | None:  # noqa: ARG002 - the entry is what `rows` was made of
+    def step(self, rows: Screened) -> Samples | None:
         """The record of these rows; the very samples of `rows` when all of them are recorded."""
         samples = rows.samples
         chosen = np.empty(len(samples), np.bool_)
