@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_agent.alarms import detect
 from edge_agent.config import start_of
 from edge_agent.config.agent import AgentSettings
 from edge_agent.core import AlarmEvent, Samples, Summaries, encode
@@ -64,7 +65,8 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("rows to record", recorded.Recorder, "step"),
     ("windows: adding", windows.Windows, "step"),
     ("windows: closing", windows.Windows, "close"),
-    ("alarms", chain.Alarms, "step"),
+    ("alarms: limits", detect.Detection, "step"),
+    ("alarms: events", chain.Alarms, "turned"),
 )
 
 
