@@ -28,6 +28,7 @@ from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
 from gateway.manifest import signing_key
+from gateway.notify.runner import Notifier
 from gateway.query import AlarmRow, EdgeRow, LedgerRow, SeriesRow, StatusRow, Subscription, TagRow
 from gateway.sessions import Sessions
 from gateway.store import Store
@@ -63,6 +64,15 @@ class Gateway:
         self._failure: asyncio.Future[None] | None = None
         self.ingest = Ingest(self.store, section.site, self._writer, self._line, clock=clock, failed=self._fail)
         self.targets = [Runner(self.store, target, in_writer=self._in_writer, clock=clock) for target in config.targets]
+        self.notifier = Notifier(
+            section.data_dir,
+            config.notifications,
+            gateway=section.id,
+            timezone=section.timezone,
+            catalogue=self.store.applier.catalogue,
+            clock=clock,
+            find=lambda name, why: self._in_writer(lambda: self.store.find(name, why)),
+        )
         self.seal_error = ""
         self.audit_error = ""
         self._people()
@@ -124,6 +134,7 @@ class Gateway:
         tasks = [
             asyncio.create_task(self.broker.run(), name="broker"),
             asyncio.create_task(self._sealing(), name="sealing"),
+            asyncio.create_task(self.notifier.run(), name="notifications"),
             asyncio.create_task(self._auditing(), name="audit"),
             asyncio.create_task(server.serve([listener]), name="http"),
             *(asyncio.create_task(target.run(), name=f"target {target.config.name}") for target in self.targets),

@@ -13,6 +13,7 @@ from pydantic import Field
 from edge_agent.core.errors import Mistake
 from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Section, Settings, load
+from gateway.notify.section import Notifications
 from gateway.targets import AnyTarget
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -113,6 +114,7 @@ class GatewayConfig(Settings):
     targets: tuple[AnyTarget, ...] = ()
     accounts: AccountsSection = AccountsSection()
     http: HttpSection = HttpSection()
+    notifications: Notifications = Notifications()
 
     def mistakes(self) -> Iterable[tuple[Place, str, str]]:
         """What only shows between keys."""
@@ -128,6 +130,8 @@ class GatewayConfig(Settings):
         for i, name in enumerate(names):
             if name in names[:i]:
                 yield ("targets", i, "name"), "a name used once", repr(name)
+        for place, expected, found in self.notifications.mistakes():
+            yield ("notifications", *place), expected, found
 
 
 def _is_loopback(host: str) -> bool:
@@ -162,6 +166,10 @@ def _absolute(data: dict[str, Any], file: Path) -> tuple[dict[str, Any], dict[Pl
             **data,
             "targets": [{k: walk(v, ()) if k.endswith("_file") else v for k, v in t.items()} if isinstance(t, dict) else t for t in targets],
         }
+    notifications = data.get("notifications")
+    if isinstance(notifications, dict) and isinstance(receivers := notifications.get("receivers"), list):
+        found = [{k: walk(v, ()) if k.endswith("_file") else v for k, v in r.items()} if isinstance(r, dict) else r for r in receivers]
+        data = {**data, "notifications": {**notifications, "receivers": found}}
     return data, {}, []
 
 
