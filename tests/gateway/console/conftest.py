@@ -59,9 +59,10 @@ class Complaints(list[str]):
     """What the page's console said in anger."""
 
     def listen(self, page: Page, *, outage: bool) -> None:
-        # A refused connection is what an outage looks like, and nothing else is forgiven.
+        # A refused connection is what an outage looks like, a status of 4xx what a refusal looks like, and nothing else is forgiven.
         def heard(message: Any) -> None:
-            if message.type in ("error", "warning") and not (outage and "net::ERR" in message.text):
+            expected = outage and ("net::ERR" in message.text or "responded with a status of 4" in message.text)
+            if message.type in ("error", "warning") and not expected:
                 self.append(message.text)
 
         page.on("console", heard)

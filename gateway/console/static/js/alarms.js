@@ -9,6 +9,7 @@ import { alarmPlace, alarmTitle, alarmUnit, alarmValue, mark, setMark, setTitle,
 import { compare, get, MS, plant, unacknowledged } from "./plant.js";
 import { note } from "./route.js";
 import { Rows } from "./rows.js";
+import { session } from "./session.js";
 
 const HISTORY = 2000;
 
@@ -36,7 +37,7 @@ export function alarms(root, params) {
   const everything = h("input", { type: "checkbox", "aria-label": t("select.all"), onchange: () => { selected.clear(); if (everything.checked) for (const id of order) selected.add(id); draw(); } });
   const empty = h("p", { class: "empty" });
   const rows = new Rows({ make, show, label: t("page.alarms") });
-  const head = h("div", { class: "alarm-row head", "aria-hidden": "true" },
+  const head = h("div", { class: "alarm-row head" },
     h("span", { class: "c-check" }, everything), h("span", { class: "c-mark" }), h("span", { class: "c-what" }, t("alarm.what")), h("span", { class: "c-where" }, t("alarm.where")),
     h("span", { class: "c-value" }, t("alarm.howBad")), h("span", { class: "c-since" }, t("alarm.since")), h("span", { class: "c-last" }, t("alarm.lasted")), h("span", { class: "c-state" }, t("alarm.state")));
   root.append(h("div", { class: "alarms-page" },
@@ -121,8 +122,9 @@ export function alarms(root, params) {
     const n = chosen().length;
     const open = chosen().filter(unacknowledged).length;
     text(ackButton, n > 1 ? t("ack.doMany", { n: open }) : t("ack.do"));
-    ackButton.disabled = open === 0;
-    commentButton.disabled = open === 0;
+    const may = !session.user || session.may("acknowledge");
+    ackButton.disabled = open === 0 || !may;
+    commentButton.disabled = open === 0 || !may;
     everything.checked = order.length > 0 && selected.size === order.length;
     const filtered = filter.unit || filter.priority || filter.state || filter.q;
     text(count, told || t("alarms.shown", { n: plain(order.length) }));

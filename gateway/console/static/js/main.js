@@ -2,6 +2,7 @@
 
 import { acknowledge } from "./acknowledge.js";
 import { alarms } from "./alarms.js";
+import { audit } from "./audit.js";
 import { closeAlarm, openAlarm, shownAlarm } from "./detail.js";
 import { attribute, h, text } from "./dom.js";
 import { clock, day, plain, setZone, span, utc, zoneName, zoneOffset } from "./format.js";
@@ -13,10 +14,12 @@ import { compare, get, MS, plant, unacknowledged } from "./plant.js";
 import { go, link, place } from "./route.js";
 import { search } from "./search.js";
 import { horn, hornOn, setHorn } from "./horn.js";
+import { session } from "./session.js";
 import { system } from "./system.js";
 import { trends } from "./trends.js";
 
-const PAGES = { overview, trends, alarms, system };
+const PAGES = { overview, trends, alarms, audit, system };
+const KEYS = { o: "overview", a: "alarms", t: "trends", r: "audit", s: "system" };
 const THEME = "pharmedge.theme";
 let page = null;
 let name = "";
@@ -36,7 +39,7 @@ function paint() {
 }
 
 function shell() {
-  const tabs = Object.keys(PAGES).map((key) => h("a", { href: link(key, {}), "data-page": key, title: `g ${key[0]}` }, t(`page.${key}`)));
+  const tabs = Object.keys(PAGES).map((key) => h("a", { href: link(key, {}), "data-page": key, title: `g ${Object.keys(KEYS).find((k) => KEYS[k] === key)}` }, t(`page.${key}`)));
   ui = { tabs };
   ui.where = h("span", { class: "where" });
   ui.badge = h("span", { class: "badge" }, t("simulated"));
@@ -44,6 +47,7 @@ function shell() {
   ui.zone = h("span", { class: "zone" });
   ui.light = h("button", { type: "button", title: t("light"), "aria-label": t("light"), onclick: () => { localStorage.setItem(THEME, theme() === "dark" ? "light" : "dark"); paint(); } }, "◐");
   ui.horn = h("button", { type: "button", title: t("horn"), "aria-label": t("horn"), "aria-pressed": hornOn(), onclick: () => { setHorn(!hornOn()); attribute(ui.horn, "aria-pressed", hornOn()); } }, "♪");
+  ui.who = h("button", { type: "button", class: "who", onclick: () => session.menu() });
   ui.speech = h("button", { type: "button", class: "speech", lang: language === "en" ? "zh-CN" : "en", onclick: () => say(language === "en" ? "zh" : "en") }, language === "en" ? "中文" : "English");
   ui.lost = h("div", { class: "lost-bar", role: "alert", hidden: true });
   ui.bannerMark = mark(null);
@@ -63,7 +67,7 @@ function shell() {
     h("header", { class: "top" },
       h("a", { class: "brand", href: link("overview", {}) }, "Pharmedge"), ui.where, ui.badge, h("nav", { "aria-label": t("pages") }, tabs),
       h("span", { class: "push" }), ui.clock,
-      h("div", { class: "tools" }, h("button", { type: "button", title: `${t("search.title")} ( / )`, "aria-label": t("search.title"), onclick: find }, "⌕"), ui.horn, ui.light, h("button", { type: "button", title: `${t("help.title")} ( ? )`, "aria-label": t("help.title"), onclick: help }, "?"), ui.speech)),
+      h("div", { class: "tools" }, h("button", { type: "button", title: `${t("search.title")} ( / )`, "aria-label": t("search.title"), onclick: find }, "⌕"), ui.horn, ui.light, h("button", { type: "button", title: `${t("help.title")} ( ? )`, "aria-label": t("help.title"), onclick: help }, "?"), ui.speech, ui.who)),
     ui.lost, ui.banner, ui.main, ui.foot);
 }
 
@@ -100,6 +104,10 @@ function chrome() {
   text(ui.clock, plant.hello ? `${day(now)} ${clock(now)}` : "");
   attribute(ui.clock, "title", plant.hello ? utc(now) : null);
   text(ui.zone, plant.hello ? t("zone", { zone: zoneName(), offset: zoneOffset(now) }) : "");
+  text(ui.who, session.open ? t("session.none") : session.user ? session.user.full_name : t("session.login"));
+  attribute(ui.who, "title", session.open ? t("session.noAccounts") : session.user ? `${session.user.name} · ${t(`role.is.${session.user.role}`)}` : t("session.looking"));
+  attribute(ui.who, "data-in", session.user ? "" : null);
+  for (const tab of ui.tabs) if (tab.dataset.page === "audit") tab.hidden = Boolean(session.user && !session.may("read_audit"));
   lost(now);
   banner(now);
 }
@@ -130,7 +138,7 @@ function banner(now) {
   text(ui.bannerSince, row ? t("since", { time: clock(row.raised_ns / MS), age: span((now - row.raised_ns / MS) / 1000) }) : "");
   const open = standing.filter(unacknowledged).length;
   text(ui.bannerCounts, standing.length > 1 ? t("alarms.counts", { n: plain(standing.length), open: plain(open) }) : "");
-  ui.bannerAck.hidden = !row || !unacknowledged(row);
+  ui.bannerAck.hidden = !row || !unacknowledged(row) || Boolean(session.user && !session.may("acknowledge"));
   ui.bannerOpen.disabled = !row;
   document.title = `${open ? `(${open}) ` : ""}${plant.live || !plant.ready ? "" : "! "}${t(`page.${name || "overview"}`)} · Pharmedge`;
 }
@@ -176,7 +184,7 @@ function find() {
 
 function help() {
   if (document.querySelector("dialog[open]")) return;
-  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["/", "help.search"], ["g o", "page.overview"], ["g a", "page.alarms"], ["g t", "page.trends"], ["g s", "page.system"], ["?", "help.title"], ["Esc", "help.esc"]];
+  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["/", "help.search"], ["g o", "page.overview"], ["g a", "page.alarms"], ["g t", "page.trends"], ["g r", "page.audit"], ["g s", "page.system"], ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
   const marks = [1, 2, 3, 4].map((p) => h("li", null, mark({ priority: p, state: "ACKED" }), t(`priority.${p}`)));
   const looks = [["UNACK", "help.unack"], ["ACKED", "help.acked"], ["RTNUN", "help.rtnun"]].map(([state, words]) => h("li", null, mark({ priority: 2, state }), t(words)));
   const dialog = h("dialog", { class: "help", "aria-label": t("help.title") }, h("h2", null, t("help.title")),
@@ -198,7 +206,7 @@ addEventListener("keydown", (event) => {
   }
   if (document.querySelector("dialog[open]") || event.target.closest?.("input:not([type=checkbox]), select, textarea")) return;
   const now = performance.now();
-  const target = { o: "overview", a: "alarms", t: "trends", s: "system" }[event.key.toLowerCase()];
+  const target = KEYS[event.key.toLowerCase()];
   if (now - chord < 1500 && target) {
     chord = -Infinity;
     event.preventDefault();
@@ -210,6 +218,7 @@ addEventListener("keydown", (event) => {
     g: () => { chord = now; },
     "/": find,
     "?": help,
+    u: () => session.menu(),
     s: () => notice(t("shelve.notYet")),
     a: () => (page?.hasChoice?.() && !shownAlarm() ? page.acknowledge() : acknowledgeBanner()),
     A: () => acknowledgeBanner({ comment: true }),
@@ -252,6 +261,8 @@ async function begin() {
   } catch (error) {
     plant.failure = error.message;
   }
+  session.addEventListener("change", soon);
+  await session.start();
   visit();
   plant.start();
   soon();

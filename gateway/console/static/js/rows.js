@@ -43,6 +43,7 @@ export class Rows {
     while (this.#pool.length < wanted) {
       const node = this.make();
       node.classList.add("row");
+      if (node.getAttribute("role") === "row") for (const cell of node.children) cell.setAttribute("role", "gridcell");
       this.#pool.push(node);
       this.spacer.append(node);
     }

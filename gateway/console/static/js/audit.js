@@ -1,0 +1,150 @@
+// The audit trail: who did what, when and why; exceptions first, signed reviews, export and print.
+
+import { h, text } from "./dom.js";
+import { plain, utc, zoneName } from "./format.js";
+import { has, t } from "./i18n.js";
+import { get } from "./plant.js";
+import { note } from "./route.js";
+import { ask, session, signature } from "./session.js";
+
+const COLUMNS = ["seq", "local", "user", "action", "object", "old", "new", "reason"];
+const SHOWN = 1000;
+
+function actionWord(action) {
+  return has(`audit.is.${action}`) ? t(`audit.is.${action}`) : action;
+}
+
+export function audit(root, params) {
+  let filter = read(params);
+  let answer = null;
+  let closed = false;
+  let turn = 0;
+  const field = (name, label) => h("input", { type: "search", value: filter[name], placeholder: label, "aria-label": label, onchange: (event) => change({ [name]: event.target.value.trim() }) });
+  const fields = { user: field("user", t("audit.user")), object: field("object", t("audit.object")), q: field("q", t("filter.text")) };
+  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
+  fields.action = h("select", { "aria-label": t("audit.action"), onchange: () => change({ action: fields.action.value }) },
+    h("option", { value: "" }, t("audit.anyAction")), actions.map((a) => h("option", { value: a }, t(`audit.is.${a}`))));
+  const from = day("from", t("audit.from"));
+  const to = day("to", t("audit.to"));
+  const first = h("input", { type: "checkbox", onchange: () => change({ exceptions: first.checked ? "1" : "" }) });
+  const count = h("span", { class: "count", role: "status" });
+  const review = h("button", { type: "button", class: "primary", onclick: sign }, t("audit.review"));
+  const csv = h("a", { class: "button", download: "audit.csv" }, "CSV");
+  const print = h("button", { type: "button", onclick: () => window.print() }, t("audit.print"));
+  const body = h("tbody");
+  const reviewed = h("p", { class: "quiet" });
+  const empty = h("p", { class: "empty" });
+  const login = h("button", { type: "button", class: "primary", onclick: () => session.login() }, t("session.login"));
+  const table = h("table", { class: "audit-table" }, h("caption", { class: "print-only" }),
+    h("thead", null, h("tr", null, COLUMNS.map((c) => h("th", { scope: "col" }, t(`audit.${c}`))))), body);
+  root.append(h("div", { class: "audit-page" },
+    h("div", { class: "bar" }, fields.user, fields.action, fields.object, fields.q, from, to, h("label", { class: "check" }, first, t("audit.first")), count, h("span", { class: "push" }), print, csv, review),
+    h("section", { class: "panel scroll", tabindex: "0", "aria-label": t("page.audit") }, reviewed, table, empty, login)));
+
+  function day(name, label) {
+    return h("label", { class: "check" }, label, h("input", { type: "date", name, value: filter[name], onchange: (event) => change({ [name]: event.target.value }) }));
+  }
+
+  function read(source) {
+    return Object.fromEntries(["user", "action", "object", "q", "from", "to", "exceptions"].map((key) => [key, source.get(key) ?? ""]));
+  }
+
+  function change(part) {
+    filter = { ...filter, ...part };
+    note("audit", filter);
+    load();
+  }
+
+  function query(more) {
+    const search = new URLSearchParams();
+    for (const key of ["user", "action", "object", "q"]) if (filter[key]) search.set(key, filter[key]);
+    if (filter.from) search.set("from", instant(filter.from, 0));
+    if (filter.to) search.set("to", instant(filter.to, 1));
+    if (filter.exceptions) search.set("exceptions", "true");
+    for (const [key, value] of Object.entries(more)) search.set(key, value);
+    return `api/v1/audit?${search}`;
+  }
+
+  /** The begin of a day in the plant's zone, `later` days on, as RFC 3339. */
+  function instant(date, later) {
+    const noon = new Date(`${date}T00:00:00Z`);
+    noon.setUTCDate(noon.getUTCDate() + later);
+    const there = new Intl.DateTimeFormat("en", { timeZone: zoneName(), timeZoneName: "longOffset" }).formatToParts(noon).find((p) => p.type === "timeZoneName").value;
+    const offset = there === "GMT" ? "+00:00" : there.replace("GMT", "");
+    return `${noon.toISOString().slice(0, 10)}T00:00:00${offset}`;
+  }
+
+  async function load() {
+    const mine = ++turn;
+    for (const [key, node] of Object.entries(fields)) if (node.value !== filter[key]) node.value = filter[key];
+    first.checked = Boolean(filter.exceptions);
+    let trouble = "";
+    if (!session.open && !session.user) {
+      answer = null;
+      draw(t("audit.login"));
+      return;
+    }
+    try {
+      const found = await get(query({ limit: SHOWN }));
+      if (closed || mine !== turn) return;
+      answer = found;
+    } catch (error) {
+      if (closed || mine !== turn) return;
+      answer = null;
+      trouble = error.message;
+    }
+    draw(trouble);
+  }
+
+  function draw(trouble) {
+    const rows = answer?.entries ?? [];
+    body.replaceChildren(...rows.map(line));
+    table.hidden = rows.length === 0;
+    text(empty, trouble || (rows.length ? "" : t("audit.none")));
+    empty.hidden = rows.length > 0;
+    login.hidden = session.open || Boolean(session.user);
+    review.hidden = session.open || !session.may("review_audit");
+    review.disabled = !answer?.head.seq;
+    csv.href = query({ format: "csv", limit: 100000 });
+    csv.hidden = !answer;
+    text(count, answer ? t("audit.shown", { n: plain(rows.length), of: plain(answer.head.seq) }) : "");
+    const done = answer?.reviewed;
+    const signed = answer?.signed;
+    text(reviewed, answer ? [
+      done ? t("audit.reviewed", { seq: done.new, name: done.name, time: `${done.local.slice(0, 19)} (${done.tz})`, meaning: done.meaning }) : t("audit.notReviewed"),
+      signed ? t("audit.signed", { seq: signed.seq, hash: signed.hash.slice(0, 16) }) : "",
+    ].filter(Boolean).join(" · ") : "");
+    text(table.caption, t("audit.caption", { head: answer?.head.seq ?? 0, hash: answer?.head.hash ?? "", zone: zoneName() }));
+  }
+
+  function line(entry) {
+    const exception = answer.exceptions.includes(entry.action);
+    const who = [entry.user || "—", entry.role && (has(`role.is.${entry.role}`) ? t(`role.is.${entry.role}`) : entry.role), entry.station].filter(Boolean).join(" · ");
+    const meaning = entry.meaning ? h("span", { class: "signed" }, t("audit.meaning", { name: entry.name, meaning: entry.meaning })) : null;
+    return h("tr", { "data-exception": exception ? "" : null, "data-seq": entry.seq },
+      h("td", { class: "n", title: entry.hash }, String(entry.seq)),
+      h("td", { title: `${utc(Date.parse(entry.ts))}\n${entry.tz}` }, entry.local.slice(0, 19), h("span", { class: "zone" }, ` ${entry.tz.split(" ").at(-1)}`)),
+      h("td", null, who), h("td", null, exception ? h("b", null, "! ") : null, actionWord(entry.action)), h("td", null, entry.object),
+      h("td", null, entry.old), h("td", null, entry.new), h("td", null, entry.reason, meaning));
+  }
+
+  async function sign() {
+    const through = answer.head.seq;
+    const reason = h("input", { type: "text", maxlength: 500, autocomplete: "off" });
+    const signed = signature(t("sign.reviewed"));
+    const done = await ask({
+      title: t("audit.review"), go: t("sign.do"), first: signed.password,
+      fields: [h("p", null, t("audit.through", { seq: through })), h("label", null, t("audit.note"), reason), ...signed.fields],
+      act: () => session.send("audit/review", "POST", { through, reason: reason.value.trim(), signature: signed.value() }),
+    });
+    if (done) load();
+  }
+
+  session.addEventListener("change", load);
+  load();
+  return {
+    refresh: () => {},
+    params: (next) => { filter = read(next); load(); },
+    close: () => { closed = true; session.removeEventListener("change", load); },
+  };
+}
