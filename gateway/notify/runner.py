@@ -31,6 +31,8 @@ from gateway.notify.words import Writer
 STEP_S: Final = 0.5
 BATCH: Final = 2000
 TIDY_NS: Final = 3_600_000_000_000
+DEADLINE: Final = 6
+"""So many times `timeout_s` a whole attempt may take: a peer that answers one byte at a time keeps every single time limit."""
 BACKOFF_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
@@ -112,6 +114,7 @@ class Notifier:
         self._queue, self._events = Queue(self._data_dir / FILE), Events(self._data_dir / JOURNAL)
         self._load()
         now = self._clock()
+        self._settled_ns = now + int(self._section.settle_s * 1e9)
         for name in self._queue.waiting():
             while name not in self._receivers and (queued := self._queue.next(name, 2**62)) is not None:
                 self._queue.end(queued.message.id, "no_receiver", now, "the receiver is no longer configured")
@@ -164,7 +167,7 @@ class Notifier:
             for edge, epoch, seq, event in events:
                 self._plan.take(edge, epoch, seq, event, now)
             # While a receiver is away, what is to be told gathers there instead of filling the queue.
-            made = self._plan.due(now, frozenset(self._away))
+            made = self._plan.due(now, frozenset(self._away)) if now >= self._settled_ns else []
             changed, self._plan.changed = self._plan.changed, set()
             if made or changed or cursor != before:
                 names = {name for name in changed if "~" not in name}
@@ -239,10 +242,11 @@ class Notifier:
             await asyncio.to_thread(self._queue.end, message.id, "given_up", now, "older than give_up_after_s")
             return True
         try:
-            left = await _in_thread(lambda: self._receivers[name].send(message, now), f"receiver {name}")
-        except NotConnected as error:
+            sending = _in_thread(lambda: self._receivers[name].send(message, now), f"receiver {name}")
+            left = await asyncio.wait_for(sending, DEADLINE * config.timeout_s)
+        except (NotConnected, TimeoutError) as error:
             self._away.add(name)
-            await self._later(message, queued.attempts, str(error))
+            await self._later(message, queued.attempts, str(error) or f"{name}: not done within {DEADLINE * config.timeout_s:g} s")
             return False
         except Rejected as error:
             self._away.discard(name)

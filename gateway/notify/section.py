@@ -18,6 +18,8 @@ class Notifications(Section):
 
     max_age_s: float = Field(900.0, gt=0)
     """Age in seconds beyond which an event that comes late, or from a recording, tells nobody."""
+    settle_s: float = Field(10.0, ge=0, le=600)
+    """Seconds after the start in which no step is taken: an edge may have been told meanwhile that somebody takes care of it."""
     keep_days: int = Field(30, ge=1)
     """Days for which closed messages are kept in notify.sqlite."""
     console_url: str = Field("", pattern="^(https?://.+)?$")

@@ -21,7 +21,7 @@ def mail(name: str = "mail", **more: Any) -> dict[str, Any]:
 
 def section(steps: list[dict[str, Any]] | None = None, *, receivers: list[dict[str, Any]] | None = None, **more: Any) -> Notifications:
     rule = {"name": "all", "priority": 4, "steps": steps or [{"receivers": ["mail"]}], **more.pop("rule", {})}
-    return Notifications.model_validate({"receivers": receivers or [mail()], "rules": [rule], **more})
+    return Notifications.model_validate({"receivers": receivers or [mail()], "rules": [rule], "settle_s": 0, **more})
 
 
 def plan(of: Notifications, **more: Any) -> Plan:

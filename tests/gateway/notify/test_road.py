@@ -23,6 +23,7 @@ def test_an_alarm_of_an_edge_is_told_by_mail_and_robot_across_a_kill(tmp_path: P
         "broker": {"host": "127.0.0.1", "port": port},
         "http": {"port": http_port},
         "notifications": {
+            "settle_s": 1,
             "max_age_s": 1e9,  # the edge of this test lives on the first of January
             "receivers": [
                 {

@@ -229,6 +229,31 @@ async def test_a_receiver_that_hangs_holds_up_no_other(store: Store, clock: Cloc
         post.hold.set()
 
 
+async def test_a_receiver_that_never_comes_to_an_end_is_away(store: Store, begun: Callable[..., Notifier], post: Post) -> None:
+    post.hold = threading.Event()
+    running, edge = begun(section(receivers=[mail(timeout_s=0.01)])), an_edge(store)
+    raised(store, edge)
+    running.step()
+    assert await running.send("mail") is False
+    assert running._queue.waiting()["mail"].error == "mail: not done within 0.06 s"
+    post.hold.set()
+
+
+async def test_after_a_start_the_edges_speak_first(store: Store, clock: Clock, begun: Callable[..., Notifier], post: Post) -> None:
+    of = section([{"after_s": 60, "receivers": ["mail"]}], settle_s=10)
+    edge = an_edge(store)
+    raised(store, edge)
+    begun(of).step()
+    clock.go(300)
+    running = begun(of)
+    running.step()
+    edge.event("acknowledge", "UNACK", "ACKED", raised=990, at=1000, user="li")
+    feed(store, edge.deliver())
+    clock.go(11)
+    running.step()
+    assert await running.send("mail") is None
+
+
 async def test_a_full_disk_passes_and_loses_nothing(
     store: Store, begun: Callable[..., Notifier], post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
