@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.alarms.expression import CONST, ExpressionError, Program, compiled, worth
 from edge_agent.core import AlarmDefinition, Catalogue, Samples
 from models.compiled import kernel
 
@@ -28,20 +29,32 @@ NEVER: Final = 2**63 - 1
 UNSEEN: Final = -(2**63)
 """Source time before any sample."""
 FOUND_AT_ONCE: Final = 1024
+REQUIRED: Final = ("clock", "number", "due")
+"""What every saved state has; earlier versions kept no more."""
 SILENT_PERIODS: Final = 3
 
 # Columns of the settings of an alarm.
-KIND, ON, OFF, SILENCE = range(4)
-SIGN, LIMIT, DEADBAND = range(3)
-LIMIT_KIND, DEVIATION_KIND, RATE_KIND, CONDITION_KIND = range(4)
+KIND, ON, OFF, SILENCE, HOLD_OFF, UNEQUAL = range(6)
+SIGN, LIMIT, DEADBAND, STATE = range(4)
+LIMIT_KIND, DEVIATION_KIND, RATE_KIND, CONDITION_KIND, DISCRETE_KIND, EXPRESSION_KIND = range(6)
 # Columns of its state: int64, then float64.
 LAST, LAST_RECEIVED, FIRST, FROM, FROM_RECEIVED, HELD, SETPOINT_LAST, STATUS, MET, RUNNING, BLIND = range(11)
 VALUE, COMPARED, SETPOINT = range(3)
 
-_KINDS: Final = {"limit": LIMIT_KIND, "deviation": DEVIATION_KIND, "rate": RATE_KIND}
+# What a row of a tag is for an alarm: its value, its setpoint, or from INPUTS on one of the inputs of its expression.
+SETPOINT_ROLE: Final = 1
+INPUTS: Final = 2
+
+_KINDS: Final = {
+    "limit": LIMIT_KIND,
+    "deviation": DEVIATION_KIND,
+    "rate": RATE_KIND,
+    "discrete": DISCRETE_KIND,
+    "expression": EXPRESSION_KIND,
+}
 
 
-@kernel("int64(int64, int64, float64, int64, int64[:, ::1], float64[:, ::1], int64[:, ::1], int64[::1])")
+@kernel("int64(int64, int64, float64, int64, int64[:, ::1], float64[:, ::1], int64[:, ::1], int64[::1], int64[::1])")
 def evaluate(
     a: int,
     t: int,
@@ -51,8 +64,12 @@ def evaluate(
     real: NDArray[np.float64],
     clock: NDArray[np.int64],
     due: NDArray[np.int64],
+    paused: NDArray[np.int64],
 ) -> int:
-    """Let alarm a see x at source time t: 1 when it is now met, -1 when it is now over, 0 when nothing changed."""
+    """Let alarm a see x at source time t: 1 when it is now met, -1 when it is now over, 0 when nothing changed.
+
+    paused (alarms,)   source time until which nothing counts for the on-delay
+    """
     edge = real[a, SIGN] * real[a, LIMIT]
     y = real[a, SIGN] * x
     met = clock[a, MET] != 0
@@ -69,6 +86,8 @@ def evaluate(
     if clock[a, RUNNING] == 0:
         clock[a, RUNNING] = 1
         clock[a, HELD] = 0
+        if not met and t < paused[a]:
+            clock[a, HELD] = t - paused[a]
         clock[a, FIRST] = t
         clock[a, FROM] = t
         clock[a, FROM_RECEIVED] = received_ns
@@ -105,7 +124,8 @@ def hold(a: int, t: int, received_ns: int, whole: NDArray[np.int64], clock: NDAr
 @kernel(
     "UniTuple(int64, 2)(int64, Array(int64, 1, 'C', readonly=True), Array(int32, 1, 'C', readonly=True), Array(float64, 1, 'C', readonly=True),"
     " Array(uint32, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), int64, int64[::1], int64[::1], uint8[::1],"
-    " int64[:, ::1], float64[:, ::1], int64[:, ::1], float64[:, ::1], int64[::1], int64[:, ::1], float64[:, ::1])"
+    " int64[:, ::1], float64[:, ::1], int64[:, ::1], float64[:, ::1], int64[::1], int64[:, ::1], float64[:, ::1],"
+    " int64[::1], int64[::1], int64[:, ::1], float64[::1], float64[:, ::1], int64[:, ::1], float64[::1])"
 )
 def detect(
     row: int,
@@ -117,7 +137,7 @@ def detect(
     received_ns: int,
     start: NDArray[np.int64],
     member: NDArray[np.int64],
-    is_setpoint: NDArray[np.uint8],
+    role: NDArray[np.uint8],
     whole: NDArray[np.int64],
     real: NDArray[np.float64],
     clock: NDArray[np.int64],
@@ -125,12 +145,21 @@ def detect(
     due: NDArray[np.int64],
     found: NDArray[np.int64],
     found_number: NDArray[np.float64],
+    paused: NDArray[np.int64],
+    code_start: NDArray[np.int64],
+    code: NDArray[np.int64],
+    constants: NDArray[np.float64],
+    inputs: NDArray[np.float64],
+    inputs_last: NDArray[np.int64],
+    stack: NDArray[np.float64],
 ) -> tuple[int, int]:
     """Evaluate the alarms of rows from `row` on until all are done or `found` is full; the next row and how many were found.
 
-    start (tags + 1,), member, is_setpoint   alarms that a tag feeds, and whether as their setpoint: member[start[tag]:start[tag + 1]]
+    start (tags + 1,), member, role   alarms that a tag feeds, and as what: member[start[tag]:start[tag + 1]]
     found (m, 5)        row, alarm, 1 met or -1 over, source time at which the timer began, status of the value
     found_number (m, 2) x, setpoint
+    code_start (alarms + 1,), code, constants, stack   programs of expressions (`expression.py`)
+    inputs, inputs_last (alarms, k)   latest values of their tags, NaN where it is not good, and their source times
     """
     n = 0
     for i in range(row, len(tag)):
@@ -146,14 +175,35 @@ def detect(
         while j < end:
             a = member[j]
             change = 0
-            if is_setpoint[j] != 0:
+            if role[j] >= INPUTS:
+                k = role[j] - INPUTS
+                if t >= inputs_last[a, k]:
+                    inputs_last[a, k] = t
+                    inputs[a, k] = v if good else np.nan
+                    x = worth(code_start[a], code_start[a + 1], code, constants, inputs[a], stack)
+                    at = max(t, clock[a, LAST])
+                    if x != x:
+                        hold(a, at, received_ns, whole, clock, due)
+                    else:
+                        number[a, COMPARED] = x
+                        change = evaluate(a, at, x, received_ns, whole, real, clock, due, paused)
+                        clock[a, BLIND] = 0
+                        clock[a, LAST] = at
+                        clock[a, LAST_RECEIVED] = received_ns
+                        clock[a, STATUS] = status[i]
+            elif role[j] == SETPOINT_ROLE:
                 if good and t >= clock[a, SETPOINT_LAST]:
                     clock[a, SETPOINT_LAST] = t
                     if v != number[a, SETPOINT]:
+                        if whole[a, HOLD_OFF] > 0 and number[a, SETPOINT] == number[a, SETPOINT]:
+                            paused[a] = t + whole[a, HOLD_OFF]
+                            if clock[a, MET] == 0:
+                                clock[a, RUNNING] = 0
+                                due[a] = NEVER
                         number[a, SETPOINT] = v
                         if clock[a, LAST] != UNSEEN and clock[a, BLIND] == 0:
                             number[a, COMPARED] = number[a, VALUE] - v
-                            change = evaluate(a, max(t, clock[a, LAST]), number[a, COMPARED], received_ns, whole, real, clock, due)
+                            change = evaluate(a, max(t, clock[a, LAST]), number[a, COMPARED], received_ns, whole, real, clock, due, paused)
             elif not good:
                 hold(a, t, received_ns, whole, clock, due)
             elif t >= clock[a, LAST]:
@@ -167,7 +217,9 @@ def detect(
                 judged = abs(x) < np.inf
                 if judged:
                     number[a, COMPARED] = x
-                    change = evaluate(a, t, x, received_ns, whole, real, clock, due)
+                    if whole[a, KIND] == DISCRETE_KIND:
+                        x = 1.0 if (v == real[a, STATE]) == (whole[a, UNEQUAL] == 0) else 0.0
+                    change = evaluate(a, t, x, received_ns, whole, real, clock, due, paused)
                 if judged or clock[a, RUNNING] == 0:
                     clock[a, BLIND] = 0
                 number[a, VALUE] = v
@@ -216,32 +268,49 @@ class Detection:
 
     def __init__(self, definitions: Sequence[AlarmDefinition], catalogue: Catalogue) -> None:
         n = len(definitions)
-        self._whole = np.zeros((n, 4), np.int64)
-        self._real = np.zeros((n, 3), np.float64)
+        self._whole = np.zeros((n, 6), np.int64)
+        self._real = np.zeros((n, 4), np.float64)
         self._setpoint = np.full(n, np.nan)
         self.clock = np.empty((n, 11), np.int64)
         self.number = np.empty((n, 3), np.float64)
         self.due = np.empty(n, np.int64)
         self._found = np.empty((max(FOUND_AT_ONCE, 2 * n), 5), np.int64)
         self._found_number = np.empty((len(self._found), 2), np.float64)
+        self.paused = np.empty(n, np.int64)
         feeds: list[tuple[int, int, int]] = []
+        programs: list[Program] = []
         for a, definition in enumerate(definitions):
-            feeds += self._set(a, definition, catalogue)
+            program = _program(definition)
+            programs.append(program)
+            feeds += self._set(a, definition, program, catalogue)
+        self._code_start = np.cumsum([0, *(len(p.code) for p in programs)]).astype(np.int64)
+        constants: list[float] = []
+        code: list[tuple[int, int]] = []
+        for p in programs:
+            code += [(op, arg + len(constants) if op == CONST else arg) for op, arg in p.code]
+            constants += p.constants
+        self._code = np.array(code, np.int64).reshape(-1, 2)
+        self._constants = np.array(constants, np.float64)
+        self._stack = np.zeros(max([1, *(p.stack for p in programs)]))
+        self.inputs = np.empty((n, max([0, *(len(p.tags) for p in programs)])), np.float64)
+        self.inputs_last = np.empty(self.inputs.shape, np.int64)
         self.forget()
         feeds.sort()
         self._member = np.array([f[1] for f in feeds], np.int64)
-        self._is_setpoint = np.array([f[2] for f in feeds], np.uint8)
+        self._role = np.array([f[2] for f in feeds], np.uint8)
         self._start = np.searchsorted(np.array([f[0] for f in feeds], np.int64), np.arange(len(catalogue) + 1)).astype(np.int64)
 
-    def _set(self, a: int, definition: AlarmDefinition, catalogue: Catalogue) -> list[tuple[int, int, int]]:
+    def _set(self, a: int, definition: AlarmDefinition, program: Program, catalogue: Catalogue) -> list[tuple[int, int, int]]:
         d = definition
         kind = _KINDS.get(d.kind, CONDITION_KIND)
-        for key, number in (("deadband", d.deadband), ("on_delay_s", d.on_delay_s), ("off_delay_s", d.off_delay_s)):
+        for key, number in (("deadband", d.deadband), ("on_delay_s", d.on_delay_s), ("off_delay_s", d.off_delay_s), ("hold_off_s", d.hold_off_s)):
             if not 0 <= number < 1e9:
                 raise ValueError(f"alarm {d.name}: {key}: expected 0 or more, found {number}")
-        self._whole[a] = kind, delay_ns(d.on_delay_s), delay_ns(d.off_delay_s), NEVER
+        self._whole[a] = kind, delay_ns(d.on_delay_s), delay_ns(d.off_delay_s), NEVER, delay_ns(d.hold_off_s), d.when == "not_equals"
         if kind == CONDITION_KIND:
             return []
+        if kind == EXPRESSION_KIND:
+            return self._set_expression(a, d, program, catalogue)
         tag = catalogue.get(d.tag)
         if tag is None or tag.kind != "numeric":
             raise ValueError(f"alarm {d.name}: tag: expected a numeric tag, found {d.tag!r}")
@@ -250,7 +319,7 @@ class Detection:
         if tag.expected_s is not None:
             self._whole[a, SILENCE] = delay_ns(SILENT_PERIODS * tag.expected_s)
         sign = 1.0 if d.side == "high" else -1.0
-        self._real[a] = sign, d.limit, d.deadband
+        self._real[a] = (1.0, 0.5, 0.0, d.limit) if kind == DISCRETE_KIND else (sign, d.limit, d.deadband, 0.0)
         feeds = [(tag.id, a, 0)]
         if kind == DEVIATION_KIND:
             if not sign * d.limit > 0:
@@ -265,6 +334,41 @@ class Detection:
                     raise ValueError(f"alarm {d.name}: setpoint_tag: expected another numeric tag, found {d.setpoint_tag!r}")
                 feeds.append((follows.id, a, 1))
         return feeds
+
+    def _set_expression(self, a: int, d: AlarmDefinition, program: Program, catalogue: Catalogue) -> list[tuple[int, int, int]]:
+        feeds = []
+        silence = 0
+        for k, name in enumerate(program.tags):
+            tag = catalogue.get(name)
+            # Derived values are judged behind the measured ones of the same instant: what is known would depend on how values arrived.
+            if tag is None or tag.kind != "numeric" or tag.derived_from:
+                raise ValueError(f"alarm {d.name}: expression: expected measured numeric tags, found {name!r}")
+            feeds.append((tag.id, a, INPUTS + k))
+            silence = NEVER if tag.expected_s is None else max(silence, delay_ns(SILENT_PERIODS * tag.expected_s))
+        self._whole[a, SILENCE] = silence
+        self._real[a] = 1.0, 0.5, 0.0, 0.0
+        return feeds
+
+    def limited(self, a: int, limit: float | None) -> bool:
+        """Let another limit hold for alarm a, None: none; whether it is another one."""
+        unlimited = float(self._real[a, SIGN]) * np.inf
+        before, self._real[a, LIMIT] = float(self._real[a, LIMIT]), unlimited if limit is None else limit
+        return before != float(self._real[a, LIMIT])
+
+    def relimited(self, a: int, limit: float | None, time_ns: int, received_ns: int) -> Found | None:
+        """The same while the plant runs: the latest value is judged anew, and delays begin anew."""
+        clock = self.clock[a]
+        if not self.limited(a, limit):
+            return None
+        clock[RUNNING] = 0
+        self.due[a] = NEVER
+        x, setpoint = self.number[a, (COMPARED, SETPOINT)].tolist()
+        stale_rate = self._whole[a, KIND] == RATE_KIND and clock[MET] == 0  # a rate is new only with a new value
+        if clock[LAST] == UNSEEN or clock[BLIND] != 0 or not abs(x) < np.inf or stale_rate:
+            return None
+        t = max(time_ns, int(clock[LAST]))
+        change = evaluate(a, t, x, received_ns, self._whole, self._real, self.clock, self.due, self.paused)
+        return Found(-1, a, change > 0, int(clock[FIRST]), x, setpoint, int(clock[STATUS])) if change else None
 
     def step(self, samples: Samples, usable: NDArray[np.uint8]) -> list[Found]:
         """Evaluate n rows in order; `usable` (n,): 1 = evaluate, 0 = hold."""
@@ -281,8 +385,9 @@ class Detection:
         while row < n:
             row, count = detect(
                 row, samples.time_ns, samples.tag, samples.value, samples.status, usable, samples.received_ns,
-                self._start, self._member, self._is_setpoint, self._whole, self._real,
+                self._start, self._member, self._role, self._whole, self._real,
                 self.clock, self.number, self.due, self._found, self._found_number,
+                self.paused, self._code_start, self._code, self._constants, self.inputs, self.inputs_last, self._stack,
             )  # fmt: skip
             rows, numbers = self._found[:count].tolist(), self._found_number[:count].tolist()
             for (i, a, change, first, status), (x, setpoint) in zip(rows, numbers, strict=True):
@@ -333,7 +438,17 @@ class Detection:
 
     def state(self) -> dict[str, Any]:
         """The state of every alarm, as copies."""
-        return {"clock": self.clock.copy(), "number": self.number.copy(), "due": self.due.copy()}
+        return {name: own.copy() for name, own in self._kept().items()}
+
+    def _kept(self) -> dict[str, NDArray[Any]]:
+        return {
+            "clock": self.clock,
+            "number": self.number,
+            "due": self.due,
+            "paused": self.paused,
+            "inputs": self.inputs,
+            "inputs_last": self.inputs_last,
+        }
 
     def forget(self) -> None:
         """Start anew: nothing seen, nothing met."""
@@ -342,11 +457,30 @@ class Detection:
         self.number[...] = np.nan
         self.number[:, SETPOINT] = self._setpoint
         self.due[...] = NEVER
+        self.paused[...] = UNSEEN
+        self.inputs[...] = np.nan
+        self.inputs_last[...] = UNSEEN
 
     def take(self, a: int, state: Mapping[str, NDArray[Any]], row: int) -> None:
         """Alarm a goes on from one row of a state of `state`; ValueError when it is of another shape."""
-        for name, own in (("clock", self.clock), ("number", self.number), ("due", self.due)):
+        for name, own in self._kept().items():
+            if name not in state and name not in REQUIRED:
+                continue  # a state of an earlier version
             saved = state[name]
-            if saved.dtype != own.dtype or saved.shape[1:] != own.shape[1:]:
+            width = -1 if name.startswith("inputs") else own.shape[1:]  # as wide as the widest expression of its time
+            if saved.dtype != own.dtype or saved.ndim != own.ndim or (width != -1 and saved.shape[1:] != width):
                 raise ValueError(f"alarms {name}: expected rows of {own.shape[1:]} {own.dtype}, found {saved.shape[1:]} {saved.dtype}")
-            own[a] = saved[row]
+            if width == -1:
+                k = min(own.shape[1], saved.shape[1])
+                own[a, :k] = saved[row, :k]
+            else:
+                own[a] = saved[row]
+
+
+def _program(d: AlarmDefinition) -> Program:
+    if d.kind != "expression":
+        return Program()
+    try:
+        return compiled(d.expression)
+    except ExpressionError as error:
+        raise ValueError(f"alarm {d.name}: expression: {error}") from error

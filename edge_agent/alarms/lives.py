@@ -58,7 +58,8 @@ class Lives:
     """The lives of all alarms; every change returns its events."""
 
     def __init__(self, definitions: Sequence[AlarmDefinition]) -> None:
-        self.definitions = tuple(definitions)
+        self.definitions = list(definitions)
+        """As they hold now: the limit may follow the phase of the unit."""
         self.index = {d.name: a for a, d in enumerate(self.definitions)}
         if len(self.index) != len(self.definitions):
             raise ValueError("alarms: expected unique names, found a name twice")

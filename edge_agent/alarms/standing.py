@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.alarms.detect import NEVER, Detection, Found, delay_ns
+from edge_agent.alarms.detect import NEVER, REQUIRED, Detection, Found, delay_ns
 from edge_agent.alarms.flood import Flood
 from edge_agent.alarms.lives import SHELVED_UNTIL, Life, Lives, calls
 from edge_agent.alarms.rules import AlarmRules
 from edge_agent.alarms.saved import lives_from, lives_state
 from edge_agent.alarms.states import Cause, Suppression, table_of
-from edge_agent.alarms.words import condition_words, over_words
+from edge_agent.alarms.words import condition_words, expression_words, over_words
 from edge_agent.core import AlarmDefinition, AlarmEvent, Catalogue, OperatorAction, Samples
 
 REMEMBERED_ACTIONS: Final = 4096
@@ -80,6 +80,7 @@ class Alarms:
         self._context: dict[str, str] = {}
         self._flood = Flood(self._rules)
         self._moded = [a for a, d in enumerate(self._definitions) if d.suppress_modes]
+        self._phased = [a for a, d in enumerate(self._definitions) if d.phase_limits]
         self._review = False
 
     @property
@@ -154,11 +155,13 @@ class Alarms:
         return []
 
     def _turned(self, found: Found, at: tuple[int, int]) -> list[AlarmEvent]:
-        a, d = found.alarm, self._definitions[found.alarm]
+        a, d = found.alarm, self._lives.definitions[found.alarm]
         value: float | None
         if self._detection.is_condition(a):
             told, value = self._told.pop(a, ("", None))
             words = told or condition_words(d, met=found.met)
+        elif d.kind == "expression":
+            value, words = None, expression_words(d, met=found.met)
         else:
             value = found.compared
             words = over_words(d, found, self._units[a], self._decimals[a])
@@ -181,12 +184,26 @@ class Alarms:
 
     def context(self, unit: str, role: str, value: str, time_ns: int, received_ns: int) -> list[AlarmEvent]:
         """A unit is now in this mode or phase: suppressions by design and limits follow."""
-        if role != "mode":
+        if role not in ("mode", "phase"):
             return []
         key = f"{unit}\n{role}"
         self._context.pop(key, None)  # a later word about a part of a unit holds over an earlier one about the whole
-        self._context[key] = value.strip().lower()
-        return self._modes((time_ns, received_ns))
+        self._context[key] = value.strip().lower() if role == "mode" else value.strip()
+        at = time_ns, received_ns
+        if role == "mode":
+            return self._modes(at)
+        out: list[AlarmEvent] = []
+        for a in self._phased:
+            found = self._detection.relimited(a, self._limit(a), time_ns, received_ns)
+            if found is not None:
+                out += self._turned(found, at)
+        return out
+
+    def _limit(self, a: int) -> float | None:
+        d = self._definitions[a]
+        limit = d.phase_limits.get(self._of_unit(a, "phase"), d.limit)
+        self._lives.definitions[a] = msgspec.structs.replace(d, limit=limit)
+        return limit
 
     def _modes(self, at: tuple[int, int]) -> list[AlarmEvent]:
         out: list[AlarmEvent] = []
@@ -281,7 +298,7 @@ class Alarms:
                 until_ns=None if self._lives.timers[a, SHELVED_UNTIL] == NEVER else int(self._lives.timers[a, SHELVED_UNTIL]),
                 one_shot=life.one_shot, permit=life.permit, why=life.why,
             )
-            for a, (d, life) in enumerate(zip(self._definitions, self._lives.lives, strict=True))
+            for a, (d, life) in enumerate(zip(self._lives.definitions, self._lives.lives, strict=True))
             if life.shown != "NORM"
         ]  # fmt: skip
 
@@ -304,7 +321,8 @@ class Alarms:
         the next `tick`, which is then due at once. ValueError when the state is not one of `state`.
         """
         try:
-            detection = {key: np.asarray(state["detection"][key]) for key in self._detection.state()}
+            kept = state["detection"]
+            detection = {key: np.asarray(kept[key]) for key in self._detection.state() if key in kept or key in REQUIRED}
             told = state["told"]
             closing = [msgspec.convert(e, AlarmEvent) for e in state["closing"]]
             acted = dict.fromkeys(state["acted"])
@@ -326,6 +344,8 @@ class Alarms:
         self._context = dict(state.get("context", {}))
         if "flood" in state:
             self._flood.restore(state["flood"])
+        for a in self._phased:
+            self._detection.limited(a, self._limit(a))
         self._review = bool(self._switched() or self._lives.orphans())
 
 

@@ -29,7 +29,11 @@ def _plain(text: str) -> str:
 
 def over_words(d: AlarmDefinition, found: Found, unit: str, decimals: int) -> str:
     """What was compared with what, for how long: "12.9 kN above 12.5 kN for 2 s"."""
-    limit = 0.0 if d.limit is None else d.limit
+    if d.kind == "discrete":
+        return discrete_words(d, found, unit, decimals)
+    if d.limit is None:
+        return "no limit holds in this phase"
+    limit = d.limit
     high = d.side == "high"
     shift = 0.0 if found.met else d.deadband if high else -d.deadband
     edge = limit - shift
@@ -43,6 +47,22 @@ def over_words(d: AlarmDefinition, found: Found, unit: str, decimals: int) -> st
     if d.kind == "deviation":
         return f"off setpoint {number(found.setpoint, decimals)}{f' {unit}' if unit else ''} by {text}"
     return text
+
+
+def discrete_words(d: AlarmDefinition, found: Found, unit: str, decimals: int) -> str:
+    """What was compared with which state: "2 equals 2 for 1 s"."""
+    state = 0.0 if d.limit is None else d.limit
+    delay = d.on_delay_s if found.met else d.off_delay_s
+    relation = "equals" if found.compared == state else "differs from"
+    named = f" {unit}" if unit else ""
+    x = number(found.compared, decimals, state)
+    return f"{x}{named} {relation} {number(state, decimals, found.compared)}{named}{f' for {delay:g} s' if delay > 0 else ''}"
+
+
+def expression_words(d: AlarmDefinition, *, met: bool) -> str:
+    """Which condition is met, or no longer."""
+    delay = d.on_delay_s if met else d.off_delay_s
+    return f"{'' if met else 'no longer: '}{d.expression}{f' for {delay:g} s' if delay > 0 else ''}"
 
 
 def condition_words(d: AlarmDefinition, *, met: bool) -> str:
