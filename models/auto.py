@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.auto_fit import AGES, MOST, RECENT, TAILS, VAST, add, fit, nearest, statistics, store
+from models.auto_fit import AGES, MOST, RECENT, STATES, TAILS, VAST, add, fit, nearest, statistics, store
 from models.baseline import HUGE, check_rows, offsets, take_up
 from models.compiled import kernel
 from models.model import ModelConfig
@@ -73,7 +73,7 @@ class AutoConfig(ModelConfig):
 
     kind: Literal["auto"] = "auto"
     profile: Literal["auto", "plant", "light"] = "auto"
-    """auto: as usual; plant: small excursions count as much as large ones; light: two members, half the state."""
+    """auto: as usual; plant: small excursions count as much as large ones, and runs of one value are judged; light: two members, half the state."""
     budget: float = Field(2.5, ge=1.0, le=6.0)
     """Surprise at which a finding begins, -log10 of a probability: 2.5, 2.8, 3.1 for fewer and fewer findings."""
     warmup: int = Field(600, ge=16, le=10_000)
@@ -150,15 +150,15 @@ def auto(
 
     table (members, 12)  constants of the members of all profiles; slot s has first[s] .. last[s]
     start (slots + 1,)   where each slot's memory begins
-    setting (slots, 7)   budget, warm-up, refractory, calendar, span (0: none), weight of the gate, least spread
+    setting (slots, 8)   budget, warm-up, refractory, calendar, span (0: none), weight of the gate, least spread, whether runs are judged
     line, held, marks, near, near_bits  scratch without memory
     ints (slots, 4)      rows seen; rows since the last finding; hour since 1970; rows in it
-    floats (slots, 14)   first value; lowest, highest, slow mean (relative to the first value, as everything below); variance about the slow
+    floats (slots, 15)   first value; lowest, highest, slow mean (relative to the first value, as everything below); variance about the slow
                          mean; mean square residual; surprise of the last finding; sum of the present hour; three sums over LEVELS and their
-                         compensation
+                         compensation; repetitions of the last value
     recent (slots, 256)  last values, a ring; apart (slots, 8)  their distance from the slow mean; residual (slots, 32)  last standardised residuals
     day (slots, 24, 2)   mean and mean absolute residual of each hour; day_n, week, week_n  hours seen, mean and number of each hour of the week
-    tail (slots, 19, 4)  tail models: four per member (novelty, season, level above, level below), three of frozen values (`models/tails.py`)
+    tail (slots, 20, 4)  tail models: four per member (novelty, season, level above, level below), one of runs, three of frozen values
     scale (slots, members, 4, 4)  centre, spread, drift of the centre, growth of the variance, of each feature
     least (slots, members + 1, 4) what is added to each spread before its logarithm is taken; the last row belongs to frozen values
     age (slots, members, 129)     row of the last use of each remembered state; their number
@@ -185,6 +185,7 @@ def auto(
         recent[s, n & (RECENT - 1)] = v
         floats[s, 1] = min(floats[s, 1], v)
         floats[s, 2] = max(floats[s, 2], v)
+        floats[s, 14] = floats[s, 14] + 1.0 if n > 0 and v == recent[s, (n - 1) & (RECENT - 1)] else 0.0
         distance = abs(v - floats[s, 3])
         apart[s, n & 7] = distance
         slow = floats[s, 3]
@@ -224,7 +225,7 @@ def auto(
                     size = min(size, 5.0 * spread)
                 day[s, h, 1] = size if day_n[s, h] == 1 and ints[s, 3] == 1 else day[s, h, 1] + 0.02 * (size - day[s, h, 1])
                 floats[s, 5] += rate * (size * size - floats[s, 5])
-                spread = max(0.5 * day[s, h, 1] + 0.4 * math.sqrt(floats[s, 5]), 1e-9 * (floats[s, 2] - floats[s, 1]), 1e-30, setting[s, 6])
+                spread = max(0.5 * day[s, h, 1] + 0.4 * math.sqrt(floats[s, 5]), 0.001 * (floats[s, 2] - floats[s, 1]), 1e-30, setting[s, 6])
                 z = min(max(r / spread, -1e6), 1e6)
                 speaks = 2 * n > warmup
         residual[s, n & 31] = z
@@ -271,7 +272,7 @@ def auto(
                     line[f] = math.log(stat[column + width] + least[s, m, f])
                 line[f] = min(max((line[f] - scale[s, m, f, 0]) / scale[s, m, f, 1], -VAST), VAST)
                 line[4 + f] = 1.0 / scale[s, m, f, 3]
-            winner, d = nearest(line, age[s, m, AGES - 1], a + 512 * m, near, near_bits, memory)
+            winner, d = nearest(line, age[s, m, AGES - 1], a + 4 * STATES * m, near, near_bits, memory)
             part_n = gate * surprise(tail, s, 4 * m, d, q, xi)
             reach = int(table[row, 9])
             mean_z = 0.0
@@ -291,7 +292,7 @@ def auto(
             season += part_s
             level += part_l
             # Learn.
-            store(line, winner, d > table[row, 3], s, m, n, a + 512 * m, age, memory)
+            store(line, winner, d > table[row, 3], s, m, n, a + 4 * STATES * m, age, memory)
             for f in range(4):
                 off = line[f] - scale[s, m, f, 2]
                 limit = 5.0 * math.sqrt(scale[s, m, f, 3])
@@ -308,6 +309,10 @@ def auto(
             still = -math.log(stat[5 + 2 + j] + least[s, MOST, j])
             frozen += min(surprise(tail, s, TAILS - 3 + j, still, 0.95, 0.2), CAP) / 3.0
             learn_tail(tail, s, TAILS - 3 + j, still, 0.95)
+        run = surprise(tail, s, TAILS - 4, floats[s, 14], 0.95, 0.2)
+        learn_tail(tail, s, TAILS - 4, floats[s, 14], 0.95)
+        if setting[s, 7] > 0.0:
+            frozen = max(frozen, min(run, CAP))
         members = last[s] - first[s]
         joint = total_e / members
         e = max(joint, FROZEN * frozen)
@@ -365,12 +370,13 @@ class Auto:
         self._first = np.array([begin[c.profile] for c in configs], np.int64)
         self._last = np.array([begin[c.profile] + len(profiles[c.profile]) for c in configs], np.int64)
         warmups = np.array([c.warmup for c in configs], np.int64)
-        self._sizes: NDArray[np.int64] = np.maximum(512 * (self._last - self._first), 2 * warmups)
+        self._sizes: NDArray[np.int64] = np.maximum(4 * STATES * (self._last - self._first), 2 * warmups)
         self._start = offsets(self._sizes)
         gate = {"auto": 0.3, "light": 0.3, "plant": 0.0}
         self._setting = np.array(
-            [(c.budget, c.warmup, c.refractory, c.calendar, c.span or 0.0, gate[c.profile], c.min_sigma) for c in configs], np.float64
-        ).reshape(n, 7)
+            [(c.budget, c.warmup, c.refractory, c.calendar, c.span or 0.0, gate[c.profile], c.min_sigma, c.profile == "plant")
+             for c in configs], np.float64
+        ).reshape(n, 8)  # fmt: skip
         longest = int(warmups.max(initial=0))
         near = np.zeros(128, np.float32)
         self._scratch = (
@@ -379,7 +385,7 @@ class Auto:
         self._state: dict[str, NDArray[Any]] = {
             # In the order of the kernel's arguments.
             "ints": np.zeros((n, 4), np.int64),
-            "floats": np.zeros((n, 14)),
+            "floats": np.zeros((n, 15)),
             "recent": np.zeros((n, RECENT)),
             "apart": np.zeros((n, 8)),
             "residual": np.zeros((n, 32)),

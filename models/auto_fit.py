@@ -16,7 +16,7 @@ WIDTHS: Final = np.array([2, 4, 8, 16, 32], np.int64)
 """Rows over which mean and spread are taken."""
 MOST: Final = 4
 """Members at the most."""
-TAILS: Final = 4 * MOST + 3
+TAILS: Final = 4 * MOST + 4
 RECENT: Final = 256
 STATES: Final = 128
 """States a member remembers; the one not met for longest gives way."""
@@ -169,9 +169,8 @@ def fit(
         statistics(line, t, min(t + 1, 33), stat)
         for c in range(15):
             held[t, c] = stat[c]
-    for t in range(len(memory)):
-        if base <= t < base + max(512 * (last - first), 2 * warmup):
-            memory[t] = 0.0
+    for t in range(base, base + max(4 * STATES * (last - first), 2 * warmup)):
+        memory[t] = 0.0
     tiny = max(1e-12 * abs(origin), 1e-30, least_spread)
     middle = np.empty(15)
     top = np.empty(15)
@@ -216,8 +215,8 @@ def fit(
             for f in range(4):
                 feature[f] = min(max((marks[t, f] - scale[s, m, f, 0]) / scale[s, m, f, 1], -VAST), VAST)
                 feature[4 + f] = 1.0
-            winner, d = nearest(feature, age[s, m, AGES - 1], base + 512 * m, near, near_bits, memory)
-            store(feature, winner, d > table[row, 3], s, m, t, base + 512 * m, age, memory)
+            winner, d = nearest(feature, age[s, m, AGES - 1], base + 4 * STATES * m, near, near_bits, memory)
+            store(feature, winner, d > table[row, 3], s, m, t, base + 4 * STATES * m, age, memory)
             if t >= begin:
                 line[kept] = d
                 kept += 1
@@ -245,6 +244,15 @@ def fit(
                     line[kept] = (1.0 - 2.0 * side) * np.float32((sums[0, 0] + sums[0, 1]) / min(t + 1, rows))
                     kept += 1
             fit_tail(tail, s, 4 * m + 2 + side, line, kept, q, tiny)
+    kept = 0
+    run = 0.0
+    for t in range(warmup):
+        run = run + 1.0 if t > 0 and marks[t, 4] == marks[t - 1, 4] else 0.0
+        if t >= int(0.3 * warmup):
+            line[kept] = run
+            kept += 1
+    # A single repetition is no event: mean excesses below one row mean nothing.
+    fit_tail(tail, s, TAILS - 4, line, kept, 0.95, 1.0)
     for k in range(3):
         least[s, MOST, k] = max(0.05 * middle[5 + 2 + k], tiny)
         kept = 0

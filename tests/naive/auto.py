@@ -225,6 +225,10 @@ class NaiveAuto:
             quiet = -math.log(looks(self.values, w)[1] + least)
             frozen += min(tail.surprise(quiet), 6.0) / 3
             tail.learn(quiet)
+        run = next((i for i in range(n) if self.values[n - i] != self.values[n - i - 1]), n)
+        if self.c.profile == "plant":
+            frozen = max(frozen, min(self.runs.surprise(run), 6.0))
+        self.runs.learn(run)
         joint = sum(min(e, 6.0) for e, *_ in said) / len(said)
         e = max(joint, 0.9 * frozen)
         alarm = float(e >= self.c.budget and (self.age > self.c.refractory or e > 3 * self.bar))
@@ -264,7 +268,7 @@ class NaiveAuto:
             size = min(size, 5 * spread)
         day[2] = size if day[0] == 1 and len(self.in_hour) == 1 else day[2] + 0.02 * (size - day[2])
         self.square += rate * (size * size - self.square)
-        spread = max(0.5 * day[2] + 0.4 * math.sqrt(self.square), 1e-9 * seen, 1e-30, self.c.min_sigma)
+        spread = max(0.5 * day[2] + 0.4 * math.sqrt(self.square), 0.001 * seen, 1e-30, self.c.min_sigma)
         self.spoken = late
         return forecast, bounded((v - forecast) / spread, 1e6)
 
@@ -275,6 +279,8 @@ class NaiveAuto:
         n = len(values)
         chosen = MEMBERS[:2] if self.c.profile == "light" else MEMBERS
         self.members = [NaiveMember(m, values, z, tiny) for m in chosen]
+        runs = [next((i for i in range(t) if values[t - i] != values[t - i - 1]), t) for t in range(n)]
+        self.runs = Tail(0.95, 0.2, runs[int(0.3 * n) :], 1.0)
         self.still = []
         for w in (8, 16, 32):
             spreads = [looks(values[: t + 1], w)[1] for t in range(n)]

@@ -1,0 +1,173 @@
+"""Our detectors beside those of River (and rrcf where it is installed) on the same rows in the same run: area under the curve and time.
+
+`python -m tests.benchmarks.detectors --data DIR [--rows N]`: DIR holds the folders nab and skab. Single tags: the first N rows of every NAB
+file, scored behind the probation against its windows; values go to the peers scaled to 0..1 by what came before. Several tags: every SKAB file,
+scored behind row 400, all detectors told nothing but the rows. AUC is the mean over the files of the chance that a row inside a labelled
+window scores above one outside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.auto import Auto, AutoConfig
+from models.unit import Unit, UnitConfig
+from tests.benchmarks._nab_rules import probation
+
+Array = NDArray[np.float64]
+Detector = Callable[[NDArray[np.int64], Array], Array]
+"""Times (n,) and rows (n, k) to scores (n,)."""
+TRAIN = 400
+
+
+def auc(score: Array, label: NDArray[np.bool_]) -> float | None:
+    """Area under the curve by ranks, ties counted half; None when there is but one class."""
+    if label.all() or not label.any():
+        return None
+    order = np.argsort(score, kind="stable")
+    _, place, count = np.unique(score[order], return_inverse=True, return_counts=True)
+    ends = np.cumsum(count)
+    rank = np.empty(len(score))
+    rank[order] = (ends - (count - 1) / 2)[place]
+    n = int(label.sum())
+    return float((rank[label].sum() - n * (n + 1) / 2) / (n * (len(label) - n)))
+
+
+def auto(time_ns: NDArray[np.int64], rows: Array) -> Array:
+    out = np.empty((len(rows), len(Auto.outputs) + len(Auto.reasons)))
+    bank = Auto([AutoConfig(tags=("a",), warmup=max(probation(len(rows)), 40))])
+    bank.step(np.zeros(len(rows), np.int32), time_ns, np.ascontiguousarray(rows[:, 0]), np.ones(len(rows), np.uint8), out)
+    return np.nan_to_num(out[:, 0])
+
+
+def unit(time_ns: NDArray[np.int64], rows: Array) -> Array:
+    model = Unit(UnitConfig(tags=("*",), name="unit", train_rows=TRAIN), rows.shape[1])
+    out = np.empty((len(rows), len(Unit.outputs) + len(Unit.reasons) + rows.shape[1]))
+    model.step(time_ns, np.ascontiguousarray(rows), np.ones(rows.shape, np.uint8), out)
+    return np.nan_to_num(out[:, 0])
+
+
+def river(make: Callable[[], Any], univariate: bool = False) -> Detector:
+    """A River estimator, fed row by row; scored before it learns."""
+
+    def run(_: NDArray[np.int64], rows: Array) -> Array:
+        from river import preprocessing
+
+        model, scaler = make(), preprocessing.MinMaxScaler()
+        scores = np.zeros(len(rows))
+        names = [str(j) for j in range(rows.shape[1])]
+        for i, row in enumerate(rows.tolist()):
+            if univariate:
+                scores[i] = model.score_one(None, row[0])
+                model.learn_one(None, row[0])
+                continue
+            x = dict(zip(names, row, strict=True))
+            scaler.learn_one(x)
+            x = scaler.transform_one(x)
+            scores[i] = model.score_one(x)
+            model.learn_one(x)
+        return np.nan_to_num(scores)
+
+    return run
+
+
+def forest(_: NDArray[np.int64], rows: Array) -> Array:
+    """Robust random cut forest, 40 trees of 256 rows (rrcf's own streaming example, without shingles)."""
+    import rrcf
+
+    trees = [rrcf.RCTree() for _ in range(40)]
+    scores = np.zeros(len(rows))
+    for i, row in enumerate(rows):
+        for tree in trees:
+            if len(tree.leaves) > 256:
+                tree.forget_point(i - 256)
+            tree.insert_point(row, index=i)
+            scores[i] += tree.codisp(i) / len(trees)
+    return scores
+
+
+def peers(univariate: bool) -> dict[str, Detector]:
+    from river import anomaly
+
+    found: dict[str, Detector] = {
+        "River half-space trees": river(lambda: anomaly.HalfSpaceTrees(seed=1)),
+        "River one-class SVM": river(lambda: anomaly.OneClassSVM(nu=0.1)),
+    }
+    if univariate:
+        found["River Gaussian scorer"] = river(lambda: anomaly.GaussianScorer(window_size=750, grace_period=100), univariate=True)
+        found["River absolute deviation"] = river(anomaly.StandardAbsoluteDeviation, univariate=True)
+    if importlib.util.find_spec("rrcf"):
+        found["rrcf"] = forest
+    return found
+
+
+def nab(folder: Path, most: int) -> list[tuple[NDArray[np.int64], Array, NDArray[np.bool_], int]]:
+    windows = json.loads((folder / "labels" / "combined_windows.json").read_text())
+    found = []
+    for name, spans in sorted(windows.items()):
+        with (folder / "data" / name).open(newline="") as handle:
+            rows = list(csv.DictReader(handle))[:most]
+        t = np.array([r["timestamp"].replace(" ", "T") for r in rows], "datetime64[ns]")
+        label = np.zeros(len(rows), np.bool_)
+        for a, b in spans:
+            label |= (t >= np.datetime64(a.replace(" ", "T"))) & (t <= np.datetime64(b.replace(" ", "T")))
+        found.append((t.astype(np.int64), np.array([[float(r["value"])] for r in rows]), label, probation(len(rows))))
+    return found
+
+
+def skab(folder: Path) -> list[tuple[NDArray[np.int64], Array, NDArray[np.bool_], int]]:
+    found = []
+    for path in sorted(p for p in folder.glob("*/*.csv") if p.parent.name != "anomaly-free"):
+        with path.open(newline="") as handle:
+            rows = list(csv.DictReader(handle, delimiter=";"))
+        tags = [c for c in rows[0] if c not in ("datetime", "anomaly", "changepoint")]
+        t = np.array([r["datetime"].replace(" ", "T") for r in rows], "datetime64[ns]").astype(np.int64)
+        label = np.array([float(r["anomaly"] or 0) == 1 for r in rows])
+        found.append((t, np.array([[float(r[c]) for c in tags] for r in rows]), label, TRAIN))
+    return found
+
+
+def compared(files: list[tuple[NDArray[np.int64], Array, NDArray[np.bool_], int]], detectors: dict[str, Detector]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    n = sum(len(f[0]) for f in files)
+    for name, detector in detectors.items():
+        detector(files[0][0][:50].copy(), files[0][1][:50])  # loading and compiling is not the detector's time
+        begin = time.perf_counter()
+        scores = [detector(t, rows) for t, rows, _, _ in files]
+        seconds = time.perf_counter() - begin
+        areas = [a for (_, _, label, skip), s in zip(files, scores, strict=True) if (a := auc(s[skip:], label[skip:])) is not None]
+        figures[name] = {"auc": round(float(np.mean(areas)), 3), "us_per_row": round(1e6 * seconds / n, 2)}
+        print(f"{name:28}{figures[name]['auc']:8.3f}{figures[name]['us_per_row']:12.2f} us", flush=True)
+    ours, *others = figures.values()
+    for name, other in zip([*figures][1:], others, strict=True):
+        figures[name]["times_ours"] = round(other["us_per_row"] / ours["us_per_row"], 1)
+    return {"rows": n, "files": len(files), **figures}
+
+
+def main() -> None:
+    arg = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arg.add_argument("--data", type=Path, help="folder with nab and skab")
+    arg.add_argument("--rows", type=int, default=4100, help="rows of each NAB file")
+    opt = arg.parse_args()
+    if opt.data is None:
+        print("skipped: needs --data DIR")
+        return
+    print("single tags")
+    single = compared(nab(opt.data / "nab", opt.rows), {"auto": auto, **peers(univariate=True)})
+    print("several tags")
+    several = compared(skab(opt.data / "skab"), {"unit": unit, **peers(univariate=False)})
+    print(json.dumps({"benchmark": "detectors", "single_tags": single, "several_tags": several}))
+
+
+if __name__ == "__main__":
+    main()
