@@ -183,6 +183,15 @@ def log_verify(config: ConfigOption) -> None:
     raise typer.Exit(1 if faults else 0)
 
 
+@log_app.command("heads")
+def log_heads(config: ConfigOption) -> None:
+    """Print the signed heads of gateways' audit trails that this edge keeps, one JSON a line, for `edge-gateway audit verify --heads`."""
+    from edge_agent.agent.inspect import heads
+
+    for head in heads(_load(config), config.resolve().parent):
+        print(head)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

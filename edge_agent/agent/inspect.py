@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.agent.agent import FILE
-from edge_agent.agent.commit import CHECKPOINTS, STREAMS, checkpoint_position
+from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, STREAMS, checkpoint_position
 from edge_agent.config import AgentSettings
-from edge_agent.core import ConfigError, Fault, Log, Mistake, WireError, decode
+from edge_agent.core import ConfigError, Fault, Log, Mistake, Note, WireError, decode
+from edge_agent.core.wire import KINDS
 
 
 def _open(settings: AgentSettings, base: Path) -> Log:
@@ -55,5 +56,23 @@ def verify(settings: AgentSettings, base: Path) -> list[Fault]:
                         faults.append(Fault(stream, row.seq, str(error)))
                 after = rows[-1].seq
         return faults
+    finally:
+        log.close()
+
+
+def heads(settings: AgentSettings, base: Path) -> list[str]:
+    """The signed heads of gateways' audit trails that the journal still holds, oldest first, each as the JSON that came."""
+    log = _open(settings, base)
+    found: list[str] = []
+    try:
+        after = log.first(JOURNAL) - 1
+        while rows := log.read(JOURNAL, after, max_bytes=4 << 20):
+            for row in rows:
+                if row.kind == KINDS[Note]:
+                    note = decode(row.data)
+                    if isinstance(note, Note) and note.action == "audit_head":
+                        found.append(note.new)
+            after = rows[-1].seq
+        return found
     finally:
         log.close()

@@ -126,7 +126,7 @@ def history(desk: Desk, folder: Path) -> None:
 def test_the_audit_page_filters_signs_and_prints(open_page: Open, desk: Desk, tmp_path: Path) -> None:
     history(desk, tmp_path)
     page = open_page("#/audit")
-    expect(page.locator(".audit-page .empty")).to_have_text("Log in to read the audit trail.")
+    expect(page.locator(".audit-page .empty").first).to_have_text("Log in to read the audit trail.")
     login(page, "zhao")
     rows = page.locator(".audit-table tbody tr")
     expect(rows).to_have_count(8)

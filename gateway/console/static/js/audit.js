@@ -1,7 +1,7 @@
 // The audit trail: who did what, when and why; exceptions first, signed reviews, export and print.
 
 import { h, text } from "./dom.js";
-import { plain, utc, zoneName } from "./format.js";
+import { plain, stamp, utc, zoneName } from "./format.js";
 import { has, t } from "./i18n.js";
 import { get } from "./plant.js";
 import { note } from "./route.js";
@@ -12,6 +12,12 @@ const SHOWN = 1000;
 
 function actionWord(action) {
   return has(`audit.is.${action}`) ? t(`audit.is.${action}`) : action;
+}
+
+/** An alarm occurrence as people read it: edge, alarm and when it was raised. */
+function readable(object) {
+  const found = /^([^~]+)~(.+)~(\d{19})$/.exec(object);
+  return found ? `${found[1]} · ${found[2]} · ${stamp(Number(found[3].slice(0, -6)))}` : object;
 }
 
 export function audit(root, params) {
@@ -39,7 +45,7 @@ export function audit(root, params) {
     h("thead", null, h("tr", null, COLUMNS.map((c) => h("th", { scope: "col" }, t(`audit.${c}`))))), body);
   root.append(h("div", { class: "audit-page" },
     h("div", { class: "bar" }, fields.user, fields.action, fields.object, fields.q, from, to, h("label", { class: "check" }, first, t("audit.first")), count, h("span", { class: "push" }), print, csv, review),
-    h("section", { class: "panel scroll", tabindex: "0", "aria-label": t("page.audit") }, reviewed, table, empty, login)));
+    h("section", { class: "panel scroll", tabindex: "0", "aria-label": t("page.audit") }, reviewed, table, empty, h("p", { class: "empty" }, login))));
 
   function day(name, label) {
     return h("label", { class: "check" }, label, h("input", { type: "date", name, value: filter[name], onchange: (event) => change({ [name]: event.target.value }) }));
@@ -124,7 +130,7 @@ export function audit(root, params) {
     return h("tr", { "data-exception": exception ? "" : null, "data-seq": entry.seq },
       h("td", { class: "n", title: entry.hash }, String(entry.seq)),
       h("td", { title: `${utc(Date.parse(entry.ts))}\n${entry.tz}` }, entry.local.slice(0, 19), h("span", { class: "zone" }, ` ${entry.tz.split(" ").at(-1)}`)),
-      h("td", null, who), h("td", null, exception ? h("b", null, "! ") : null, actionWord(entry.action)), h("td", null, entry.object),
+      h("td", null, who), h("td", null, exception ? h("b", null, "! ") : null, actionWord(entry.action)), h("td", { title: entry.object }, readable(entry.object)),
       h("td", null, entry.old), h("td", null, entry.new), h("td", null, entry.reason, meaning));
   }
 
