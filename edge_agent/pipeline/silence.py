@@ -23,12 +23,13 @@ NEVER_HEARD: Final = np.iinfo(np.int64).min
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """A tag that went silent (`stale`) or came back."""
+    """A tag, or a whole source (`tag` is -1), that went silent (`stale`) or came back."""
 
     tag: int
     stale: bool
     since_ns: int
     """Received time of its last value, or of the start."""
+    source: int = -1
 
 
 class Silence:
@@ -48,6 +49,7 @@ class Silence:
         self._gap_from_ns = np.full(len(expected_ns), NEVER_HEARD, np.int64)
         self._gaps = 0
         self.away = np.ones(sources, np.bool_)
+        self._hushed = np.zeros(sources, np.bool_)
         self._due_ns = NEVER
 
     @property
@@ -61,7 +63,8 @@ class Silence:
 
     def _watched(self) -> NDArray[np.intp]:
         periodic = self._periodic
-        watched: NDArray[np.intp] = periodic[~self._stale[periodic] & ~self.away[self._source[periodic]] & (self._heard_ns[periodic] != NEVER_HEARD)]
+        quiet = self.away | self._hushed
+        watched: NDArray[np.intp] = periodic[~self._stale[periodic] & ~quiet[self._source[periodic]] & (self._heard_ns[periodic] != NEVER_HEARD)]
         return watched
 
     def heard(self, tag: NDArray[np.int32], time_ns: NDArray[np.int64], received_ns: int) -> tuple[list[Silent], list[Gap]]:
@@ -69,6 +72,8 @@ class Silence:
         gaps = self._closed(tag, time_ns, received_ns) if self._gaps else []
         self._heard_ns[tag] = received_ns
         back: list[Silent] = []
+        if self._hushed.any():
+            back += self._speaking(tag, received_ns)
         if self._stale.any():
             for k in np.unique(tag[self._stale[tag]]):
                 self._stale[k] = False
@@ -93,6 +98,16 @@ class Silence:
                 gaps.append(Gap(tag=k, from_ns=since, to_ns=t, missing=missing, cause="source away", received_ns=received_ns))
         return gaps
 
+    def _speaking(self, tag: NDArray[np.int32], received_ns: int) -> list[Silent]:
+        sources = np.unique(self._source[tag])
+        found = [int(s) for s in sources if s >= 0 and self._hushed[s]]
+        for s in found:
+            self._hushed[s] = False
+            self._heard_ns[self._source == s] = received_ns
+        if found:
+            self._reckon()
+        return [Silent(-1, False, received_ns, s) for s in found]
+
     def overflow(self, tag: int, after_ns: int, before_ns: int, received_ns: int) -> Gap:
         """The gap that a server's overflowing queue left between two values of a tag."""
         period = int(self._expected_ns[tag])
@@ -102,6 +117,7 @@ class Silence:
     def left(self, source: int, last_ns: NDArray[np.int64]) -> None:
         """A source is away: its tags are not judged, and what arises meanwhile may be missing."""
         self.away[source] = True
+        self._hushed[source] = False
         for k in np.flatnonzero((self._source == source) & (self._lossy == 1) & (last_ns != NEVER_HEARD)):
             if self._gap_from_ns[k] == NEVER_HEARD:
                 self._gap_from_ns[k] = last_ns[k]
@@ -122,18 +138,34 @@ class Silence:
         self._reckon()
 
     def tick(self, tick_ns: int) -> list[Silent]:
-        """Tags that are stale at this tick and were not before."""
+        """Tags that are stale at this tick and were not before; one source instead of its tags when it says nothing at all any more."""
         if tick_ns < self._due_ns:
             return []
         watched = self._watched()
         stale = watched[tick_ns - self._heard_ns[watched] >= self._patience_ns[watched]]
-        self._stale[stale] = True
+        found: list[Silent] = []
+        for s in np.unique(self._source[stale]):
+            mine = stale[self._source[stale] == s]
+            last = int(self._heard_ns[self._source == s].max())
+            # Two or more tags overdue and not a word from any other: that is one event, not many (fifteen alarms at once when a line pauses).
+            if len(mine) >= 2 and tick_ns - last >= int(self._patience_ns[mine].min()):
+                self._hushed[s] = True
+                found.append(Silent(-1, True, last, int(s)))
+                continue
+            self._stale[mine] = True
+            found += [Silent(int(k), True, int(self._heard_ns[k])) for k in mine]
         self._reckon()
-        return [Silent(int(k), True, int(self._heard_ns[k])) for k in stale]
+        return found
 
     def state(self) -> dict[str, Any]:
         """Per-tag arrays; sources are away again after a restart until they say otherwise."""
-        return {"heard_ns": self._heard_ns.copy(), "stale": self._stale.copy(), "gap_from_ns": self._gap_from_ns.copy(), "away": self.away.copy()}
+        return {
+            "heard_ns": self._heard_ns.copy(),
+            "stale": self._stale.copy(),
+            "gap_from_ns": self._gap_from_ns.copy(),
+            "away": self.away.copy(),
+            "hushed": self._hushed.copy(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state of as many tags or fewer."""
@@ -143,4 +175,5 @@ class Silence:
         self._gaps = int((self._gap_from_ns != NEVER_HEARD).sum())
         if len(state["away"]) == len(self.away):
             self.away[:] = state["away"]
+            self._hushed[:] = state["hushed"]
         self._reckon()

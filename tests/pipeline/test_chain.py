@@ -49,10 +49,18 @@ def test_bad_quality_neither_raises_nor_clears_but_has_a_diagnostic_of_its_own()
 
 def test_a_periodic_tag_goes_stale_after_three_periods_and_comes_back():
     p = begun()
-    run(p, [values(1, 12.0)])
+    run(p, [values(1, 12.0), *(values(t, 50.0, tag=SPEED) for t in (1, 2, 3))])
     assert alarms(run(p, [idle(3.9)])) == []
     assert alarms(run(p, [idle(4.0)])) == [("press1/force.stale", "raise")]
-    assert alarms(run(p, [values(6, 12.0)])) == [("press1/force.stale", "clear")]
+    assert alarms(run(p, [values(5, 50.0, tag=SPEED), values(6, 12.0)])) == [("press1/force.stale", "clear")]
+
+
+def test_a_source_that_falls_silent_as_a_whole_is_one_alarm_not_one_per_tag():
+    p = begun()
+    run(p, [values(1, 12.0), values(1, 50.0, tag=SPEED)])
+    assert alarms(run(p, [idle(30)])) == [("source/plc.disconnected", "raise")]
+    assert alarms(run(p, [values(31, 12.0)])) == [("source/plc.disconnected", "clear")]
+    assert alarms(run(p, [values(t, 12.0) for t in range(32, 34)])) == []
 
 
 def test_tags_of_a_source_that_is_away_are_not_called_stale_but_the_source_is():
@@ -60,7 +68,7 @@ def test_tags_of_a_source_that_is_away_are_not_called_stale_but_the_source_is():
     run(p, [values(1, 12.0), Connection(received_ns=T0 + 2 * S, source="plc", state="disconnected", detail="refused")])
     assert alarms(run(p, [idle(30)])) == [("source/plc.disconnected", "raise")]
     assert alarms(run(p, [Connection(received_ns=T0 + 31 * S, source="plc", state="connected")])) == [("source/plc.disconnected", "clear")]
-    assert alarms(run(p, [idle(33.9)])) == []
+    assert alarms(run(p, [*(values(t, 50.0, tag=SPEED) for t in (32, 33)), idle(33.9)])) == []
     assert alarms(run(p, [idle(34.1)])) == [("press1/force.stale", "raise")]
 
 
@@ -224,7 +232,7 @@ def test_a_fast_tag_is_not_called_stale_between_two_notifications():
     fast = tuple(msgspec.structs.replace(t, expected_s=0.1) if t.id == FORCE else t for t in definition.tags)
     p = Pipeline()
     run(p, [msgspec.structs.replace(definition, tags=fast), Connection(received_ns=T0, source="plc", state="connected"), values(1, 12.0)])
-    assert alarms(run(p, [idle(2.9)])) == []
+    assert alarms(run(p, [values(2, 50.0, tag=SPEED), idle(2.9)])) == []
     assert alarms(run(p, [idle(3.0)])) == [("press1/force.stale", "raise")]
 
 
