@@ -26,7 +26,7 @@ RAISE: Final = 6
 CLEAR: Final = 0.7
 """A finding ends when the ratio has stayed below this for 1 / lambda rows of the slow channel."""
 MARGINS: Final = (3.0, 3.5)
-"""Growth of the margins of the slow and the fast channel with the unsettled share of the reference (docs/decisions/0030-auto-and-unit.md)."""
+"""Growth of the margins of the slow and the fast channel with the unsettled share of the reference (docs/decisions/0050-auto-and-unit.md)."""
 
 
 class UnitConfig(GroupConfig):
