@@ -10,8 +10,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from edge_agent.config.sections import AnyAlarm, DeviationAlarm, EdgeSection, HttpSection, LimitAlarm, OutboxSection, TagSection, WindowsSection
+from edge_agent.alarms.expression import ExpressionError, compiled
+from edge_agent.config.alarm_csv import expand_alarms
+from edge_agent.config.alarms import LONGEST_RESPONSE_S, AlarmRulesSection, AnyAlarm, DeviationAlarm, DiscreteAlarm, ExpressionAlarm, LimitAlarm
+from edge_agent.config.sections import EdgeSection, HttpSection, OutboxSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
+from edge_agent.core import Mistake
 from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Settings, load
 from edge_agent.sources import AnySource
@@ -33,7 +37,9 @@ class AgentSettings(Settings):
     models: tuple[AnyModel, ...] = ()
     """Models that judge tags; each makes derived tags `<tag>.<kind>.<output>`, one of several tags together `<name>.<kind>.<output>`."""
     alarms: tuple[AnyAlarm, ...] = ()
-    """What the operator is called for."""
+    """What the operator is called for; an item `csv: FILE` stands for the alarms in that file."""
+    alarm_rules: AlarmRulesSection = AlarmRulesSection()
+    """What people may do with alarms, and when they are too many."""
     windows: WindowsSection = WindowsSection()
     """Summaries and late data."""
     outbox: OutboxSection = OutboxSection()
@@ -56,6 +62,8 @@ class AgentSettings(Settings):
         yield from self._tag_mistakes()
         yield from self._model_mistakes()
         yield from self._alarm_mistakes()
+        if self.alarm_rules.flood_end > self.alarm_rules.flood_start:
+            yield ("alarm_rules", "flood_end"), "at most flood_start", f"{self.alarm_rules.flood_end}"
 
     def _tag_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         sources = {s.name for s in self.sources}
@@ -119,13 +127,46 @@ class AgentSettings(Settings):
             if alarm.tag not in numeric:
                 yield ("alarms", i, "tag"), "the name of a numeric tag", repr(alarm.tag)
                 continue
-            if isinstance(alarm, LimitAlarm) and (span := ranges.get(alarm.tag)) and not span[0] <= alarm.limit <= span[1]:
-                yield ("alarms", i, "limit"), f"a limit within the tag's range {list(span)}", f"{alarm.limit}"
+            span = ranges.get(alarm.tag)
+            if isinstance(alarm, LimitAlarm) and span is not None:
+                if not span[0] <= alarm.limit <= span[1]:
+                    yield ("alarms", i, "limit"), f"a limit within the tag's range {list(span)}", f"{alarm.limit}"
+                for phase, limit in alarm.phase_limits.items():
+                    if limit is not None and not span[0] <= limit <= span[1]:
+                        yield ("alarms", i, "phase_limits", phase), f"a limit within the tag's range {list(span)}", f"{limit}"
+            if isinstance(alarm, DiscreteAlarm) and span is not None and not span[0] <= alarm.state <= span[1]:
+                yield ("alarms", i, "state"), f"a state within the tag's range {list(span)}", f"{alarm.state}"
+            if isinstance(alarm, ExpressionAlarm):
+                yield from self._expression_mistakes(i, alarm)
+            yield from self._rationale_mistakes(i, alarm)
             if isinstance(alarm, DeviationAlarm):
                 yield from self._deviation_mistakes(i, alarm)
             critical = any(classes.get(root) == "gmp_critical" for root in self.judged_roots(alarm.tag))
             if alarm.tag not in classes and critical and not alarm.advisory and self._learns(alarm.tag):
                 yield ("alarms", i, "tag"), "advisory: true, or a static model, on a gmp_critical tag", f"an adaptive model ({alarm.tag})"
+
+    def _expression_mistakes(self, i: int, alarm: ExpressionAlarm) -> Iterable[tuple[Place, str, str]]:
+        measured = {t.name for t in self.tags if t.kind == "numeric"}
+        try:
+            for name in compiled(alarm.expression).tags:
+                if name not in measured:
+                    yield ("alarms", i, "expression"), "measured numeric tags", repr(name)
+        except ExpressionError as error:
+            expected, _, found = str(error).partition(", found ")
+            yield ("alarms", i, "expression"), expected.replace("expected ", "", 1), found
+
+    def _rationale_mistakes(self, i: int, alarm: AnyAlarm) -> Iterable[tuple[Place, str, str]]:
+        others = {a.name: a for a in self.alarms}
+        for j, name in enumerate(alarm.suppressed_by):
+            other = others.get(name)
+            if other is None or name == alarm.name:
+                yield ("alarms", i, "suppressed_by", j), "the name of another configured alarm", repr(name)
+            elif other.suppressed_by or other.when_not_first == "suppress":
+                yield ("alarms", i, "suppressed_by", j), "an alarm that no other one suppresses", repr(name)
+        if alarm.when_not_first == "suppress" and not alarm.group:
+            yield ("alarms", i, "when_not_first"), "a group beside it", "suppress without one"
+        if alarm.respond_within_s is not None and alarm.respond_within_s > LONGEST_RESPONSE_S and not alarm.advisory:
+            yield ("alarms", i, "respond_within_s"), "at most 1800 s, or advisory: true", f"{alarm.respond_within_s:g}"
 
     def _deviation_mistakes(self, i: int, alarm: DeviationAlarm) -> Iterable[tuple[Place, str, str]]:
         if (alarm.setpoint is None) == (alarm.setpoint_tag is None):
@@ -173,4 +214,10 @@ def _listed(names: Iterable[str]) -> str:
 
 def load_agent(path: Path, overrides: Mapping[str, Any] | None = None) -> AgentSettings:
     """The configuration in a file; ConfigError with every mistake."""
-    return load(AgentSettings, path, overrides=overrides, expand=expand_tags)
+    return load(AgentSettings, path, overrides=overrides, expand=_expand)
+
+
+def _expand(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]], Sequence[Mistake]]:
+    data, tags, in_tags = expand_tags(data, path)
+    data, alarms, in_alarms = expand_alarms(data, path)
+    return data, {**tags, **alarms}, [*in_tags, *in_alarms]

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from edge_agent.config.texts import Name, Text, as_text
 from edge_agent.core.settings import Section
 from edge_agent.core.tag import RecordPolicy, TagClass, TagKind, TagRole
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$"
-Name = Annotated[str, Field(pattern=NAME, max_length=200)]
-Text = dict[Literal["en", "zh"], str]
-
-
-def _text(value: Any) -> Any:
-    return {"en": value} if isinstance(value, str) else value
 
 
 class EdgeSection(Section):
@@ -82,73 +75,7 @@ class TagSection(Section):
     role: TagRole = "value"
     """value, or what a text tag says about its unit: batch, phase, mode, operator, lot."""
 
-    _texts = field_validator("description", mode="before")(_text)
-
-
-class AlarmBase(Section):
-    """What all alarms have."""
-
-    name: Name
-    """Unique on this edge."""
-    tag: str
-    """The tag it watches; may be a derived one."""
-    deadband: Annotated[float, Field(ge=0)] = 0.0
-    """In the tag's unit: it clears only that far inside the limit."""
-    on_delay_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
-    """Seconds the condition must last before it is raised."""
-    off_delay_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
-    """Seconds it must be gone before it clears."""
-    priority: Annotated[int, Field(ge=1, le=4)] = 3
-    """1 urgent, 2 high, 3 medium, 4 low."""
-    advisory: bool = False
-    """A finding without a rationalised response: listed, no horn."""
-    latching: bool = False
-    """Stays until it is reset, also when its cause is gone."""
-    cause: Text = {}
-    """Likely cause, in English and Chinese."""
-    consequence: Text = {}
-    """What happens if nobody acts."""
-    response: Text = {}
-    """What the operator does."""
-
-    _texts = field_validator("cause", "consequence", "response", mode="before")(_text)
-
-
-class LimitAlarm(AlarmBase):
-    """The value is beyond a limit."""
-
-    kind: Literal["limit"]
-    side: Literal["high", "low"] = "high"
-    """high: above the limit; low: below it."""
-    limit: float
-    """In the tag's unit; equality does not raise."""
-
-
-class DeviationAlarm(AlarmBase):
-    """The value is too far from its setpoint."""
-
-    kind: Literal["deviation"]
-    side: Literal["high", "low"] = "high"
-    """high: above setpoint + limit; low: below setpoint - |limit|."""
-    limit: float
-    """Distance from the setpoint in the tag's unit, positive for high, negative for low; not 0 (OPC 10000-9, 5.8.22)."""
-    setpoint: float | None = None
-    """A fixed setpoint in the tag's unit."""
-    setpoint_tag: str | None = None
-    """The tag whose latest good value is the setpoint."""
-
-
-class RateAlarm(AlarmBase):
-    """The value changes too fast."""
-
-    kind: Literal["rate"]
-    side: Literal["high", "low"] = "high"
-    """high: rises faster than the limit; low: falls faster."""
-    limit: float
-    """Units per second; negative for low."""
-
-
-AnyAlarm = Annotated[LimitAlarm | DeviationAlarm | RateAlarm, Field(discriminator="kind")]
+    _texts = field_validator("description", mode="before")(as_text)
 
 
 class WindowsSection(Section):

@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from edge_agent import __version__
+from edge_agent.alarms.expression import compiled
 from edge_agent.config.agent import AgentSettings
-from edge_agent.config.sections import AlarmBase, PeriodicReport
+from edge_agent.config.alarms import AlarmBase, DiscreteAlarm, ExpressionAlarm
+from edge_agent.config.sections import PeriodicReport
 from edge_agent.core import AlarmDefinition, Catalogue, Start, Tag
 from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, PipelinePlan, SourcePlan
 from models import BANKS, GROUPS, GroupConfig
@@ -103,7 +105,8 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
     definitions = [_alarm(a, by_name[a.tag]) for a in settings.alarms]
     blinding = {t.name: 5 for t in tags if not t.derived_from}
     for d in definitions:
-        for root in settings.judged_roots(d.tag) if not d.advisory else ():
+        seen = compiled(d.expression).tags if d.kind == "expression" else settings.judged_roots(d.tag)
+        for root in seen if not d.advisory else ():
             blinding[root] = min(blinding[root], d.priority)
     for t in (t for t in tags if not t.derived_from):
         priority, advisory = min(blinding[t.name], 4), blinding[t.name] == 5
@@ -116,6 +119,8 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
         worst = min([4, *mine])
         definitions.append(_diagnostic(f"source/{source.name}.disconnected", "", "diagnostic", worst, worst > 3, delay_s=SOURCE_DELAY_S))
     definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged", "clock")]
+    # A flood is listed, not called: it is one more alarm when there are too many.
+    definitions.append(_diagnostic("edge/flood", "", "diagnostic", 4, True))
     versioned = []
     for d in definitions:
         old = previous.get(d.name)
@@ -125,12 +130,14 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
 
 
 def _alarm(alarm: AlarmBase, tag: Tag) -> AlarmDefinition:
-    fields = alarm.model_dump(exclude={"kind", "tag", "name"})
+    fields = alarm.model_dump(exclude={"kind", "tag", "name", "state"})
+    if isinstance(alarm, DiscreteAlarm):
+        fields["limit"] = alarm.state
     return AlarmDefinition(
         name=alarm.name,
         tag=tag.name,
         kind=alarm.kind,  # type: ignore[attr-defined]
-        unit=tag.unit,
+        unit="" if isinstance(alarm, ExpressionAlarm) else tag.unit,
         **{k: v for k, v in fields.items() if v is not None} | ({"advisory": True} if tag.adaptive else {}),
     )
 
@@ -139,12 +146,16 @@ _WORDS = {
     "stale": ({"en": "No values arrive", "zh": "无数据到达"}, {"en": "Check instrument, cable and source", "zh": "检查仪表、电缆和数据源"}),
     "bad_quality": ({"en": "The instrument reports a fault", "zh": "仪表报告故障"}, {"en": "Check the instrument", "zh": "检查仪表"}),
     "source": ({"en": "The source is not connected", "zh": "数据源未连接"}, {"en": "Check server and network", "zh": "检查服务器和网络"}),
+    "edge/flood": (
+        {"en": "Alarms come faster than people can act", "zh": "报警涌现，超出人员处理能力"},
+        {"en": "Begin with the first alarm", "zh": "从首个报警开始处理"},
+    ),
     "edge": ({"en": "The edge needs care", "zh": "边缘设备需要处理"}, {"en": "Call the automation engineer", "zh": "联系自动化工程师"}),
 }
 
 
 def _diagnostic(name: str, tag: str, kind: str, priority: int, advisory: bool, delay_s: float = 0.0) -> AlarmDefinition:
-    cause, response = _WORDS[kind if kind in _WORDS else name.partition("/")[0]]
+    cause, response = _WORDS[kind if kind in _WORDS else name if name in _WORDS else name.partition("/")[0]]
     return AlarmDefinition(name=name, tag=tag, kind=kind, priority=priority, advisory=advisory, on_delay_s=delay_s, cause=cause, response=response)  # type: ignore[arg-type]
 
 
@@ -169,6 +180,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         tag_lateness_s={t.name: t.lateness_s for t in settings.tags if t.lateness_s is not None},
         judgements=tuple(judgements),
         groups=tuple(groups),
+        alarm_rules=settings.alarm_rules.rules(),
     )
     config = msgspec.to_builtins(plan)
     return Start(

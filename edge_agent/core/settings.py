@@ -199,9 +199,13 @@ def _place(loc: tuple[int | str, ...], data: Any) -> Place:
     # pydantic puts the tag of a union member and the names of validators into the location; the file has no such keys.
     place: list[str | int] = []
     here = data
+    tagged = False
     for i, part in enumerate(loc):
         last = i == len(loc) - 1
-        if isinstance(here, Mapping) and (part in here or (last and here.get("kind") != part)):
+        if isinstance(here, Mapping) and here.get("kind") == part and not last and not tagged:
+            tagged = True  # also where a key has the name of the kind
+            continue
+        if isinstance(here, Mapping) and (part in here or (last and (tagged or here.get("kind") != part))):
             place.append(part)
             here = here.get(part)
         elif isinstance(here, list) and isinstance(part, int) and part < len(here):
