@@ -34,6 +34,7 @@ class Facts(msgspec.Struct, frozen=True):
     unit: str = ""
     measure: str = ""
     response: dict[str, str] = {}
+    routing: str = ""
     simulated: bool = False
 
 
@@ -53,6 +54,7 @@ class Watched(msgspec.Struct):
     newest: tuple[int, int]
     """(epoch, seq) of the event whose state counts."""
     heard_ns: int
+    routing: str = ""
     began: bool = False
     waiting: list[Due] = []
     told: list[tuple[int, str]] = []
@@ -103,7 +105,9 @@ class Plan:
         if found is None:
             if not recent:
                 return
-            found = self.watched[id_] = Watched(self._item(id_, edge, event), event.advisory, (epoch, seq), now_ns)
+            facts = self._facts(edge, event.alarm, event.tag)
+            item = _item(id_, edge, event, facts)
+            found = self.watched[id_] = Watched(item, event.advisory, (epoch, seq), now_ns, facts.routing)
         self.changed.add(id_)
         found.heard_ns = now_ns
         if (epoch, seq) >= found.newest:
@@ -113,31 +117,22 @@ class Plan:
             found.began, found.waiting = False, []
         elif event.event in BEGINS and recent and not found.began and found.item.state in UNACKNOWLEDGED:
             found.began = True
-            told = {"value": _finite(event.value), "limit": _finite(event.limit), "explanation": event.explanation}
+            told = {"value": _finite(event.value), "limit": _finite(event.limit), "explanation": event.explanation, "first_out": event.first_out}
             found.item = msgspec.structs.replace(found.item, **told)
             found.waiting = list(self._steps(found, min(now_ns, event.received_ns)))
-
-    def _item(self, id_: str, edge: str, event: AlarmEvent) -> Item:
-        facts = self._facts(edge, event.alarm, event.tag)
-        return Item(
-            occurrence=id_,
-            step=1,
-            edge=edge,
-            alarm=event.alarm,
-            tag=event.tag,
-            unit=facts.unit,
-            priority=event.priority,
-            state=event.state_to,
-            raised_ns=event.raised_ns,
-            simulated=facts.simulated,
-            measure=facts.measure,
-            response=facts.response,
-        )
 
     def _steps(self, watched: Watched, from_ns: int) -> Iterator[Due]:
         item = watched.item
         for rule in self._rules.values():
-            if rule.covers(edge=item.edge, unit=item.unit, tag=item.tag, alarm=item.alarm, priority=item.priority, advisory=watched.advisory):
+            if rule.covers(
+                edge=item.edge,
+                unit=item.unit,
+                tag=item.tag,
+                alarm=item.alarm,
+                routing=watched.routing,
+                priority=item.priority,
+                advisory=watched.advisory,
+            ):
                 for n, step in enumerate(rule.steps):
                     yield Due(from_ns + int(step.after_s * 1e9), rule.name, n)
 
@@ -226,3 +221,20 @@ class Plan:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _item(id_: str, edge: str, event: AlarmEvent, facts: Facts) -> Item:
+    return Item(
+        occurrence=id_,
+        step=1,
+        edge=edge,
+        alarm=event.alarm,
+        tag=event.tag,
+        unit=facts.unit,
+        priority=event.priority,
+        state=event.state_to,
+        raised_ns=event.raised_ns,
+        simulated=facts.simulated,
+        measure=facts.measure,
+        response=facts.response,
+    )

@@ -62,6 +62,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     raised_ns: int
     simulated: bool = False
+    first_out: bool = False
+    """Whether it was the first of its group of alarms."""
     value: float | None = None
     limit: float | None = None
     measure: str = ""

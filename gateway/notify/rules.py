@@ -90,14 +90,16 @@ class Rule(Section):
     """Patterns of tag names."""
     alarms: tuple[Pattern, ...] = ("*",)
     """Patterns of alarm names."""
+    routing: tuple[Pattern, ...] = ("*",)
+    """Patterns of the alarm's own `routing`, as its definition has it."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """What is done, in the order of time."""
 
-    def covers(self, *, edge: str, unit: str, tag: str, alarm: str, priority: int, advisory: bool) -> bool:
+    def covers(self, *, edge: str, unit: str, tag: str, alarm: str, routing: str, priority: int, advisory: bool) -> bool:
         """Whether an alarm is one of this rule."""
         if priority > self.priority or (advisory and not self.advisory):
             return False
-        pairs = ((edge, self.edges), (unit, self.units), (tag, self.tags), (alarm, self.alarms))
+        pairs = ((edge, self.edges), (unit, self.units), (tag, self.tags), (alarm, self.alarms), (routing, self.routing))
         return all(any(fnmatchcase(text, pattern) for pattern in patterns) for text, patterns in pairs)
 
 

@@ -152,6 +152,7 @@ class Notifier:
             unit=described.unit_path if described is not None else tag.rpartition("/")[0],
             measure=measure,
             response=dict(definition.response) if definition is not None else {},
+            routing=definition.routing if definition is not None else "",
             simulated=known.simulated,
         )
 
@@ -242,8 +243,8 @@ class Notifier:
             await asyncio.to_thread(self._queue.end, message.id, "given_up", now, "older than give_up_after_s")
             return True
         try:
-            sending = _in_thread(lambda: self._receivers[name].send(message, now), f"receiver {name}")
-            left = await asyncio.wait_for(sending, DEADLINE * config.timeout_s)
+            async with asyncio.timeout(DEADLINE * config.timeout_s):
+                left = await _in_thread(lambda: self._receivers[name].send(message, now), f"receiver {name}")
         except (NotConnected, TimeoutError) as error:
             self._away.add(name)
             await self._later(message, queued.attempts, str(error) or f"{name}: not done within {DEADLINE * config.timeout_s:g} s")

@@ -34,6 +34,7 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
         "LATACK": "latched, acknowledged",
         "NORM": "over",
         "other": "suppressed",
+        "first_out": "first of its group",
     },
     "zh": {
         "one": "1 条报警需要处理",
@@ -57,6 +58,7 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
         "LATACK": "已锁存，已确认",
         "NORM": "已结束",
         "other": "已抑制",
+        "first_out": "本组首发",
     },
 }
 
@@ -130,6 +132,8 @@ class Writer:
         unit = f" ({one_line(item.unit)})" if item.unit else ""
         state = words.get(item.state, words["other"])
         parts = [f"P{item.priority} {local_time(item.raised_ns, self._zone)} {one_line(item.alarm)}{unit}", state]
+        if item.first_out:
+            parts.append(words["first_out"])
         if full and item.value is not None:
             parts.append(words["value"].format(value=one_line(f"{item.value:.6g} {item.measure}")))
         if full and item.limit is not None:
@@ -172,6 +176,7 @@ class Writer:
             "state": item.state,
             "raised_ns": item.raised_ns,
             "simulated": item.simulated,
+            "first_out": item.first_out,
         }
         if self._config.shown == "full":
             row |= {"value": item.value, "limit": item.limit, "measure": item.measure, "explanation": item.explanation, "response": item.response}

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from edge_agent.core import occurrence_id
 from gateway.notify.plan import Group, Plan, Watched
 from gateway.notify.receiver import Message
+from gateway.notify.words import Writer
 from tests.gateway.edge import SECOND, START
-from tests.gateway.notify.made import event, mail, plan, section
+from tests.gateway.notify.made import SHANGHAI, event, mail, plan, section
 
 ESCALATION: list[dict[str, Any]] = [{"receivers": ["mail"]}, {"after_s": 600, "receivers": ["chief"]}]
 BOTH = [mail(), mail("chief")]
@@ -113,6 +114,17 @@ def test_many_alarms_in_a_window_are_one_message() -> None:
     assert (one.total, len(one.items), one.priorities, one.first_ns) == (300, 100, {1: 75, 2: 75, 3: 75, 4: 75}, at(0))
     assert {i.priority for i in one.items} == {1, 2}
     assert len(one.keys) == 300
+
+
+def test_the_first_of_a_group_is_marked() -> None:
+    made = plan(section(receivers=[mail(group_s=5)]))
+    take(made, 1, event(group="trip", first_out=True), 0)
+    take(made, 2, event(raised=1, group="trip"), 0)
+    made.due(at(0))
+    (one,) = made.due(at(5))
+    assert [i.first_out for i in one.items] == [True, False]
+    text = Writer(section().receivers[0], SHANGHAI).text(one).splitlines()
+    assert ["first of its group" in line for line in text if line.startswith("P2")] == [True, False]
 
 
 def test_beyond_the_limit_alarms_wait_for_the_next_message() -> None:

@@ -57,11 +57,20 @@ def test_the_calendar_asks_the_plants_clock() -> None:
         ({"units": ["demo/coating/*", "*/press2"]}, False),
         ({"tags": ["press1/main_*"], "alarms": ["*.high"]}, True),
         ({"edges": ["gw1"]}, False),
+        ({"routing": ["press-*"]}, True),
+        ({"routing": ["coating"]}, False),
     ],
 )
 def test_a_rule_covers_by_priority_and_patterns(rule: dict[str, Any], covered: bool) -> None:
     made = Rule.model_validate({"name": "r", "steps": [{"receivers": ["mail"]}], **rule})
-    alarm = {"edge": "press-edge-1", "unit": "demo/solids/press1", "tag": "press1/main_force", "alarm": "press1/main_force.high", "priority": 2}
+    alarm = {
+        "edge": "press-edge-1",
+        "unit": "demo/solids/press1",
+        "tag": "press1/main_force",
+        "alarm": "press1/main_force.high",
+        "priority": 2,
+        "routing": "press-shift",
+    }
     assert made.covers(**alarm, advisory=False) == covered  # type: ignore[arg-type]
     assert not made.covers(**alarm, advisory=True)  # type: ignore[arg-type]
 
