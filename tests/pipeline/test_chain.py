@@ -4,7 +4,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_agent.core import Action, Connection, Context, Definitions, Gap, Heartbeat, OperatorAction, Overflow, Samples, Texts
+from edge_agent.core import (
+    Action,
+    AlarmDefinition,
+    AlarmEvent,
+    Connection,
+    Context,
+    Definitions,
+    Gap,
+    Heartbeat,
+    OperatorAction,
+    Overflow,
+    Samples,
+    Tag,
+    Texts,
+)
 from edge_agent.core.status import BAD_SENSOR_FAILURE, UNCERTAIN_SIMULATED
 from edge_agent.pipeline.chain import NotStarted, Pipeline
 from tests.pipeline.line import BATCH, FORCE, MODE, SPEED, T0, S, alarms, reborn, run, start, summaries, values
@@ -250,3 +264,38 @@ def test_a_source_s_state_is_told_to_whoever_follows_the_edge():
     records = run(p, [Connection(received_ns=T0 + S, source="plc", state="disconnected", detail="refused")])
     (told,) = [r for r in records if isinstance(r, Context)]
     assert (told.unit, told.role, told.value, told.reason) == ("source/plc", "connection", "disconnected", "refused")
+
+
+def test_the_mode_of_a_unit_suppresses_by_design_and_the_phase_sets_the_limit():
+    definitions = (
+        AlarmDefinition(name="high", tag="press1/force", kind="limit", limit=16.0, suppress_modes=("cleaning",), phase_limits={"start": 20.0}),
+    )
+    begin = start(alarms=definitions)
+    phase = Tag(id=len(begin.tags), name="press1/phase", kind="text", role="phase")
+    begin = msgspec.structs.replace(begin, tags=(*begin.tags, phase))
+    p = Pipeline()
+    run(p, [begin, Connection(received_ns=T0, source="plc", state="connected")])
+
+    def say(tag: int, word: str, second: float) -> list[tuple[str, str]]:
+        at = T0 + round(second * S)
+        return [(e.event, e.state_to) for e in p.step(Texts((at,), (tag,), (word,), (0,), at)) if isinstance(e, AlarmEvent)]
+
+    assert say(phase.id, "start", 0.5) == []
+    assert alarms(run(p, [values(1, 17.0)])) == []
+    assert say(phase.id, "run", 1.5) == [("raise", "UNACK")]
+    assert say(MODE, "cleaning", 2) == [("suppress", "DSUPR")]
+    p = reborn(p)
+    assert say(MODE, "production", 3) == [("unsuppress", "UNACK")]
+
+
+def test_shelving_ends_by_the_clock_of_the_journal():
+    p = begun()
+    raised = next(e for e in run(p, [values(t, 17.0) for t in (1, 2, 3)]) if isinstance(e, AlarmEvent) and e.alarm == HIGH)
+    shelve = OperatorAction(
+        id="s", kind="shelve", alarm=HIGH, raised_ns=raised.raised_ns, user="li", role="shift_lead", reason="x", time_ns=T0, duration_s=60.0
+    )
+    (event,) = p.step(Action(received_ns=T0 + 4 * S, action=shelve))
+    assert (event.state_to, event.until_ns) == ("SHLVD", T0 + 64 * S)
+    p = reborn(p)
+    found = [e for e in run(p, [idle(70)]) if isinstance(e, AlarmEvent) and e.alarm == HIGH]
+    assert [(e.event, e.state_to, e.time_ns) for e in found] == [("unsuppress", "UNACK", T0 + 64 * S)]

@@ -1,11 +1,14 @@
 """Cutting or joining entries of one time of receipt, or dying between any two, changes nothing, bit for bit (rules 1 and 3)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.core import Connection, Heartbeat, Samples, Texts, pack
+from edge_agent.alarms import AlarmRules
+from edge_agent.core import AlarmDefinition, Connection, Heartbeat, Samples, Texts, pack
 from edge_agent.pipeline.chain import Pipeline
 from models import BANKS
 from tests.pipeline.line import MODELS, T0, S, reborn, run, start, substance
@@ -60,6 +63,38 @@ def test_one_cut_anywhere(batches, at):
         for entry in group:
             found += run(parts, cut(entry, at) if isinstance(entry, Samples) else [entry])
     assert substance(found) == substance(expected)
+
+
+TRIP: dict[str, Any] = {"group": "trip", "priority": 2}
+DECIDING = (
+    AlarmDefinition(name="a", tag="press1/force", kind="limit", limit=16.0, **TRIP),
+    AlarmDefinition(name="b", tag="press1/force.robust_z.z", kind="limit", limit=2.0, when_not_first="suppress", **TRIP),
+    AlarmDefinition(name="c", tag="press1/speed.ewma.z", kind="limit", limit=2.0, suppressed_by=("press1/force.bad_quality",), **TRIP),
+    AlarmDefinition(
+        name="d", tag="press1/speed", kind="expression", expression="'press1/speed' > 12 and 'press1/force' < 12", suppress_modes=("cleaning",)
+    ),
+    AlarmDefinition(name="e", tag="press1/speed", kind="discrete", limit=12.0, suppressed_by=("a",), re_alarm_s=1.0),
+    AlarmDefinition(name="press1/force.bad_quality", tag="press1/force", kind="bad_quality"),
+    AlarmDefinition(name="press1/speed.stale", tag="press1/speed", kind="stale", group="trip"),
+    AlarmDefinition(name="edge/flood", tag="", kind="diagnostic", priority=4, advisory=True),
+)
+RULES = AlarmRules(flood_start=3, flood_end=2, flood_span_s=3.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(batch, min_size=1, max_size=12))
+def test_alarms_that_decide_about_each_other_are_told_in_the_order_of_the_rows(batches):
+    begin = start(alarms=DECIDING, alarm_rules=RULES)
+    whole, parts = Pipeline(), Pipeline()
+    expected, found = run(whole, [begin]), run(parts, [begin])
+    for group in entries(batches):
+        expected += run(whole, group)
+        for entry in group:
+            for piece in [entry.take(slice(i, i + 1)) for i in range(len(entry))] if isinstance(entry, Samples) and len(entry) else [entry]:
+                parts = reborn(parts)
+                found += parts.step(piece)
+    assert substance(found) == substance(expected)
+    assert pack(parts.state()) == pack(whole.state())
 
 
 @pytest.mark.parametrize("kind", sorted(BANKS))
