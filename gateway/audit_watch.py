@@ -56,6 +56,8 @@ class Watch:
         before = self._trail.place(OWN)
         if now != before:
             acts = [Act("gateway_config", f"gateway {self._gateway}: {key}", old, new) for key, old, new in differences(before, now)]
+            if not before:
+                acts = [Act("gateway_config", f"gateway {self._gateway}", "", now, "first start")]
             self._trail.append(self._service, acts, self._clock(), place=(OWN, now))
 
     def look(self) -> None:
@@ -125,7 +127,7 @@ def differences(before: str, now: str) -> list[tuple[str, str, str]]:
 
 
 def _flat(value: Any, place: str = "") -> dict[str, str]:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not place):
         found: dict[str, str] = {}
         for key, inner in value.items():
             found |= _flat(inner, f"{place}.{key}" if place else str(key))

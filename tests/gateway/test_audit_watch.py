@@ -1,0 +1,153 @@
+"""What the gateway writes by itself: each change once, also across restarts; faults stated and alarmed; heads signed and given."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge_agent.core import AlarmDefinition, Definitions, Tag, encode
+from gateway.audit import FILE, Act, Actor, SignedHead, Trail
+from gateway.audit_verify import faults
+from gateway.audit_watch import Watch
+from gateway.journal import DEFINITIONS, Entry, Journal
+from gateway.manifest import signing_key
+
+NOW = 1_767_600_000_000_000_000
+FORCE = Tag(id=0, name="press1/main_force", unit="kN")
+HIGH = AlarmDefinition(name="press1/main_force.high", kind="limit", tag="press1/main_force", limit=16.0, priority=2)
+
+
+class Life:
+    """One run of a gateway over a folder."""
+
+    def __init__(self, folder: Path, *, entries: int = 3, seconds: float = 1e9) -> None:
+        self.folder = folder
+        self.trail = Trail(folder, zone="UTC", version="0.1.0")
+        self.journal = Journal(folder / "journal.sqlite")
+        self.found: list[tuple[str, str]] = []
+        self.watch = Watch(
+            self.trail,
+            folder,
+            self.journal,
+            signing_key(folder / "keys"),
+            gateway="gw1",
+            site="demo",
+            anchor_entries=entries,
+            anchor_s=seconds,
+            clock=lambda: NOW,
+            find=lambda name, why: self.found.append((name, why)),
+        )
+
+    def define(self, seq: int, definitions: Definitions) -> None:
+        self.journal.apply([Entry("e1", 1, seq, DEFINITIONS, NOW, NOW, encode(definitions))])
+
+    def told(self) -> list[tuple[str, str, str, str]]:
+        return [(e["action"], e["object"], e["old"], e["new"]) for e in self.trail.entries()][::-1]
+
+    def close(self) -> None:
+        self.trail.close()
+        self.journal.close()
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Iterator[Life]:
+    made = Life(tmp_path)
+    yield made
+    made.close()
+
+
+def definitions(config_hash: str, *alarms: AlarmDefinition) -> Definitions:
+    return Definitions(
+        received_ns=NOW, edge="e1", site="demo", simulated=True, config_hash=config_hash, software="0.1.0", tags=(FORCE,), alarms=alarms
+    )
+
+
+def test_the_gateways_own_configuration_key_by_key(life: Life) -> None:
+    life.watch.configured({"http": {"port": 1}, "gateway": {"id": "gw1"}})
+    life.watch.configured({"http": {"port": 1}, "gateway": {"id": "gw1"}})
+    assert [(a, o, old) for a, o, old, _ in life.told()] == [("gateway_config", "gateway gw1", "")]
+    life.watch.configured({"http": {"port": 2}, "gateway": {"id": "gw1"}})
+    assert life.told()[1:] == [("gateway_config", "gateway gw1: http.port", "1", "2")]
+
+
+def test_a_changed_limit_has_its_old_and_new_value(life: Life) -> None:
+    life.define(1, definitions("aa", HIGH))
+    life.watch.look()
+    life.define(2, definitions("aa", HIGH))  # the edge started again
+    life.define(3, definitions("bb", msgspec.structs.replace(HIGH, limit=17.5)))
+    life.define(4, definitions("cc"))
+    life.watch.look()
+    alarm = "edge e1: alarm press1/main_force.high"
+    told = life.told()
+    assert told[:3] == [
+        ("edge_config", "edge e1", "", "aa"),
+        ("edge_config", "edge e1", "aa", "bb"),
+        ("definition", alarm, "limit=16.0", "limit=17.5"),
+    ]
+    assert told[3] == ("edge_config", "edge e1", "bb", "cc")
+    assert told[4][:2] == ("definition", alarm)
+    assert "limit=17.5" in told[4][2]
+    assert told[4][3] == ""
+    assert life.trail.entries()[0]["reason"] == "removed"
+
+
+def test_a_restart_neither_repeats_nor_leaves_out(life: Life, tmp_path: Path) -> None:
+    life.define(1, definitions("aa", HIGH))
+    life.watch.look()
+    life.define(2, definitions("bb", HIGH))
+    again = Life(tmp_path)
+    again.watch.look()
+    again.watch.look()
+    assert [t[3] for t in again.told()] == ["aa", "bb"]
+    again.close()
+
+
+def test_a_fault_is_stated_once_and_raises_an_alarm_and_writing_goes_on(life: Life, tmp_path: Path) -> None:
+    life.watch.configured({"a": 1})
+    life.trail.append(Actor("wang", "operator"), [Act("acknowledge", "x"), Act("acknowledge", "y")], NOW)
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute("DROP TRIGGER entry_kept")
+        db.execute("UPDATE entry SET body=replace(body, 'wang', 'chen') WHERE seq=2")
+        db.commit()
+    for _ in range(2):
+        again = Life(tmp_path)
+        again.watch.verify()
+        assert again.found[0][0] == "audit_broken"
+        assert "entry 2" in again.found[0][1]
+        assert [t[0] for t in again.told()].count("audit_broken") == 1
+        again.close()
+    assert any("entry 2" in f for f in faults(tmp_path))
+
+
+def test_heads_are_signed_after_entries_or_time_and_given_once_to_each_edge(life: Life, tmp_path: Path) -> None:
+    sent: list[tuple[str, int]] = []
+
+    def publish(topic: str, payload: bytes) -> None:
+        sent.append((topic, msgspec.json.decode(payload, type=SignedHead).seq))
+
+    wang = Actor("wang", "operator")
+    life.trail.append(wang, Act("acknowledge", "1"), NOW)
+    life.watch.give(life.watch.turn(), ["e1", "e2"], publish)
+    assert sent == [("pharmedge/demo/e1/anchors", 1), ("pharmedge/demo/e2/anchors", 1)]
+    for i in range(2):
+        life.trail.append(wang, Act("acknowledge", str(i)), NOW)
+        life.watch.give(life.watch.turn(), ["e1", "e2"], publish)
+    assert len(sent) == 2
+    life.trail.append(wang, Act("acknowledge", "4"), NOW)
+    life.watch.give(life.watch.turn(), ["e1"], publish)
+    assert sent[2:] == [("pharmedge/demo/e1/anchors", 4)]
+    life.watch.disconnected()
+    life.watch.give(life.watch.turn(), ["e1"], publish)
+    assert sent[3:] == [("pharmedge/demo/e1/anchors", 4)]
+    quick = Life(tmp_path, entries=1000, seconds=1e-9)
+    quick.trail.append(wang, Act("acknowledge", "5"), NOW)
+    head = quick.watch.turn()
+    assert head is not None
+    assert head.seq == 5
+    quick.close()
+    assert faults(tmp_path) == []
