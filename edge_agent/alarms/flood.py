@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from edge_agent.alarms.detect import NEVER, delay_ns
+from edge_agent.alarms.detect import delay_ns
+from edge_agent.alarms.kernels import NEVER
 from edge_agent.alarms.rules import AlarmRules
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge_agent.alarms.detect import NEVER, delay_ns
+from edge_agent.alarms.detect import delay_ns
+from edge_agent.alarms.kernels import NEVER
 from edge_agent.alarms.states import ACTIVE, ANNUNCIATED, COVERED, OVERLAYS, Cause, State, Suppression, after, shown
 from edge_agent.core import AlarmDefinition, AlarmEvent, OperatorAction
 from edge_agent.core.alarm import Overlay

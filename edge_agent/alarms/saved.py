@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge_agent.alarms.detect import NEVER
+from edge_agent.alarms.kernels import NEVER
 from edge_agent.alarms.lives import Lives
 from edge_agent.alarms.states import STATES, Suppression
 from edge_agent.core import AlarmEvent

@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.alarms.detect import NEVER, REQUIRED, Detection, Found, delay_ns
+from edge_agent.alarms.detect import REQUIRED, Detection, Found, delay_ns
 from edge_agent.alarms.flood import Flood
+from edge_agent.alarms.kernels import NEVER
 from edge_agent.alarms.lives import SHELVED_UNTIL, Life, Lives, calls
 from edge_agent.alarms.rules import AlarmRules
 from edge_agent.alarms.saved import lives_from, lives_state

@@ -56,6 +56,10 @@ SUMMARY_ROWS: Final = 2000
 """Rows of one summary record at the most: about 60 kB on the wire."""
 
 
+Finding = tuple[int, int, Callable[[], list[AlarmEvent]]]
+"""Row of the entry, stage within the row, and who tells what follows from it."""
+
+
 class NotStarted(RuntimeError):
     """An entry came before the first Start entry."""
 
@@ -155,21 +159,25 @@ class Pipeline:
         tags, times = (entry.tag, entry.time_ns) if every else (entry.tag[arrived], entry.time_ns[arrived])
         back, gaps = self._silence.heard(tags, times, entry.received_ns)
         records += gaps
-        for silent in back:
-            records += self._silent(silent, entry.received_ns)
+        found: list[Finding] = [(self._heard_at(s, entry, arrived), -1, partial(self._silent, s, entry.received_ns)) for s in back]
         if (recorded := self._recorder.step(rows)) is not None:
             records.append(recorded)
         self._windows.step(rows)
         current = rows.fate <= FATE_BAD
         if not current.all():
             rows = Screened(rows.samples.take(current), rows.fate[current], rows.usable[current], rows.newest_ns)
-        return records + self._judge(rows)
+        return records + self._judge(rows, np.flatnonzero(current), found)
 
-    def _judge(self, rows: Screened) -> list[Record]:
+    def _heard_at(self, silent: Silent, entry: Samples, arrived: NDArray[np.bool_]) -> int:
+        """The row that ended a silence: the first of the tag, or of the whole source."""
+        mine = entry.tag == silent.tag if silent.tag >= 0 else self._tags.source[entry.tag] == silent.source
+        return int(np.argmax(arrived & mine))
+
+    def _judge(self, rows: Screened, places: NDArray[np.intp], found: list[Finding]) -> list[Record]:
         """Models and alarms over rows that are neither late, rejected nor repeated; events in the order of the rows."""
         # What is found is told in the order of the rows, whichever tag it is about: one alarm may decide what another one says.
-        found: list[tuple[int, int, Callable[[], list[AlarmEvent]]]] = [(row, 0, told) for row, told in self._blinded(rows)]
-        found += [(f.row, 1, partial(self._alarms.turned, f, rows.samples)) for f in self._alarms.detect(rows.samples, rows.usable)]
+        found += [(int(places[row]), 0, told) for row, told in self._blinded(rows)]
+        found += [(int(places[f.row]), 1, partial(self._alarms.turned, f, rows.samples)) for f in self._alarms.detect(rows.samples, rows.usable)]
         records: list[Record] = []
         for derived in [*self._banks.step(rows.samples, rows.fate, rows.usable), *self._groups.step(rows.samples, rows.usable)]:
             screened = Screened(derived.samples, derived.fate, derived.usable, None)
@@ -177,7 +185,7 @@ class Pipeline:
             if (recorded := self._recorder.step(screened)) is not None:
                 records.append(recorded)
             found += [
-                (int(derived.origin[f.row]), 2 + derived.stage, partial(self._explained, f, derived, rows))
+                (int(places[derived.origin[f.row]]), 2 + derived.stage, partial(self._explained, f, derived, rows))
                 for f in self._alarms.detect(derived.samples, derived.usable)
             ]
         found.sort(key=lambda f: f[:2])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.alarms.detect import NEVER, Detection
+from edge_agent.alarms.detect import Detection
+from edge_agent.alarms.kernels import NEVER
 from edge_agent.core import AlarmDefinition, Samples, pack
 from tests.alarms.plant import CATALOGUE, DOOR, FORCE, QUIET, TARGET, TEMPERATURE, S, alarms, brief, feed, limit, ns
 from tests.naive.alarms import NaiveAlarm

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.alarms import Alarms
-from edge_agent.alarms.detect import NEVER
 from edge_agent.alarms.expression import ExpressionError, compiled, worth
+from edge_agent.alarms.kernels import NEVER
 from edge_agent.core import AlarmDefinition, AlarmEvent, OperatorAction, Samples, pack, unpack
 from tests.alarms.plant import CATALOGUE, DOOR, FORCE, QUIET, TARGET, TEMPERATURE, brief, feed, limit, ns
 from tests.naive.expression import naive

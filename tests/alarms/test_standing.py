@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge_agent.alarms import LATCHING_TRANSITIONS, TRANSITIONS, Alarms
-from edge_agent.alarms.detect import NEVER
+from edge_agent.alarms.kernels import NEVER
 from edge_agent.core import AlarmDefinition, AlarmEvent, OperatorAction, Samples, pack, unpack
 from tests.alarms.plant import CATALOGUE, DOOR, FORCE, S, action, alarms, brief, feed, limit, ns
 from tests.alarms.test_detect import DEFINITIONS, entries, steps

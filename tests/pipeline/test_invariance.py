@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.alarms import AlarmRules
@@ -81,7 +81,8 @@ DECIDING = (
 RULES = AlarmRules(flood_start=3, flood_end=2, flood_span_s=3.0)
 
 
-@settings(max_examples=60, deadline=None)
+# Not shrunk: with every model restored at each row that takes longer than it helps.
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(batch, min_size=1, max_size=12))
 def test_alarms_that_decide_about_each_other_are_told_in_the_order_of_the_rows(batches):
     begin = start(alarms=DECIDING, alarm_rules=RULES)
