@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -134,7 +135,7 @@ class Answers:
                     "n_rejected": rejected,
                     "n_duplicate": duplicate,
                     "n_missing": missing,
-                    "sum": total_sum + carry,
+                    "sum": total_sum + carry if math.isfinite(total_sum + carry) else None,
                     "first_ns": first or None,
                     "last_ns": last or None,
                     "gaps": gaps,

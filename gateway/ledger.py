@@ -72,7 +72,9 @@ class Ledger:
         of.touch(tags)
         for column, name in enumerate(COUNTED):
             of.counts[tags, column] += np.add.reduceat(rows[name].astype(np.int64), begins)
-        of.sums[tags] = added(of.sums[tags], np.add.reduceat(rows["sum"], begins))
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums = np.add.reduceat(rows["sum"], begins)
+        of.sums[tags] = added(of.sums[tags], sums)
         seen = (rows["first_ns"] != 0) & (rows["last_ns"] != 0)
         far = np.iinfo(np.int64).max
         first = np.minimum.reduceat(np.where(seen, rows["first_ns"], far), begins)
@@ -108,9 +110,16 @@ def added(sums: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.
     >>> for v in (1e16, 1.0, -1e16): s = added(s, np.array([v]))
     >>> float(s.sum())
     1.0
+
+    A sum that left the range of a double, or took in what is no number, stays infinite: SQLite would keep a NaN as NULL and refuse the row.
+
+    >>> added(np.array([[np.inf, 0.0]]), np.array([-np.inf])).tolist()
+    [[inf, 0.0]]
     """
     old = sums[:, 0]
     with np.errstate(invalid="ignore", over="ignore"):
         new = old + values
         lost = np.where(np.abs(old) >= np.abs(values), (old - new) + values, (values - new) + old)
-    return np.column_stack((new, sums[:, 1] + np.where(np.isfinite(new), lost, 0.0)))
+        carry = sums[:, 1] + lost
+    finite = np.isfinite(new) & np.isfinite(carry)
+    return np.column_stack((np.where(finite, new, np.inf), np.where(finite, carry, 0.0)))

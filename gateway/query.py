@@ -230,7 +230,8 @@ class LedgerRow(TypedDict):
     n_rejected: int
     n_duplicate: int
     n_missing: int
-    sum: float
+    sum: float | None
+    """None when the sum left the range of a double or took in a value that is no number."""
     first_ns: int | None
     last_ns: int | None
     gaps: int
