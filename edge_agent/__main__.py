@@ -66,6 +66,7 @@ def check(config: ConfigOption) -> None:
 
 @app.command()
 def replay(
+    more: Annotated[list[Path] | None, typer.Argument(help="Further CSV files behind --input.", metavar="CSV")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file; not needed with --recording.", metavar="FILE")] = None,
     input_: Annotated[
         list[Path] | None, typer.Option("--input", help="CSV files, wide (time and one column per tag) or long.", metavar="CSV")
@@ -78,6 +79,7 @@ def replay(
     """Run the same pipeline over recorded data."""
     from edge_agent.agent.replaying import run_replay
 
+    input_ = [*(input_ or []), *(more or [])]
     if (recording is None and diff is None) == (not input_):
         print("replay: expected either --input CSV files or --recording DIR, found both or neither", file=sys.stderr)
         raise typer.Exit(2)
@@ -199,8 +201,12 @@ def version() -> None:
 
 
 def main() -> None:
-    """Entry point of the `edge-agent` command."""
-    app()
+    """Entry point of the `edge-agent` command: a wrong configuration or use ends with exit code 2, whatever command it was."""
+    try:
+        app()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

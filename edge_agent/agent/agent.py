@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,7 +23,7 @@ from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
-from edge_agent.core import Abandoned, Action, AlarmEvent, Catalogue, Diagnostic, Log, Note, OperatorAction, Ranges, Start
+from edge_agent.core import Abandoned, Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Ranges, Start
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
 from edge_agent.uplinks.runner import UplinkRunner
@@ -76,7 +75,16 @@ class Agent:
         self._epoch = self._epoch_of(file)
         if file.value(APART) is None:
             file.commit(values={APART: str(file.head(OUTBOX).seq).encode()})
-        recovered = recover(file)
+        try:
+            recovered = recover(file)
+        except LogError as error:
+            # A row that is not as it was written: the line must be watched all the same.
+            log.error("the journal cannot be stepped again", error=str(error))
+            file.close()
+            damaged = Log.set_aside(self._data_dir / FILE, time.time_ns())
+            file = self._log = Log(self._data_dir / FILE, STREAMS)
+            self._epoch = self._epoch_of(file)
+            recovered = recover(file)
         clock = Clock(recovered.last_received_ns)
         start = start_of(self.settings, clock(), self._previous(recovered.pipeline))
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
@@ -144,7 +152,7 @@ class Agent:
         kept = file.value("epoch")
         if kept is not None:
             return int(kept)
-        epoch = secrets.randbits(52) | 1
+        epoch = _new_epoch(0)
         file.commit(values={"epoch": str(epoch).encode()})
         return epoch
 
@@ -210,9 +218,9 @@ class Agent:
         return {f"uplink/{name}": through for name, through in self._delivered.items()}
 
     def _safe_through(self) -> int:
-        """Every record up to here has reached all required uplinks; without any, nothing is ever forgotten."""
-        required = [self._delivered[u.name] for u in self.settings.uplinks if u.required]
-        return min(required, default=0)
+        """Every record up to here has reached all required uplinks, or all there are when none is; without any, nothing is ever forgotten."""
+        uplinks = [u for u in self.settings.uplinks if u.required] or self.settings.uplinks
+        return min((self._delivered[u.name] for u in uplinks), default=0)
 
     def _waker(self) -> Callable[[float], Awaitable[None]]:
         grown = asyncio.Event()
@@ -257,15 +265,19 @@ class Agent:
         What was made before the copy was taken (`apart`) is held already and leaves the outbox; what of it is not held is declared as given up.
         Everything made since then goes out under the new epoch: its numbers of the old one belong to another life.
         """
-        old, self._epoch = self._epoch, secrets.randbits(52) | 1
+        old, self._epoch = self._epoch, _new_epoch(self._epoch)
         head, first, apart = self._log.head(OUTBOX).seq, self._log.first(OUTBOX), int(self._log.value(APART) or b"0")
-        self._log.commit(values={"epoch": str(self._epoch).encode()})
-        self._log.forget(OUTBOX, apart)
+        self._log.commit(values={"epoch": str(self._epoch).encode()}, forget={OUTBOX: apart})
         log.error("a gateway knows more of this epoch than this edge: a copied or restored disk; new epoch", held=held.highest, head=head)
         reason = f"gateway has {held.highest}, this edge made {head}"
         self._intake.put(lambda now: Note(received_ns=now, action="new_epoch", object="outbox", old=str(old), new=str(self._epoch), reason=reason))
         for a, b in missing(held, first, apart):
             self._intake.put(lambda now, a=a, b=b: Abandoned(received_ns=now, first=a, last=b))  # type: ignore[misc]
+
+
+def _new_epoch(previous: int) -> int:
+    """Greater than every epoch before, also than one that a damaged log has taken with it: gateways order an edge's records by epoch, then number."""
+    return max(previous + 1, time.time_ns() // 1_000_000)
 
 
 def missing(held: Ranges, first: int, last: int) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -68,6 +69,7 @@ class Engine:
         self.write_error = ""
         self.failed: BaseException | None = None
         self.commits = 0
+        self._durable_through = 0
 
     def _oldest_checkpoint(self) -> int:
         positions = [checkpoint_position(d) if (d := self.log.value(n)) else (-1, -1) for n in CHECKPOINTS]
@@ -170,11 +172,16 @@ class Engine:
                 events = [r for r, _ in commit.records if isinstance(r, AlarmEvent)]
                 self._measure(events)
                 self._loop.call_soon_threadsafe(self._durable, commit, events)
-            if self._follow is not None:
-                self._follow()
-            if time.monotonic() >= housekeeping_at:
-                self._keep_house()
-                housekeeping_at = time.monotonic() + HOUSEKEEPING_S
+            try:
+                if self._follow is not None:
+                    self._follow()
+                if time.monotonic() >= housekeeping_at:
+                    housekeeping_at = time.monotonic() + HOUSEKEEPING_S
+                    self._keep_house()
+            except sqlite3.OperationalError as error:
+                # A disk that refuses must not end the agent here either: /readyz says so, and it is tried again.
+                log.error("housekeeping failed, it is tried again", error=str(error))
+                self.write_error = str(error)
 
     def _write(self, commit: Commit) -> bool:
         """Try until it succeeds: a full or failing disk stops the sources, never the record. False when the agent stops meanwhile."""
@@ -186,6 +193,9 @@ class Engine:
                 if not self.write_error:
                     log.error("commit failed, sources wait", error=str(error), path=str(self.log.path))
                 self.write_error = str(error)
+                with contextlib.suppress(sqlite3.OperationalError):
+                    # What has been delivered since may be forgotten, and leaves room.
+                    self.log.forget(OUTBOX, min(self._durable_through, self._safe_through()))
                 if self._stopping.wait(pause):
                     return False
                 pause = min(5.0, pause * 2)
@@ -213,8 +223,10 @@ class Engine:
 
     def _keep_house(self) -> None:
         """Forget what is delivered, keep the journal to its ring, shed when the budget is used up, notice clock steps."""
-        self.log.commit(cursors=self._cursors())  # what is forgotten must never lie behind a durable cursor
-        self.log.forget(OUTBOX, min(self._safe_through(), self.log.head(OUTBOX).seq))
+        through = min(self._safe_through(), self.log.head(OUTBOX).seq)
+        self.log.commit(cursors=self._cursors())  # what is forgotten must never lie beyond a durable cursor
+        self._durable_through = through
+        self.log.forget(OUTBOX, through)
         checkpoint = min((checkpoint_position(d)[0] for n in CHECKPOINTS if (d := self.log.value(n))), default=0)
         self.log.trim(JOURNAL, self._settings.journal_bytes, checkpoint)
         if self.log.head(JOURNAL).bytes > self._settings.journal_bytes:

@@ -67,6 +67,14 @@ class AgentSettings(Settings):
 
     def _tag_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         sources = {s.name for s in self.sources}
+        measured = [t.name for t in self.tags if t.kind == "numeric"]
+        derived = {
+            f"{name}.{model.kind}.{output}"
+            for model in self.models
+            for name in measured
+            if any(fnmatchcase(name, pattern) for pattern in model.tags)
+            for output in getattr(BANKS.get(model.kind), "outputs", ())
+        }
         for i, tag in enumerate(self.tags):
             if tag.source is not None and tag.source not in sources:
                 yield ("tags", i, "source"), f"the name of a source ({_listed(sources)})", repr(tag.source)
@@ -74,6 +82,8 @@ class AgentSettings(Settings):
                 yield ("tags", i, "range"), "low < high", f"{list(tag.range)}"
             if tag.record != "raw" and not tag.record_reason:
                 yield ("tags", i, "record"), "a record_reason beside it", f"record: {tag.record} without one"
+            if tag.name in derived:
+                yield ("tags", i, "name"), "a name that no model gives to a derived tag", repr(tag.name)
             if tag.role != "value" and tag.kind != "text":
                 yield ("tags", i, "role"), "kind: text for a tag that says what its unit does", f"kind: {tag.kind}"
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from edge_agent.config.texts import Name, Text, as_text
 from edge_agent.core.settings import Section
 from edge_agent.core.tag import RecordPolicy, TagClass, TagKind, TagRole
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("an IANA time zone such as Asia/Shanghai") from error
+    return name
 
 
 class EdgeSection(Section):
@@ -23,7 +32,7 @@ class EdgeSection(Section):
     """Folder of journal, outbox and certificates."""
     simulated: bool = False
     """The line is simulated: UncertainSimulatedValue counts as good, and every record says so."""
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     """IANA name of the plant's time zone, for reports; inside everything is UTC."""
 
 
@@ -81,7 +90,7 @@ class TagSection(Section):
 class WindowsSection(Section):
     """Summaries and late data."""
 
-    length_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    length_s: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
     """Length of a summary window in seconds."""
     lateness_s: Annotated[float, Field(ge=0, le=3600)] = 2.0
     """Seconds a window waits for late values."""
@@ -98,7 +107,7 @@ class OutboxSection(Section):
     """Bytes of records waiting for delivery; beyond it others' samples are shed, then others' summaries, never GMP, alarms or audit."""
     journal_bytes: Annotated[int, Field(ge=1 << 20)] = 500_000_000
     """Bytes of journal kept for restart and replay; older entries are forgotten."""
-    checkpoint_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    checkpoint_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     """Seconds between checkpoints of the pipeline's state."""
     commit_ms: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Milliseconds after which values are committed at the latest; an alarm is committed at once."""

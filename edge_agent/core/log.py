@@ -125,12 +125,18 @@ class Log:
         except sqlite3.OperationalError:
             raise  # disk full, locked, read-only: the file itself is not at fault
         except sqlite3.DatabaseError:
-            aside = path.with_name(f"{path.name}.damaged-{now_ns}")
-            for suffix in ("", "-wal", "-shm"):
-                part = path.with_name(path.name + suffix)
-                if part.exists():
-                    part.rename(aside.with_name(aside.name + suffix))
+            aside = cls.set_aside(path, now_ns)
             return cls(path, streams, synchronous=synchronous), aside
+
+    @staticmethod
+    def set_aside(path: Path, now_ns: int) -> Path:
+        """Move a damaged, closed file with its companions out of the way; returns its new name."""
+        aside = path.with_name(f"{path.name}.damaged-{now_ns}")
+        for suffix in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        return aside
 
     def _probe(self) -> None:
         # The tail is what a torn write or a bad block hits first; a full check is `verify`.
@@ -164,8 +170,11 @@ class Log:
         *,
         values: Mapping[str, bytes | None] | None = None,
         cursors: Mapping[str, int] | None = None,
+        forget: Mapping[str, int] | None = None,
     ) -> dict[str, range]:
-        """Append, set values (None deletes) and move cursors, all durable or none; returns the numbers given, by stream.
+        """Append, set values (None deletes), move cursors and forget streams up to a number, all durable or none.
+
+        Returns the numbers given, by stream. A stream that another refers to is not forgotten this way: see `forget`.
 
         Raises LogError when a `same_as` points to no frame of these bytes.
         """
@@ -197,6 +206,8 @@ class Log:
                 head = heads[stream]
                 db.execute("UPDATE head SET seq=?, chain=?, bytes=? WHERE stream=?", (head.seq, head.chain, head.bytes, stream))
             self._put(db, values, cursors)
+            for stream, through in (forget or {}).items():
+                self._delete(db, heads, stream, "seq<=?", (through,))
         return {stream: range(seqs[0], seqs[-1] + 1) for stream, seqs in given.items()}
 
     @staticmethod

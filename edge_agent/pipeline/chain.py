@@ -215,7 +215,8 @@ class Pipeline:
         tags = np.array(entry.tag, np.int32)
         times = np.array(entry.time_ns, np.int64)
         back, gaps = self._silence.heard(tags, times, entry.received_ns)
-        records: list[Record] = [*gaps, entry]
+        entry = self._units.fresh(entry)
+        records: list[Record] = [*gaps, entry] if len(entry) else [*gaps]
         for silent in back:
             records += self._silent(silent, entry.received_ns)
         for change in self._units.step(entry):

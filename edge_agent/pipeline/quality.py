@@ -30,8 +30,9 @@ FATE_DUPLICATE: Final = 5
 FATES: Final = ("good", "uncertain", "bad", "late", "rejected", "duplicate")
 """Every value that was received has exactly one fate (rule 7)."""
 
-RING: Final = 32
-"""Values remembered per tag to recognise a repetition: a broker sends again at most its in-flight window (20 by default)."""
+RING: Final = 128
+"""Values remembered per tag to recognise a repetition. What a broker sends again after a death is what was not acknowledged: at most the values
+of one commit interval, 0.1 s, and of the message before. More than so many unacknowledged values of one tag would be stored twice."""
 
 _SIMULATED: Final = np.uint32(UNCERTAIN_SIMULATED)
 _MASK: Final = np.uint32(CODE_MASK)

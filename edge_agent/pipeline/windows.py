@@ -50,7 +50,7 @@ def _accumulate(
             start = closed
         supplement = 1 if start < closed else 0
         w = head[k]
-        while w >= 0 and (ints[w, 1] != start or ints[w, 2] != supplement):
+        while w >= 0 and (ints[w, 1] != start or ints[w, 2] != supplement or ints[w, 7] != mode[k]):
             w = ints[w, 3]
         if w < 0:
             w = used
@@ -63,13 +63,13 @@ def _accumulate(
             ints[w, 1] = start
             ints[w, 2] = supplement
             ints[w, 3] = head[k]
+            ints[w, 7] = mode[k]
             head[k] = w
             floats[w, 4] = np.nan
             floats[w, 5] = np.nan
             floats[w, 6] = np.nan
             floats[w, 7] = np.nan
         ints[w, 8 + f] += 1
-        ints[w, 7] = mode[k]
         if f >= 4:
             continue
         s = np.int64(status[i])
@@ -207,13 +207,16 @@ class Windows:
         return rows
 
     def _rows(self, ints: NDArray[np.int64], floats: NDArray[np.float64]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-        order = np.lexsort((ints[:, _SUPPLEMENT], ints[:, _START], ints[:, _TAG]))
+        order = np.lexsort((ints[:, _MODE], ints[:, _SUPPLEMENT], ints[:, _START], ints[:, _TAG]))
         ints, floats = ints[order], floats[order]
         rows = np.zeros(len(ints), SUMMARY_DTYPE)
         rows["tag"], rows["start_ns"], rows["length_ns"] = ints[:, _TAG], ints[:, _START], self.length_ns
         rows["version"] = self._version[ints[:, _TAG]]
         rows["part"] = 1
-        for i in np.flatnonzero(ints[:, _SUPPLEMENT]):
+        # A unit that changes its mode inside a window ends one part and begins another: statistics of cleaning are not those of production.
+        again = np.zeros(len(ints), np.bool_)
+        again[1:] = (ints[1:, _TAG] == ints[:-1, _TAG]) & (ints[1:, _START] == ints[:-1, _START])
+        for i in np.flatnonzero(again | (ints[:, _SUPPLEMENT] == 1)):
             key = (int(ints[i, _TAG]), int(ints[i, _START]))
             self._parts[key] = rows["part"][i] = self._parts.pop(key, 1) + 1
         while len(self._parts) > 10_000:

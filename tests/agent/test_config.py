@@ -128,3 +128,13 @@ def test_every_limit_brings_diagnostics_of_its_priority(tmp_path):
     assert (alarms["press1/force.stale"].priority, alarms["press1/force.stale"].advisory) == (2, False)
     assert (alarms["press1/speed.bad_quality"].priority, alarms["press1/speed.bad_quality"].advisory) == (4, True)
     assert alarms["source/history.disconnected"].priority == 2
+
+
+def test_a_tag_may_not_have_the_name_of_a_derived_one(tmp_path):
+    text = CONFIG.replace("models:", "  - {name: press1/force.robust_z.z, source: history}\nmodels:")
+    assert any("a name that no model gives to a derived tag" in line for line in found(text, tmp_path))
+
+
+def test_a_time_zone_that_does_not_exist_is_refused(tmp_path):
+    (line,) = found(CONFIG.replace("data_dir: data", "data_dir: data, timezone: Mars/Olympus"), tmp_path)
+    assert "expected an IANA time zone such as Asia/Shanghai, found 'Mars/Olympus'" in line

@@ -170,3 +170,26 @@ async def test_an_acknowledgement_that_fails_keeps_no_other_from_being_told(tmp_
     assert [str(f) for f in failures] == ["the peer is gone"]
     assert run.intake.waiting_bytes == 0
     await run.stop()
+
+
+async def test_a_disk_that_fails_at_housekeeping_does_not_end_the_agent(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_module, "HOUSEKEEPING_S", 0.05)
+    run = Running(tmp_path)
+    broken = [True]
+    real = run.log.forget
+
+    def forget(*args: Any) -> int:
+        if broken[0]:
+            raise sqlite3.OperationalError("database or disk is full")
+        return real(*args)
+
+    monkeypatch.setattr(run.log, "forget", forget)
+    for _ in range(100):
+        if run.engine.write_error:
+            break
+        await asyncio.sleep(0.05)
+    assert run.engine.failed is None
+    broken[0] = False
+    await asyncio.wait_for(await run.values(5), 5)
+    assert run.engine.failed is None
+    await run.stop()

@@ -299,3 +299,30 @@ def test_shelving_ends_by_the_clock_of_the_journal():
     p = reborn(p)
     found = [e for e in run(p, [idle(70)]) if isinstance(e, AlarmEvent) and e.alarm == HIGH]
     assert [(e.event, e.state_to, e.time_ns) for e in found] == [("unsuppress", "UNACK", T0 + 64 * S)]
+
+
+def test_texts_that_a_broker_delivers_again_change_nothing():
+    p = begun()
+    sent = [Texts((T0 + t * S,), (BATCH,), (b,), (0,), T0 + t * S) for t, b in ((1, "B1"), (2, "B2"))]
+    first = run(p, sent)
+    again = run(p, [text.received(T0 + 3 * S) for text in sent])
+    assert [r.value for r in first if isinstance(r, Context)] == ["B1", "B2"]
+    assert not [r for r in again if isinstance(r, Texts | Context)]
+
+
+def test_an_older_mode_does_not_replace_a_newer_one():
+    p = begun()
+    run(p, [Texts((T0 + 5 * S,), (MODE,), ("production",), (0,), T0 + 5 * S)])
+    assert not [r for r in run(p, [Texts((T0 + 2 * S,), (MODE,), ("cleaning",), (0,), T0 + 6 * S)]) if isinstance(r, Context)]
+    assert (HIGH, "raise") in alarms(run(p, [values(t, 17.0) for t in (7, 8, 9)]))
+
+
+def test_a_change_of_mode_inside_a_window_keeps_its_statistics_apart():
+    p = begun()
+    run(p, [values(t, 12.0) for t in (1, 2, 3)])
+    run(p, [Texts((T0 + 4 * S,), (MODE,), ("cleaning",), (0,), T0 + 4 * S)])
+    rows = summaries(run(p, [values(5, 39.0), idle(60)]))
+    force = [(int(r["part"]), int(r["mode"]), int(r["n_good"]), float(r["max"])) for r in rows if r["tag"] == FORCE]
+    assert force == [(1, 0, 3, 12.0), (2, 1, 1, 39.0)]
+
+
