@@ -36,6 +36,7 @@ from gateway.query import Value
 from gateway.rollup import SAMPLE_DTYPE, Rows, windows_of
 from gateway.standing import Occurrence, Standing
 from gateway.tail import BlockRow, EdgeTail, Generation, TextRow
+from gateway.usable import usable
 
 T = TypeVar("T", Definitions, AlarmEvent, Context)
 
@@ -117,7 +118,7 @@ class Applier:
         for kept in batch:
             fresh = kept.at > journaled
             try:
-                item: Record | None = decode(kept.frame)  # type: ignore[assignment]
+                item: Record | None = usable(kept.frame)
             except WireError:
                 item = None
             self.rows[NAMES.get(kept.kind if item is not None else UNREADABLE, "unreadable")] += _rows(item)

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from edge_agent.core import MODES, AlarmEvent, Audit, Context, Definitions, Gap, LogError, Samples, Summaries, Texts, WireError, decode, occurrence_id
+from edge_agent.core import MODES, AlarmEvent, Audit, Context, Definitions, Gap, LogError, Samples, Summaries, Texts, WireError, occurrence_id
 from edge_agent.core.record import SUMMARY_COLUMNS
 from gateway.backup import live_files
 from gateway.catalog import PlantCatalogue
@@ -35,6 +35,7 @@ from gateway.manifest import read
 from gateway.rollup import SAMPLE_DTYPE, WINDOW_DTYPE, Rows, windows_of
 from gateway.segments import FOLDER, Segment, rows_of
 from gateway.store import INBOX_FILE
+from gateway.usable import usable
 
 Kind = Literal["summary", "sample", "alarm", "gap", "audit"]
 Format = Literal["csv", "parquet", "jsonl"]
@@ -108,11 +109,9 @@ class Files:
         self.catalogue = PlantCatalogue()
         for edge, _, name in self._journal.tags():
             self.catalogue.edge(edge).number(name)
-        for entry in self.entries(DEFINITIONS):
-            item = decode(entry.frame)
-            if isinstance(item, Definitions):
-                self.catalogue.define(entry.edge, entry.epoch, entry.seq, item)
-        self.contexts = Contexts((e.edge, item) for e in self.entries(CONTEXT) if isinstance(item := decode(e.frame), Context))
+        for entry, defined in self.items(DEFINITIONS, Definitions):
+            self.catalogue.define(entry.edge, entry.epoch, entry.seq, defined)
+        self.contexts = Contexts((e.edge, item) for e, item in self.items(CONTEXT, Context))
 
     def _open(self, data_dir: Path) -> list[Segment]:
         for attempt in range(ATTEMPTS):
@@ -139,7 +138,10 @@ class Files:
     def items(self, kind: int, cls: type[T]) -> Iterator[tuple[Entry, T]]:
         """Entries with their items."""
         for entry in self.entries(kind):
-            item = decode(entry.frame)
+            try:
+                item = usable(entry.frame)
+            except WireError:
+                continue  # in the inbox still; the journal will keep it as unreadable
             if isinstance(item, cls):
                 yield entry, item
 
@@ -148,7 +150,7 @@ class Files:
         for k in self.pending:
             if k.at > self.sealed and k.kind in (1, 2, 4):
                 try:
-                    item = decode(k.frame)
+                    item = usable(k.frame)
                 except WireError:
                     continue  # kept in the journal as unreadable
                 if isinstance(item, Samples | Texts | Summaries):

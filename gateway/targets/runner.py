@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from edge_agent.core import AlarmEvent, NotConnected, Samples, Summaries, Texts, WireError, decode
+from edge_agent.core import AlarmEvent, NotConnected, Samples, Summaries, Texts, WireError
 from gateway.catalog import PlantCatalogue
 from gateway.deadletters import DeadLetters
 from gateway.inbox import STREAM, Kept
@@ -16,6 +16,7 @@ from gateway.query import TargetRow
 from gateway.store import Store
 from gateway.targets.influx import InfluxConfig
 from gateway.targets.target import Page, Target
+from gateway.usable import usable
 
 READ_BYTES: Final = 2 << 20
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
@@ -30,7 +31,7 @@ def pages(batch: list[Kept], catalogue: PlantCatalogue) -> Iterator[Page]:
         alarms: list[AlarmEvent] = []
         for kept in (k for k in batch if k.edge == edge):
             try:
-                item = decode(kept.frame)
+                item = usable(kept.frame)
             except WireError:
                 continue  # counted and alarmed when it was applied
             if isinstance(item, Samples):
