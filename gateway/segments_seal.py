@@ -210,10 +210,14 @@ class Sealer:
         self._step("merged")
         return names
 
-    def expired(self, days: dict[str, int], today: str) -> list[SegmentFile]:
-        """Files beyond their retention."""
-        now = datetime.strptime(today, "%Y-%m-%d").replace(tzinfo=UTC)
-        return [f for f in self._manifest.live.values() if f.day < (now - timedelta(days=days[f.retention])).strftime("%Y-%m-%d")]
+    def expired(self, days: int, now_ns: int) -> list[SegmentFile]:
+        """Files of class other that were put in force more than so many days ago.
+
+        By the time of the manifest's line, never by that of the values: a device clock that fell back to 1970, or history read in, is new here.
+        A merged file counts from its merging. Class gmp is removed only with an approved disposition, and there is none.
+        """
+        made = {f.name: line.time_ns for line in self._manifest.lines for f in line.files}
+        return [f for f in self._manifest.live.values() if f.retention == "other" and made[f.name] < now_ns - days * DAY]
 
     def remove(self, files: Sequence[SegmentFile], now_ns: int) -> tuple[str, ...]:
         """Write down that files are given up; returns their names for `unlink`."""

@@ -309,8 +309,7 @@ class Store:
     def tidy(self, now_ns: int) -> int:
         """Merge small segments and remove expired ones; how many files went. In the sealing thread."""
         today, gone = day_of(now_ns), 0
-        keep = {"gmp": self.settings.retention_days.gmp, "other": self.settings.retention_days.other}
-        expired = self.sealer.expired(keep, today)
+        expired = self.sealer.expired(self.settings.retention_days.other, now_ns)
         if expired:
             names = self.sealer.remove(expired, now_ns)
             self._swap()

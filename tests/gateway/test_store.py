@@ -92,6 +92,24 @@ def test_retention_writes_removed_before_the_file_goes(opened: Callable[..., Sto
     assert len(list(store.segments.folder.rglob("*.parquet"))) == 2
 
 
+def test_retention_counts_from_sealing_and_never_removes_gmp(opened: Callable[..., Store], clock: Clock) -> None:
+    store = opened(retention_days={"gmp": 1, "other": 2})
+    edge = Edge()
+    edge.define()
+    for tag in (0, 1):
+        edge.samples(5 - START // SECOND, 3, tag)  # a device clock that fell back to 1970
+    feed(store, edge.deliver())
+    seal(store, clock)
+    sealed = {f.name for f in store.view().files}
+    assert {f.day for f in store.view().files} == {"1970-01-01"}
+    clock.go(86400)
+    store.tidy(clock())
+    assert {f.name for f in store.view().files} == sealed
+    clock.go(3650 * 86400)
+    store.tidy(clock())
+    assert [f.retention for f in store.view().files] == ["gmp"]
+
+
 def test_ledger_counts_every_summary_and_gap_once(opened: Callable[..., Store]) -> None:
     edge = _line(60)
     edge.gap(7)
