@@ -56,7 +56,7 @@ class Retention(Section):
     """Days to keep sealed segments by class, from their sealing on; a removal is written into the manifest before the file goes."""
 
     gmp: int = Field(3650, ge=1)
-    """Tags of the classes gmp_critical, gmp and safety. They are kept longer than asked: without an approved disposition nothing of them is removed."""
+    """Tags of the classes gmp_critical, gmp and safety. Kept longer than asked: without an approved disposition, and there is none, nothing goes."""
     alarm: int = Field(3650, ge=1)
     """Alarm journal, context, gaps and audit trail. They are kept longer than asked: the journal is not trimmed."""
     other: int = Field(400, ge=1)
