@@ -1,6 +1,7 @@
 """Alarm occurrences folded from their events.
 
 Events count in the order of their edge (epoch, seq), in whatever order they arrive; the state of an occurrence is the last `state_to`.
+A refusal tells that an action was not carried out; it changes no state, whatever it carries.
 """
 
 from __future__ import annotations
@@ -30,8 +31,14 @@ class Occurrence:
 
     @property
     def state(self) -> str:
-        """Where the occurrence stands."""
-        return self.events[max(self.events)].state_to
+        """Where the occurrence stands; over when all that is known of it is refusals."""
+        last = self.last
+        return last.state_to if last is not None else OVER
+
+    @property
+    def last(self) -> AlarmEvent | None:
+        """The last event that may change the state."""
+        return max(((key, e) for key, e in self.events.items() if e.event != "refuse"), key=lambda found: found[0], default=(None, None))[1]
 
 
 class Standing:
@@ -63,7 +70,7 @@ class Standing:
 def alarm_row(id_: str, occurrence: Occurrence, catalogue: PlantCatalogue) -> AlarmRow:
     """What is shown of an occurrence."""
     events = occurrence.ordered
-    first, last = events[0], events[-1]
+    first, last = events[0], occurrence.last or events[-1]
     known = catalogue.edges.get(occurrence.edge)
     definition = known.alarms.get(first.alarm) if known is not None else None
     number = known.numbers.get(first.tag) if known is not None else None
@@ -77,7 +84,7 @@ def alarm_row(id_: str, occurrence: Occurrence, catalogue: PlantCatalogue) -> Al
         "alarm": first.alarm,
         "edge": occurrence.edge,
         "tag": first.tag,
-        "state": last.state_to,
+        "state": occurrence.state,
         "priority": last.priority,
         "advisory": last.advisory,
         "raised_ns": first.raised_ns,

@@ -166,6 +166,29 @@ def test_alarms_fold_in_the_order_of_their_edge(opened: Callable[..., Store]) ->
     assert store.ask.alarm(old["occurrence"]) == old
 
 
+@pytest.mark.parametrize("state", ["NORM", "UNACK", "ACKED"])
+def test_a_refusal_changes_no_state(opened: Callable[..., Store], state: str) -> None:
+    edge = Edge()
+    edge.define()
+    edge.event("raise", "NORM", "UNACK")
+    edge.event("clear", "UNACK", "RTNUN", at=110)
+    edge.event("refuse", state, state, at=111, action_id="a1")
+    store = opened()
+    feed(store, edge.deliver())
+    (row,) = store.ask.alarms()
+    assert (row["state"], [e["event"] for e in row["events"]]) == ("RTNUN", ["raise", "clear", "refuse"])
+    store.close()
+    store = opened()
+    assert store.ask.alarms() == [row]
+    edge.event("acknowledge", "RTNUN", "NORM", at=120, user="li")
+    edge.event("refuse", "UNACK", "UNACK", at=121, action_id="a2")
+    feed(store, edge.deliver())
+    assert store.ask.alarms() == []
+    edge.event("refuse", state, state, raised=50, at=130, action_id="a3")
+    feed(store, edge.deliver())
+    assert store.ask.alarms() == []
+
+
 def test_acknowledge_stays_outstanding_until_the_edge_answers(opened: Callable[..., Store]) -> None:
     edge = Edge()
     edge.define()
