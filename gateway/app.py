@@ -116,6 +116,7 @@ class Gateway:
         """Run until told to stop (SIGINT, SIGTERM) or a part fails for good; the failure is raised. `started` is given the console's address."""
         loop = asyncio.get_running_loop()
         self._failure = loop.create_future()
+        self.ingest.begin()
         section = self.config.gateway
         self.broker = Broker(
             self.config.broker,

@@ -75,9 +75,13 @@ class Ingest:
         self._seen: dict[tuple[str, int, int, int], None] = {}
         store.actions_changed = self._actions_changed
 
+    def begin(self) -> None:
+        """Called on the loop that all of this runs on, before anything can ask for a message to be sent."""
+        self._loop = asyncio.get_running_loop()
+
     def receive(self, topic: str, payload: bytes, token: tuple[int, int]) -> None:
         """A message came; beyond the bound nothing more is read until the writer has caught up."""
-        self._loop = asyncio.get_running_loop()
+        self.begin()
         self._waiting.append(Message(topic, payload, token, self._clock()))
         self.queue_bytes += len(payload)
         if self.queue_bytes >= self._store.settings.queue_bytes:
@@ -103,7 +107,7 @@ class Ingest:
 
     def connected(self) -> None:
         """The broker is there (again): every known edge is told what is committed under a new session, and what is asked of it."""
-        self._loop = asyncio.get_running_loop()
+        self.begin()
         self._session = self._new_session()
         self._loop.run_in_executor(self._writer, self._announce, self._session).add_done_callback(self._announced)
 

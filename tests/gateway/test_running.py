@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config import StoreSection
+from gateway.store import Store
+from tests.gateway.conftest import feed
 from tests.gateway.edge import SECOND, START, Edge
 from tests.gateway.road import LiveEdge, Process, broker, free_port, gateway, get, wait_for
 
@@ -42,6 +45,25 @@ def _start(stack: ExitStack, folder: Path, **store: object) -> tuple[Process, Pr
     process, config = gateway(folder, mqtt_port, http_port, **store)
     stack.callback(process.kill)
     return peer, process, config, mqtt_port, http_port
+
+
+def test_an_acknowledge_is_taken_before_the_broker_was_ever_there(stack: ExitStack, tmp_path: Path) -> None:
+    edge = Edge()
+    edge.define()
+    edge.event("raise", "NORM", "UNACK")
+    store = Store(tmp_path / "data", gateway="gw1", production=False, settings=StoreSection(), clock=time.time_ns)
+    feed(store, edge.deliver())
+    store.close()
+    http_port = free_port()
+    process, _ = gateway(tmp_path, free_port(), http_port)
+    stack.callback(process.kill)
+    (alarm,) = wait_for("alarm", lambda: (get(http_port, "/api/v1/alarms") or {}).get("alarms"))
+    url = f"http://127.0.0.1:{http_port}/api/v1/alarms/{urllib.request.quote(alarm['occurrence'], safe='')}/ack"
+    request = urllib.request.Request(url, b'{"user": "li", "reason": "seen"}', {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert answer.status in (200, 202)
+    assert process.child is not None
+    assert process.child.poll() is None
 
 
 def test_a_record_comes_through_and_an_acknowledge_goes_back(stack: ExitStack, tmp_path: Path) -> None:
