@@ -355,6 +355,7 @@ def export(data_dir: Path, kind: Kind, form: Format, out: IO[bytes], want: Wante
                 pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, quoting_style=_quoting(table)))
             elif form == "jsonl":
                 for row in table.to_pylist():
+                    row = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
                     out.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=str).encode() + b"\n")
             else:
                 if writer is None:

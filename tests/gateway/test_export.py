@@ -114,6 +114,18 @@ def test_what_is_committed_and_not_yet_applied_is_exported_too(opened: Callable[
     assert len(_rows(store.data_dir, "alarm")) == 1
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_json_lines_have_null_for_what_is_no_number(opened: Callable[..., Store], value: float) -> None:
+    store = opened()
+    edge = Edge()
+    edge.define()
+    edge.samples(0, 1, value=value)
+    edge.samples(1, 1, value=2.0)
+    feed(store, edge.deliver())
+    rows = [json.loads(line) for line in _export(store.data_dir, "sample", form="jsonl").splitlines()]
+    assert [r["value"] for r in rows] == [None, 2.0]
+
+
 def test_no_data_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=r"found no inbox\.sqlite"):
         _export(tmp_path, "gap")
