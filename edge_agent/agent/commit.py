@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core import Append, Entry, Log, Record, Samples, Summaries, encode, kind_of, pack
+from edge_agent.core import Abandoned, Append, Entry, Log, Record, Samples, Summaries, WireError, decode, encode, kind_of, pack
 from edge_agent.core.log import SHED_NEVER, SHED_SAMPLES, SHED_SUMMARY
 from edge_agent.core.record import lane
 
@@ -18,6 +19,8 @@ JOURNAL: Final = "journal"
 OUTBOX: Final = "outbox"
 STREAMS: Final = (JOURNAL, OUTBOX)
 CHECKPOINTS: Final = ("checkpoint/a", "checkpoint/b")
+ABANDONED: Final = "abandoned/"
+"""Log values under which shed ranges wait for their declaration."""
 _POSITION: Final = struct.Struct("<QQ")
 
 
@@ -62,10 +65,40 @@ def write(log: Log, commit: Commit, never_shed: NDArray[np.bool_], checkpoint: s
         appends.append(Append(OUTBOX, kind_of(record), data, lane(record), shed_level(record, never_shed), reference))
     values: dict[str, bytes | None] = {f"resume/{source}": data for source, data in commit.resumes.items()}
     heads = log.head(JOURNAL).seq + len(commit.entries), log.head(OUTBOX).seq + len(commit.records)
+    for entry in commit.entries:
+        if isinstance(entry, Abandoned):
+            values[f"{ABANDONED}{entry.first}-{entry.last}"] = None
     if commit.state is not None:
         values[checkpoint] = _POSITION.pack(*heads) + pack(commit.state)
     log.commit(appends, values=values, cursors=cursors)
     return heads
+
+
+def abandonment(first: int, last: int, frames: list[bytes]) -> tuple[str, bytes]:
+    """The note of a shed range first..last, kept until its declaration is journaled: what its summaries had counted, by tag.
+
+    Samples that are shed lose nothing that is counted: the summaries of the same values stay (rule 7).
+    """
+    lost: dict[int, tuple[int, int, int]] = {}
+    for frame in frames:
+        record = decode(frame)
+        if not isinstance(record, Summaries):
+            continue
+        for row in record.rows:
+            tag, start, end = int(row["tag"]), int(row["start_ns"]), int(row["start_ns"] + row["length_ns"])
+            count = sum(int(row[name]) for name in ("n_good", "n_uncertain", "n_bad", "n_late", "n_rejected", "n_duplicate"))
+            a, b, n = lost.get(tag, (start, end, 0))
+            lost[tag] = min(a, start), max(b, end), n + count
+    told = Abandoned(received_ns=0, first=first, last=last, lost=tuple((tag, *span) for tag, span in sorted(lost.items())))
+    return f"{ABANDONED}{first}-{last}", encode(told)
+
+
+def declared(data: bytes, received_ns: int) -> Abandoned:
+    """The journal entry of a note of `abandonment`."""
+    told = decode(data)
+    if not isinstance(told, Abandoned):
+        raise WireError(f"abandoned: expected such an entry, found {type(told).__name__}")
+    return msgspec.structs.replace(told, received_ns=received_ns)
 
 
 def checkpoint_position(data: bytes) -> tuple[int, int]:

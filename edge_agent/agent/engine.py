@@ -10,16 +10,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import numpy as np
 import structlog
 
 from edge_agent.agent.clock import Clock
-from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, Commit, checkpoint_position, write
+from edge_agent.agent.commit import ABANDONED, CHECKPOINTS, JOURNAL, OUTBOX, Commit, abandonment, checkpoint_position, declared, write
 from edge_agent.agent.intake import Intake, Offered
 from edge_agent.config.sections import OutboxSection
-from edge_agent.core import Abandoned, AlarmEvent, ClockStep, Diagnostic, Log, Start
+from edge_agent.core import AlarmEvent, ClockStep, Diagnostic, Log, Start
 from edge_agent.core.log import SHED_SAMPLES, SHED_SUMMARY
 from edge_agent.pipeline.chain import Pipeline
 
@@ -70,6 +71,7 @@ class Engine:
         self.failed: BaseException | None = None
         self.commits = 0
         self._durable_through = 0
+        self._declared: set[str] = set()
 
     def _oldest_checkpoint(self) -> int:
         positions = [checkpoint_position(d) if (d := self.log.value(n)) else (-1, -1) for n in CHECKPOINTS]
@@ -235,13 +237,20 @@ class Engine:
         for level in (SHED_SAMPLES, SHED_SUMMARY):
             if excess <= 0:
                 break
-            for first, last in self.log.shed(OUTBOX, level, excess):
-                self._intake.put(lambda now, a=first, b=last: Abandoned(received_ns=now, first=a, last=b))  # type: ignore[misc]
+            self.log.shed(OUTBOX, level, excess, abandonment)
             self.log.trim(JOURNAL, self._settings.journal_bytes, checkpoint)
             excess = self.held_bytes - self._settings.max_bytes
+        self._declare_abandoned()
         self._say_full(excess > 0)
         if step := self._clock.step_ns():
             self._intake.put(lambda now: ClockStep(received_ns=now, step_ns=step))
+
+    def _declare_abandoned(self) -> None:
+        """Journal what was shed; its note stays until the entry is durable, so that a death between the two loses no declaration."""
+        for key, data in self.log.values(ABANDONED).items():
+            if key not in self._declared:
+                self._declared.add(key)
+                self._intake.put(partial(declared, data))
 
     @property
     def held_bytes(self) -> int:

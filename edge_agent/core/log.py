@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,10 +301,13 @@ class Log:
             last, excess = seq, excess - size
         return self.forget(stream, last) if last else 0
 
-    def shed(self, stream: str, level: int, excess: int) -> list[tuple[int, int]]:
+    def shed(
+        self, stream: str, level: int, excess: int, note: Callable[[int, int, list[bytes]], tuple[str, bytes]] | None = None
+    ) -> list[tuple[int, int]]:
         """Delete the oldest frames of one shed level until they sum to `excess` bytes; returns the ranges given up.
 
         Frames that refer to another stream hold no bytes of their own but count in full: what they pin there can be forgotten afterwards.
+        `note` is given each range (first, last) and its own frames' bytes; the key and value it returns are kept in the same transaction.
         """
         gone: list[tuple[int, int]] = []
         with self._transaction() as (db, heads):
@@ -320,6 +323,9 @@ class Log:
                 else:
                     gone.append((seq, seq))
             for a, b in gone:
+                if note is not None:
+                    held = db.execute(f'SELECT data FROM "{stream}" WHERE seq BETWEEN ? AND ? AND data IS NOT NULL ORDER BY seq', (a, b))
+                    self._put(db, dict([note(a, b, [bytes(row[0]) for row in held])]), None)
                 self._delete(db, heads, stream, "seq BETWEEN ? AND ?", (a, b))
         return gone
 

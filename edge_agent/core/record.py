@@ -140,12 +140,14 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     explanation: str = ""
 
 
-class Abandoned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Abandoned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Records of the outbox were shed because its budget was used up: first..last, both included."""
 
     received_ns: int
     first: int
     last: int
+    lost: tuple[tuple[int, int, int, int], ...] = ()
+    """What their summaries had counted: tag, from and to in source time (ns), values."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

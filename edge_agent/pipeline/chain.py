@@ -98,8 +98,7 @@ class Pipeline:
             case Note():
                 records.append(_system(entry.received_ns, entry.action, entry.object, old=entry.old, new=entry.new, reason=entry.reason))
             case Abandoned():
-                cause = f"abandoned {entry.first}..{entry.last}"
-                records.append(Gap(tag=-1, from_ns=entry.received_ns, to_ns=entry.received_ns, missing=0, cause=cause, received_ns=entry.received_ns))
+                records += _given_up(entry)
             case Heartbeat() | KeepAlive():
                 pass
         return records
@@ -386,6 +385,13 @@ class Pipeline:
     def totals(self) -> dict[str, NDArray[np.int64]]:
         """Values received so far per tag, by fate."""
         return {fate: self._screen.totals[:, i] for i, fate in enumerate(FATES)}
+
+
+def _given_up(entry: Abandoned) -> list[Record]:
+    """The gaps that close a range of shed records, and those of the values that its summaries had counted (rule 7)."""
+    cause, now = f"abandoned {entry.first}..{entry.last}", entry.received_ns
+    closing = Gap(tag=-1, from_ns=now, to_ns=now, missing=0, cause=cause, received_ns=now)
+    return [closing, *(Gap(tag=k, from_ns=a, to_ns=b, missing=n, cause=cause, received_ns=now) for k, a, b, n in entry.lost)]
 
 
 def _system(time_ns: int, action: str, subject: str, *, old: str = "", new: str = "", reason: str = "") -> Audit:

@@ -17,7 +17,8 @@ from edge_agent.agent.engine import Engine
 from edge_agent.agent.intake import Intake
 from edge_agent.agent.recovery import recover
 from edge_agent.config.sections import OutboxSection
-from edge_agent.core import AlarmEvent, Catalogue, Connection, Gap, Log, Samples, decode
+from edge_agent.core import SUMMARY_DTYPE, AlarmEvent, Append, Catalogue, Connection, Gap, Log, Samples, Summaries, decode, encode
+from edge_agent.core.log import SHED_SUMMARY
 from edge_agent.core.status import GOOD
 from tests.pipeline.line import start
 
@@ -193,3 +194,25 @@ async def test_a_disk_that_fails_at_housekeeping_does_not_end_the_agent(tmp_path
     await asyncio.wait_for(await run.values(5), 5)
     assert run.engine.failed is None
     await run.stop()
+
+
+async def test_shed_summaries_are_declared_by_tag_also_after_a_death_in_between(tmp_path, monkeypatch):
+    run = Running(tmp_path, quiet=True)
+    rows = np.zeros(2, SUMMARY_DTYPE)
+    rows["tag"], rows["start_ns"], rows["length_ns"], rows["n_good"], rows["n_late"] = [1, 1], [1000, 2000], 1000, [7, 5], [0, 1]
+    await run.stop()
+    run.log.commit([Append(OUTBOX, 4, encode(Summaries(rows)), shed=SHED_SUMMARY)])
+    (gone,) = run.log.shed(OUTBOX, SHED_SUMMARY, 1, engine_module.abandonment)
+    # Here the agent dies. The next one finds the note, journals the declaration and drops the note in the same commit.
+    run.log.close()
+    monkeypatch.setattr(engine_module, "HOUSEKEEPING_S", 0.05)
+    again = Running(tmp_path, quiet=True)
+    for _ in range(100):
+        if not again.log.values("abandoned/"):
+            break
+        await asyncio.sleep(0.05)
+    await again.stop()
+    gaps = [r for r in again.frames(OUTBOX) if isinstance(r, Gap)]
+    cause = f"abandoned {gone[0]}..{gone[1]}"
+    assert [(g.tag, g.from_ns, g.to_ns, g.missing) for g in gaps if g.cause == cause][1:] == [(1, 1000, 3000, 13)]
+    assert [g.tag for g in gaps if g.cause == cause] == [-1, 1]
