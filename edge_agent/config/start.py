@@ -118,7 +118,7 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
         mine = [blinding[t.name] for t in settings.tags if t.source == source.name and t.name in blinding]
         worst = min([4, *mine])
         definitions.append(_diagnostic(f"source/{source.name}.disconnected", "", "diagnostic", worst, worst > 3, delay_s=SOURCE_DELAY_S))
-    definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged", "clock")]
+    definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged")]
     # A flood is listed, not called: it is one more alarm when there are too many.
     definitions.append(_diagnostic("edge/flood", "", "diagnostic", 4, True))
     versioned = []
