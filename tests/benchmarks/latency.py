@@ -48,7 +48,7 @@ main()
 
 
 class Values:
-    """What has been measured since the last notification; it takes the place of asyncua's own queues, with which the server came up to 200 ms late."""
+    """What has been measured since the last notification; it replaces asyncua's own queues, with which the server came up to 200 ms late."""
 
     def __init__(self) -> None:
         self._parts: list[np.ndarray[Any, Any]] = []
