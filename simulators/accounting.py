@@ -204,11 +204,14 @@ def balance(sent: Sequence[Sent], summary_csv: Path, gap_csv: Path) -> list[TagA
     return list(accounts.values())
 
 
+FLOOD = "edge/flood"
+
+
 def read_raised(alarm_csv: Path) -> list[Raised]:
-    """Every occurrence in the export, once, by raise time."""
+    """Every occurrence in the export, once, by raise time; not the flood advisory, which only says that there were many."""
     found: dict[str, Raised] = {}
     for line, row in _rows(alarm_csv, ("alarm", "tag", "occurrence", "raised_ns", "event")):
-        if row["event"] == "raise":
+        if row["event"] == "raise" and row["alarm"] != FLOOD:
             found.setdefault(row["occurrence"],
                              Raised(row["alarm"], row["tag"], _int(alarm_csv, line, row, "raised_ns") / 1e9))
     return sorted(found.values(), key=lambda a: a.raised_s)

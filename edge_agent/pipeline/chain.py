@@ -253,7 +253,7 @@ class Pipeline:
         if silent.tag < 0:
             name = next(name for name, place in self._sources.items() if place == silent.source)
             why = f"no value of any tag for {(now_ns - silent.since_ns) / 1e9:.1f} s" if silent.stale else "values came again"
-            return self._condition(f"source/{name}.disconnected", silent.stale, silent.since_ns if silent.stale else now_ns, now_ns, why)
+            return self._condition(f"source/{name}.disconnected", silent.stale, now_ns, now_ns, why)
         tag = self._catalogue[silent.tag]
         why = f"no value for {(now_ns - silent.since_ns) / 1e9:.1f} s, expected every {tag.expected_s:g} s" if silent.stale else "values came again"
         return self._condition(f"{tag.name}.stale", silent.stale, silent.since_ns if silent.stale else now_ns, now_ns, why)
