@@ -18,6 +18,7 @@ from typing import IO, Any, Final, Literal
 import uvicorn
 
 from edge_agent.core import LogError, PharmedgeError
+from edge_agent.core.signing import signing_key
 from gateway import __version__
 from gateway.audit import Trail
 from gateway.audit_watch import Watch
@@ -27,7 +28,6 @@ from gateway.config import GatewayConfig
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
-from gateway.manifest import signing_key
 from gateway.notify.runner import Notifier
 from gateway.query import AlarmRow, EdgeRow, LedgerRow, SeriesRow, StatusRow, Subscription, TagRow
 from gateway.sessions import Sessions

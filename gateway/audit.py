@@ -25,7 +25,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.core import PharmedgeError
-from gateway.manifest import GENESIS, key_id
+from edge_agent.core.signing import key_id
+from gateway.manifest import GENESIS
 
 FILE: Final = "audit.sqlite"
 FIELDS: Final = (

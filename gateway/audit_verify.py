@@ -14,10 +14,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent.core import Audit, decode
+from edge_agent.core.signing import public_keys
 from gateway.audit import FILE, SignedHead, canonical, chained, read_heads
 from gateway.journal import AUDIT, Journal
 from gateway.journal import FILE as JOURNAL
-from gateway.manifest import GENESIS, public_keys
+from gateway.manifest import GENESIS
 
 ANCHOR: Final = "audit_head"
 """Action of the journal entries with which an edge hands back the heads that it keeps."""

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from edge_agent.core import Log, LogError
+from edge_agent.core.signing import public_keys
 from gateway import audit_verify
 from gateway.audit import FILE as AUDIT
 from gateway.inbox import STREAM
 from gateway.journal import FILE as JOURNAL
 from gateway.journal import Journal, copy_database
 from gateway.manifest import FILE as MANIFEST
-from gateway.manifest import SegmentFile, faults, public_keys, read, sync_folder
+from gateway.manifest import SegmentFile, faults, read, sync_folder
 from gateway.segments import FOLDER, digest
 from gateway.store import INBOX_FILE
 from gateway.users import FILE as USERS

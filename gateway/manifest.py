@@ -18,10 +18,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent.core import LogError
+from edge_agent.core.signing import key_id, signing_key
 
 GENESIS: Final = bytes(32)
 FILE: Final = "manifest.jsonl"
@@ -80,37 +80,6 @@ def canonical(line: Line) -> bytes:
     body = msgspec.to_builtins(line)
     del body["hash"], body["sig"]
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def key_id(public: Ed25519PublicKey) -> str:
-    """The short name of a public key."""
-    return hashlib.sha256(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
-
-
-def signing_key(folder: Path) -> Ed25519PrivateKey:
-    """The gateway's key, made once; the private half is readable by its owner only."""
-    path = folder / "manifest.key"
-    if path.exists():
-        key = load_pem_private_key(path.read_bytes(), None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise LogError(f"{path}: expected an Ed25519 key, found {type(key).__name__}")
-        return key
-    folder.mkdir(parents=True, exist_ok=True)
-    key = Ed25519PrivateKey.generate()
-    public = key.public_key()
-    (folder / f"{key_id(public)}.pub").write_text(public.public_bytes(Encoding.Raw, PublicFormat.Raw).hex() + "\n")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        file.flush()
-        os.fsync(file.fileno())
-    return key
-
-
-def public_keys(folder: Path) -> dict[str, Ed25519PublicKey]:
-    """The public keys that this store has signed with, by their short name."""
-    found = (Ed25519PublicKey.from_public_bytes(bytes.fromhex(path.read_text().strip())) for path in sorted(folder.glob("*.pub")))
-    return {key_id(key): key for key in found}
 
 
 def read(path: Path) -> tuple[list[Line], int]:

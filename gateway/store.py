@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.core import AlarmEvent, Delivery, Log, LogError, OperatorAction, Refused, encode, parse_occurrence_id
+from edge_agent.core.signing import public_keys
 from gateway.answers import Answers
 from gateway.applying import Applied, Applier
 from gateway.config import StoreSection
 from gateway.inbox import STREAM, Inbox, Kept, Taken
 from gateway.journal import ALARM, FILE, Entry, Journal
-from gateway.manifest import Manifest, faults, public_keys
+from gateway.manifest import Manifest, faults
 from gateway.query import Change, NotFound, Subscription
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.core import Audit, encode
+from edge_agent.core.signing import signing_key
 from gateway.audit import FILE, Act, Actor, AuditError, SignedHead, Trail, Wanted, canonical, chained
 from gateway.audit_verify import ANCHOR, faults, heads_in
 from gateway.journal import AUDIT, Entry, Journal
 from gateway.journal import FILE as JOURNAL
-from gateway.manifest import GENESIS, signing_key
+from gateway.manifest import GENESIS
 
 NOW = 1_767_600_000_000_000_000
 WANG = Actor("wang", "operator", "Wang Li", "127.0.0.1")

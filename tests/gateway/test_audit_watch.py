@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from edge_agent.core import AlarmDefinition, Definitions, Tag, encode
+from edge_agent.core.signing import signing_key
 from gateway.audit import FILE, Act, Actor, SignedHead, Trail
 from gateway.audit_verify import faults
 from gateway.audit_watch import Watch
 from gateway.journal import DEFINITIONS, Entry, Journal
-from gateway.manifest import signing_key
 
 NOW = 1_767_600_000_000_000_000
 FORCE = Tag(id=0, name="press1/main_force", unit="kN")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from edge_agent.core.signing import signing_key
 from gateway.audit import Act, Actor
-from gateway.manifest import signing_key
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.plant import Plant
 from tests.gateway.console.serve import Served
