@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_agent.core import PharmedgeError
+from gateway.accounts import Accounts
 from gateway.audit import Act, Actor, Trail
 from gateway.config import AccountsSection
 from gateway.users import Account, Right, Users, check_password
@@ -116,6 +117,7 @@ class Sessions:
     def __init__(self, users: Users, trail: Trail, settings: AccountsSection, *, clock: Callable[[], int]) -> None:
         self.users, self.trail, self.settings, self._clock = users, trail, settings, clock
         self.throttle = Throttle()
+        self.accounts = Accounts(users, trail, clock=clock)
 
     def open(self) -> bool:
         """Whether there are no accounts: everyone on this computer may act under the name they give."""

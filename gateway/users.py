@@ -19,17 +19,30 @@ from edge_agent.core import PharmedgeError
 
 FILE: Final = "users.sqlite"
 
-Role = Literal["viewer", "operator", "engineer", "quality", "admin"]
-Right = Literal["acknowledge", "shelve", "configure", "read_audit", "review_audit", "manage_users"]
+Role = Literal["viewer", "operator", "shift_lead", "maintenance", "engineer", "quality", "admin"]
+Right = Literal[
+    "acknowledge",
+    "shelve",
+    "out_of_service",
+    "hand_over",
+    "propose",
+    "approve",
+    "read_audit",
+    "review_audit",
+    "manage_users",
+]
 
 RIGHTS: Final[dict[Role, frozenset[Right]]] = {
     "viewer": frozenset(),
-    "operator": frozenset({"acknowledge", "shelve"}),
-    "engineer": frozenset({"acknowledge", "shelve", "configure", "read_audit"}),
-    "quality": frozenset({"read_audit", "review_audit"}),
+    "operator": frozenset({"acknowledge", "shelve", "hand_over"}),
+    "shift_lead": frozenset({"acknowledge", "shelve", "hand_over", "read_audit"}),
+    "maintenance": frozenset({"acknowledge", "out_of_service"}),
+    "engineer": frozenset({"acknowledge", "shelve", "out_of_service", "hand_over", "propose", "read_audit"}),
+    "quality": frozenset({"read_audit", "review_audit", "approve"}),
     "admin": frozenset({"manage_users", "read_audit"}),
 }
-"""What each role may do beside looking; the one who administers accounts has no part in production (Annex 11, separation of duties)."""
+"""What each role may do beside looking. Whoever proposes does not approve, and the one who administers accounts has no part in production
+(Annex 11, separation of duties)."""
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")

@@ -10,9 +10,8 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,11 +21,12 @@ import typer
 from edge_agent.core import ConfigError, PharmedgeError
 from edge_agent.core.settings import secret
 from gateway import __version__
-from gateway.audit import Act, Actor, Trail, Wanted, instant
+from gateway.accounts import Accounts
+from gateway.audit import Actor, Trail, Wanted, instant
 from gateway.audit_verify import faults, heads_in
 from gateway.config import GatewayConfig, load_config
 from gateway.console.instants import instant_ns
-from gateway.users import Account, Users, WrongAccount, check_password, check_role
+from gateway.users import ROLES, Users, WrongAccount
 
 user = typer.Typer(no_args_is_help=True, help="Accounts of the console.")
 audit = typer.Typer(no_args_is_help=True, help="The audit trail.")
@@ -68,33 +68,30 @@ def _password(file: Path | None) -> str:
     return first
 
 
-def _change(config: Path, act: Callable[[Users], tuple[Account, str | None, Act]]) -> Account:
-    """Write a change of an account down, then make it."""
-    with _told(config) as settings, closing(Users(settings.gateway.data_dir)) as users:
-        account, password, entry = act(users)
-        with closing(Trail(settings.gateway.data_dir, zone=settings.gateway.timezone, version=__version__)) as trail:
-            trail.append(_actor(), entry, time.time_ns())
-        users.put(account, password, time.time_ns())
-    return account
+@contextmanager
+def _accounts(config: Path) -> Iterator[tuple[Accounts, Actor, GatewayConfig]]:
+    """The accounts of a configuration, and who asks."""
+    with ExitStack() as opened:
+        settings = opened.enter_context(_told(config))
+        users = opened.enter_context(closing(Users(settings.gateway.data_dir)))
+        trail = opened.enter_context(closing(Trail(settings.gateway.data_dir, zone=settings.gateway.timezone, version=__version__)))
+        yield Accounts(users, trail, clock=time.time_ns), _actor(), settings
 
 
 @user.command()
 def add(
     config: ConfigFile,
     name: Name,
-    role: Annotated[str, typer.Option(help="viewer, operator, engineer, quality or admin.")],
+    role: Annotated[str, typer.Option(help=f"One of {', '.join(ROLES)}.")],
     full_name: Annotated[str, typer.Option(help="Name as it is printed beside a signature.")],
     reason: Reason = "",
     password_file: PasswordFile = None,
 ) -> None:
     """Make an account. With the first one, acting at the console needs a login."""
-
-    def act(users: Users) -> tuple[Account, str | None, Act]:
-        account = users.check_new(name, full_name, role)
-        password = check_password(_password(password_file), account.name)
-        return account, password, Act("user_add", f"user {account.name}", "", f"{account.full_name}, {account.role}", reason)
-
-    made = _change(config, act)
+    with _accounts(config) as (accounts, by, settings):
+        with closing(Users(settings.gateway.data_dir)) as users:
+            users.check_new(name, full_name, role)  # before a password is asked for
+        made = accounts.add(by, name, full_name, role, _password(password_file), reason)
     typer.echo(f"{made.name}: {made.full_name}, {made.role}")
 
 
@@ -110,13 +107,9 @@ def list_(config: ConfigFile) -> None:
 @user.command()
 def role(config: ConfigFile, name: Name, new: Annotated[str, typer.Argument(help="The new role.")], reason: Reason) -> None:
     """Give a person another role; their sessions end."""
-
-    def act(users: Users) -> tuple[Account, str | None, Act]:
-        before = users.known(name)
-        after = replace(before, role=check_role(new))
-        return after, None, Act("user_role", f"user {name}", before.role, after.role, reason)
-
-    typer.echo(f"{name}: {_change(config, act).role}")
+    with _accounts(config) as (accounts, by, _):
+        account = accounts.role(by, name, new, reason)
+    typer.echo(f"{name}: {account.role}")
 
 
 @user.command()
@@ -124,26 +117,30 @@ def disable(
     config: ConfigFile, name: Name, reason: Reason, again: Annotated[bool, typer.Option("--undo", help="Let them log in again.")] = False
 ) -> None:
     """Let a person no longer log in; the name stays theirs."""
-
-    def act(users: Users) -> tuple[Account, str | None, Act]:
-        before = users.known(name)
-        after = replace(before, disabled=not again)
-        words = {True: "disabled", False: "active"}
-        return after, None, Act("user_disable", f"user {name}", words[before.disabled], words[after.disabled], reason)
-
-    typer.echo(f"{name}: {'disabled' if _change(config, act).disabled else 'active'}")
+    with _accounts(config) as (accounts, by, _):
+        account = accounts.disable(by, name, reason, undo=again)
+    typer.echo(f"{name}: {'disabled' if account.disabled else 'active'}")
 
 
 @user.command()
 def password(config: ConfigFile, name: Name, reason: Reason, password_file: PasswordFile = None) -> None:
     """Give a person another password; their sessions end."""
-
-    def act(users: Users) -> tuple[Account, str | None, Act]:
-        account = users.known(name)
-        return account, check_password(_password(password_file), name), Act("password", f"user {name}", reason=reason)
-
-    _change(config, act)
+    with _accounts(config) as (accounts, by, _):
+        accounts.password(by, name, _password(password_file), reason)
     typer.echo(f"{name}: password changed")
+
+
+@user.command()
+def sessions(
+    config: ConfigFile, end: Annotated[str | None, typer.Option(help="End the session of this id.")] = None, reason: Reason = ""
+) -> None:
+    """Print who is logged in, or end a session."""
+    with _accounts(config) as (accounts, by, settings):
+        if end is not None:
+            typer.echo(f"{accounts.end(by, end, reason).user}: session ended")
+            return
+        for login in accounts.logins():
+            typer.echo(f"{login.id}\t{login.user}\t{login.station}\t{instant(login.used_ns, settings.gateway.timezone)[1][:19]}")
 
 
 @audit.command()

@@ -18,6 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from gateway.console.access import Access, people
+from gateway.console.accounts import accounts
 from gateway.console.api import ROWS, api
 from gateway.console.errors import PROBLEM_SCHEMA, install_errors
 from gateway.console.guard import Guard
@@ -89,6 +90,7 @@ def create_app(
     install_errors(app)
     access = Access(sessions)
     app.include_router(people(access, query))
+    app.include_router(accounts(access))
     app.include_router(api(query, live, timezone, access))
     _add_health(app, query, live)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="console")

@@ -90,7 +90,7 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: htt
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert PASSWORD not in answer.text
-    assert answer.json()["user"]["rights"] == ["acknowledge", "shelve"]
+    assert answer.json()["user"]["rights"] == ["acknowledge", "hand_over", "shelve"]
     assert (await client.request("DELETE", "/api/v1/session")).status_code == 403
     assert (await client.request("DELETE", "/api/v1/session", headers={"X-CSRF-Token": answer.json()["csrf"]})).status_code == 200
     assert (await client.get("/api/v1/session")).json()["user"] is None

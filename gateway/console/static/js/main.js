@@ -17,9 +17,12 @@ import { horn, hornOn, setHorn } from "./horn.js";
 import { session } from "./session.js";
 import { system } from "./system.js";
 import { trends } from "./trends.js";
+import { users } from "./users.js";
 
-const PAGES = { overview, trends, alarms, audit, system };
-const KEYS = { o: "overview", a: "alarms", t: "trends", r: "audit", s: "system" };
+const PAGES = { overview, trends, alarms, audit, users, system };
+const KEYS = { o: "overview", a: "alarms", t: "trends", r: "audit", u: "users", s: "system" };
+/** Pages that only some may see; everybody sees the others. */
+const ONLY = { audit: "read_audit", users: "manage_users" };
 const THEME = "pharmedge.theme";
 let page = null;
 let name = "";
@@ -107,7 +110,7 @@ function chrome() {
   text(ui.who, session.open ? t("session.none") : session.user ? session.user.full_name : t("session.login"));
   attribute(ui.who, "title", session.open ? t("session.noAccounts") : session.user ? `${session.user.name} · ${t(`role.is.${session.user.role}`)}` : t("session.looking"));
   attribute(ui.who, "data-in", session.user ? "" : null);
-  for (const tab of ui.tabs) if (tab.dataset.page === "audit") tab.hidden = Boolean(session.user && !session.may("read_audit"));
+  for (const tab of ui.tabs) tab.hidden = tab.dataset.page in ONLY && Boolean(session.user ? !session.may(ONLY[tab.dataset.page]) : tab.dataset.page === "users");
   lost(now);
   banner(now);
 }
@@ -184,7 +187,7 @@ function find() {
 
 function help() {
   if (document.querySelector("dialog[open]")) return;
-  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["/", "help.search"], ["g o", "page.overview"], ["g a", "page.alarms"], ["g t", "page.trends"], ["g r", "page.audit"], ["g s", "page.system"], ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
+  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["/", "help.search"], ["g o", "page.overview"], ["g a", "page.alarms"], ["g t", "page.trends"], ["g r", "page.audit"], ["g u", "page.users"], ["g s", "page.system"], ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
   const marks = [1, 2, 3, 4].map((p) => h("li", null, mark({ priority: p, state: "ACKED" }), t(`priority.${p}`)));
   const looks = [["UNACK", "help.unack"], ["ACKED", "help.acked"], ["RTNUN", "help.rtnun"]].map(([state, words]) => h("li", null, mark({ priority: 2, state }), t(words)));
   const dialog = h("dialog", { class: "help", "aria-label": t("help.title") }, h("h2", null, t("help.title")),

@@ -1,0 +1,104 @@
+"""Accounts over HTTP: what an administrator may change, what nobody may change about themselves, and what is written down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.console.app import create_app
+from gateway.console.guard import LOOPBACK
+from gateway.users import RIGHTS
+from tests.gateway.console.plant import Plant
+from tests.gateway.console.test_access import login
+from tests.gateway.console.test_api import is_problem
+from tests.gateway.test_users import PASSWORD, Desk
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    made = Desk(tmp_path)
+    for name, role in (("wang", "operator"), ("chen", "engineer"), ("root", "admin")):
+        made.add(name, role)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def client(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(Plant(), timezone="Asia/Shanghai", hosts=LOOPBACK, sessions=desk.sessions)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://127.0.0.1") as made:
+        yield made
+
+
+def test_duties_are_separate() -> None:
+    assert "approve" not in RIGHTS["admin"]
+    assert all(not {"propose", "approve"} <= rights and not {"approve", "manage_users"} <= rights for rights in RIGHTS.values())
+
+
+@pytest.mark.parametrize("name", ["wang", "chen"])
+async def test_only_an_administrator_sees_and_changes_accounts(client: httpx.AsyncClient, desk: Desk, name: str) -> None:
+    is_problem(await client.get("/api/v1/users"), 401)
+    token = await login(client, name)
+    is_problem(await client.get("/api/v1/users"), 403)
+    is_problem(await client.post("/api/v1/users/wang/role", json={"role": "quality", "reason": "x"}, headers=token), 403)
+    assert [e["action"] for e in desk.trail.entries()[:2]] == ["refused", "refused"]
+
+
+async def test_an_administrator_makes_changes_resets_disables_and_ends(client: httpx.AsyncClient, desk: Desk) -> None:
+    await login(client, "wang")  # the cookie is taken over by the next login; wang's session stays open
+    token = await login(client, "root")
+    made = {"name": "zhao", "full_name": "赵敏", "role": "quality", "password": PASSWORD, "reason": "new in the department"}
+    assert (await client.post("/api/v1/users", json=made, headers=token)).status_code == 201
+    is_problem(await client.post("/api/v1/users", json=made, headers=token), 422)  # a name is never given twice
+    promoted = await client.post("/api/v1/users/wang/role", json={"role": "shift_lead", "reason": "trained"}, headers=token)
+    assert promoted.json()["role"] == "shift_lead"
+    entry = desk.trail.entries()[0]
+    assert (entry["user"], entry["action"], entry["old"], entry["new"], entry["reason"]) == ("root", "user_role", "operator", "shift_lead", "trained")
+    listed = (await client.get("/api/v1/users")).json()
+    assert [u["name"] for u in listed["users"]] == ["chen", "root", "wang", "zhao"]
+    assert "hash" not in str(listed)
+    assert [s["user"] for s in listed["sessions"]] == ["root"]  # another role ended wang's
+    reset = {"password": "another horse 7", "reason": "forgotten"}
+    assert (await client.post("/api/v1/users/wang/password", json=reset, headers=token)).status_code == 200
+    is_problem(await client.post("/api/v1/session", json={"user": "wang", "password": PASSWORD}), 401)
+    token = await login(client, "root")
+    disabled = await client.post("/api/v1/users/chen/disabled", json={"disabled": True, "reason": "left the plant"}, headers=token)
+    assert disabled.json()["disabled"] is True
+    assert desk.users.verify("chen", PASSWORD) is None
+    is_problem(await client.post("/api/v1/users/zhao/role", json={"role": "viewer", "reason": " "}, headers=token), 422)  # why is needed
+
+
+async def test_sessions_are_listed_and_ended(client: httpx.AsyncClient, desk: Desk) -> None:
+    token_of_wang, _ = desk.sessions.login("wang", PASSWORD, "10.0.0.7")
+    token = await login(client, "root")
+    [theirs] = [s for s in (await client.get("/api/v1/users")).json()["sessions"] if s["user"] == "wang"]
+    assert token_of_wang not in str(theirs)
+    assert (await client.request("DELETE", f"/api/v1/sessions/{theirs['id']}?reason=left", headers=token)).json() == {"user": "wang"}
+    assert desk.sessions.find(token_of_wang) is None
+    assert desk.trail.entries()[0]["action"] == "session_end"
+    is_problem(await client.request("DELETE", "/api/v1/sessions/0000", headers=token), 422)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "body"),
+    [
+        ("role", {"role": "quality", "reason": "x"}),
+        ("password", {"password": "another horse 7", "reason": "x"}),
+        ("disabled", {"disabled": True, "reason": "x"}),
+    ],
+)
+async def test_nobody_changes_their_own_account(client: httpx.AsyncClient, desk: Desk, leaf: str, body: dict[str, object]) -> None:
+    token = await login(client, "root")
+    problem = is_problem(await client.post(f"/api/v1/users/root/{leaf}", json=body, headers=token), 422)
+    assert "one's own" in problem["detail"]
+    assert desk.users.known("root").role == "admin"
+    assert (desk.trail.entries()[0]["action"], desk.trail.entries()[0]["reason"]) == ("refused", "one's own account")
+
+
+async def test_the_first_account_is_not_made_over_the_network(client: httpx.AsyncClient, desk: Desk) -> None:
+    desk.users.ask("DELETE FROM user")
+    made = {"name": "evil", "full_name": "E", "role": "admin", "password": PASSWORD}
+    assert "edge-gateway user add" in is_problem(await client.post("/api/v1/users", json=made), 404)["detail"]
