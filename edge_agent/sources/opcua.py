@@ -15,16 +15,12 @@ import contextlib
 import json
 from collections import deque
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
-import pydantic
 
 from edge_agent.core import Connection, KeepAlive, NotConnected
-from edge_agent.core.settings import Section
-from edge_agent.sources.opcua_address import Address, parse
-from edge_agent.sources.opcua_security import OpcUaSecurity
+from edge_agent.sources.opcua_settings import OpcUaSettings
 from edge_agent.sources.source import Item, Plug, Received, Source
 
 if TYPE_CHECKING:
@@ -42,64 +38,11 @@ _MESSAGES_PER_READ: Final = 16
 _REPUBLISH_AT_MOST: Final = 10_000
 
 
-class OpcUaTime(Section):
-    """Which time becomes the time of a value.
-
-    `source` falls back to the server's time and then to the time of receipt, flagged uncertain; `received` numbers the values of one message
-    in steps of 1 ns so that they stay apart.
-    """
-
-    basis: Literal["source", "server", "received"] = "source"
-
-
-class OpcUaConfig(Section):
+class OpcUaConfig(OpcUaSettings):
     """One OPC UA server."""
 
     lossy: ClassVar[bool] = True
     """Values that arise while nobody is subscribed are lost: the pipeline declares them as gaps."""
-
-    kind: Literal["opcua"]
-    name: str = pydantic.Field(min_length=1)
-    url: str = pydantic.Field(pattern=r"^opc\.tcp://[^/@]+(/[^@]*)?$")
-    namespace: str = ""
-    """Namespace URI of addresses that name none."""
-    publishing_ms: float = pydantic.Field(250.0, gt=0)
-    sampling_ms: float | None = pydantic.Field(None, ge=0)
-    """0 is as fast as the server can; by default twice per expected period of a tag, at most once per publishing interval by exception."""
-    queue_size: int = pydantic.Field(100, ge=1)
-    """Values per tag that the server should hold for us, at least."""
-    keepalive_count: int = pydantic.Field(10, ge=1)
-    """Publishing intervals without a value after which the server says that it is alive."""
-    lifetime_count: int = pydantic.Field(400, ge=3)
-    """Publishing intervals without a request of ours after which the server drops the subscription."""
-    outstanding: int = pydantic.Field(3, ge=1, le=20)
-    """PublishRequests that wait at the server."""
-    session_timeout_s: float = pydantic.Field(120.0, ge=10)
-    timeout_s: float = pydantic.Field(10.0, gt=0)
-    """For one answer of the server."""
-    watchdog_s: float | None = pydantic.Field(None, gt=0)
-    """Seconds without a value of any periodic tag after which the connection is made anew. A link without any message, keep-alives included,
-    counts as dead after 1.5 keep-alive intervals, at least 5 s, whatever is set here (OPC 10000-4, 5.14)."""
-    retry_s: float = pydantic.Field(30.0, gt=0)
-    """Between two attempts at tags that the server refused."""
-    verify_s: float = pydantic.Field(60.0, gt=0)
-    """Between two verifying reads of tags that report by exception: one that cannot be read is bad although its subscription is alive."""
-    security: OpcUaSecurity = OpcUaSecurity()
-    username: str | None = None
-    password_file: Path | None = None
-    time: OpcUaTime = OpcUaTime()
-
-    @pydantic.model_validator(mode="after")
-    def _whole(self) -> OpcUaConfig:
-        if self.lifetime_count < 3 * self.keepalive_count:
-            raise ValueError(f"lifetime_count at least 3 x keepalive_count = {3 * self.keepalive_count}, found {self.lifetime_count}")
-        if self.password_file is not None and self.username is None:
-            raise ValueError("username where there is a password_file")
-        return self
-
-    def address(self, text: str) -> Address:
-        """A tag's address under this server; ValueError saying what was expected."""
-        return parse(text, self.namespace)
 
     def source(self, plug: Plug) -> Source:
         """The connector."""

@@ -14,7 +14,7 @@ from edge_agent.sources.opcua_decode import REPUBLISH_RESPONSE, envelope
 from edge_agent.sources.opcua_session import Session, reaching
 
 if TYPE_CHECKING:
-    from edge_agent.sources.opcua import OpcUaConfig
+    from edge_agent.sources.opcua_settings import OpcUaSettings
 
 MAX_MONITORED_ITEMS_PER_CALL: Final = 11714
 CHUNK: Final = 1000
@@ -49,7 +49,7 @@ class Granted:
     slowed: int = 0
 
 
-def wanted(tag: Tag, address: Address, config: OpcUaConfig) -> Wanted:
+def wanted(tag: Tag, address: Address, config: OpcUaSettings) -> Wanted:
     """Sampling twice per expected period of a periodic tag, else once per publishing interval; a queue for twice what one interval can hold."""
     sampling = config.sampling_ms
     if sampling is None:
@@ -58,14 +58,14 @@ def wanted(tag: Tag, address: Address, config: OpcUaConfig) -> Wanted:
     return Wanted(tag.id, address, sampling, queue)
 
 
-def plan_of(items: Iterable[Wanted], config: OpcUaConfig) -> str:
+def plan_of(items: Iterable[Wanted], config: OpcUaSettings) -> str:
     """Fingerprint of all that a subscription on the server must match to be taken up again."""
     lines = [f"{config.url} {config.publishing_ms} {config.keepalive_count} {config.lifetime_count}"]
     lines += [f"{item.tag} {item.address} {item.sampling_ms} {item.queue}" for item in items]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
-async def create(session: Session, config: OpcUaConfig) -> tuple[int, float, int]:
+async def create(session: Session, config: OpcUaSettings) -> tuple[int, float, int]:
     """Id, publishing interval in ms and keep-alive count of a new subscription, as the server revised them."""
     from asyncua import ua
     from asyncua.ua.ua_binary import struct_from_binary
@@ -83,7 +83,7 @@ async def create(session: Session, config: OpcUaConfig) -> tuple[int, float, int
     return int(found.SubscriptionId), float(found.RevisedPublishingInterval), int(found.RevisedMaxKeepAliveCount)
 
 
-async def alive(session: Session, config: OpcUaConfig, subscription: int) -> bool:
+async def alive(session: Session, config: OpcUaSettings, subscription: int) -> bool:
     """Whether the server still has the subscription; asking resets its lifetime."""
     from asyncua import ua
 
@@ -99,7 +99,7 @@ async def alive(session: Session, config: OpcUaConfig, subscription: int) -> boo
     return True
 
 
-async def transfer(session: Session, config: OpcUaConfig, subscription: int) -> bool:
+async def transfer(session: Session, config: OpcUaSettings, subscription: int) -> bool:
     """Move a subscription of a lost session to this one, with its present values sent again; False when the server will not."""
     from asyncua import ua
 
@@ -113,7 +113,7 @@ async def transfer(session: Session, config: OpcUaConfig, subscription: int) -> 
     return bool(result.StatusCode.is_good())
 
 
-async def delete(session: Session, config: OpcUaConfig, subscription: int) -> None:
+async def delete(session: Session, config: OpcUaSettings, subscription: int) -> None:
     """Delete a subscription that is of no more use; a server that does not have it is as good."""
     from asyncua import ua
 
@@ -124,7 +124,7 @@ async def delete(session: Session, config: OpcUaConfig, subscription: int) -> No
             return
 
 
-async def republish(session: Session, config: OpcUaConfig, subscription: int, sequence: int) -> tuple[bytes, int] | None:
+async def republish(session: Session, config: OpcUaSettings, subscription: int, sequence: int) -> tuple[bytes, int] | None:
     """Body and offset of a NotificationMessage that the server still holds, None when it does not."""
     from asyncua import ua
 
@@ -142,7 +142,7 @@ async def republish(session: Session, config: OpcUaConfig, subscription: int, se
     return body, head.at
 
 
-async def items_per_call(session: Session, config: OpcUaConfig) -> int:
+async def items_per_call(session: Session, config: OpcUaSettings) -> int:
     """The server's limit of monitored items per call, CHUNK where it states none or a larger one."""
     from asyncua import ua
 
@@ -156,7 +156,7 @@ async def items_per_call(session: Session, config: OpcUaConfig) -> int:
 
 
 async def add_items(
-    session: Session, config: OpcUaConfig, subscription: int, items: Sequence[Wanted], namespaces: Sequence[str], chunk: int
+    session: Session, config: OpcUaSettings, subscription: int, items: Sequence[Wanted], namespaces: Sequence[str], chunk: int
 ) -> Granted:
     """Create the monitored items, each on its own merits: one that is refused is told in `refused` and stops no other."""
     from asyncua import ua

@@ -12,15 +12,15 @@ from edge_agent.core.status import BAD_NO_COMMUNICATION, BAD_WAITING_FOR_INITIAL
 from edge_agent.sources.opcua_session import reaching
 
 if TYPE_CHECKING:
-    from edge_agent.sources.opcua import OpcUaConfig
     from edge_agent.sources.opcua_session import Session
+    from edge_agent.sources.opcua_settings import OpcUaSettings
     from edge_agent.sources.opcua_subscription import Wanted
 
 READ_CHUNK: Final = 500
 """Tags asked in one call."""
 
 
-async def unanswered(session: Session, config: OpcUaConfig, items: Sequence[Wanted], namespaces: Sequence[str]) -> dict[int, tuple[int, str]]:
+async def unanswered(session: Session, config: OpcUaSettings, items: Sequence[Wanted], namespaces: Sequence[str]) -> dict[int, tuple[int, str]]:
     """The tags whose value cannot be read just now, with StatusCode and words; raises NotConnected when the link is gone.
 
     A tag that still waits for its first value has not failed.
