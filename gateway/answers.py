@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final, Literal
 
-from edge_agent.core import Context, Tag
+from edge_agent.core import Context, OperatorAction, Tag
+from gateway.actions import Actions
 from gateway.applying import Applier
 from gateway.inbox import EdgeFacts, Inbox
 from gateway.journal import Journal
 from gateway.latest import Latest
-from gateway.query import AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, NotFound, SeriesRow, SourceRow, TagRow
+from gateway.query import ALL, AlarmFilter, AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, NotFound, SeriesRow, SourceRow, TagRow
 from gateway.series import View, series
 from gateway.standing import OVER, Occurrence, alarm_row
 
+SCANNED: Final = 20_000
+"""Occurrences of a span that a filtered history looks through, the newest first."""
 CONNECTED_S: Final = 20.0
 """An edge that was not heard for so long counts as disconnected; one that runs closes windows more often."""
 
@@ -22,8 +26,11 @@ CONNECTED_S: Final = 20.0
 class Answers:
     """Reads what the writer thread keeps up to date."""
 
-    def __init__(self, applier: Applier, inbox: Inbox, journal: Journal, view: Callable[[], View], clock: Callable[[], int]) -> None:
+    def __init__(
+        self, applier: Applier, inbox: Inbox, journal: Journal, actions: Actions, view: Callable[[], View], clock: Callable[[], int]
+    ) -> None:
         self._applier, self._inbox, self._journal, self._view, self._clock = applier, inbox, journal, view, clock
+        self._actions = actions
 
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
         """See Query."""
@@ -74,7 +81,11 @@ class Answers:
     def occurrence(self, id_: str) -> AlarmRow | None:
         """One occurrence, or None."""
         found = self._applier.occurrence(id_)
-        return None if found is None else alarm_row(id_, found, self._applier.catalogue)
+        return None if found is None else self._row(id_, found, self._actions.of_occurrence(id_))
+
+    def _row(self, id_: str, found: Occurrence, asked: Sequence[OperatorAction]) -> AlarmRow:
+        laid = self._applier.standing.suppressions(found.edge, found.ordered[0].alarm, found.state)
+        return alarm_row(id_, found, self._applier.catalogue, laid, asked)
 
     def alarm(self, occurrence: str) -> AlarmRow:
         """See Query."""
@@ -83,13 +94,17 @@ class Answers:
             raise NotFound(f"alarm occurrence: expected a known one, found {occurrence!r}")
         return found
 
-    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
+    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
         """See Query."""
         if state == "standing":
             held: dict[str, Occurrence] = dict(self._applier.standing.open)
-            rows = [alarm_row(id_, o, self._applier.catalogue) for id_, o in held.items() if o.events and o.state != OVER]
-            return sorted(rows, key=lambda r: (r["priority"], -r["raised_ns"], r["occurrence"]))[:limit]
-        return [row for id_ in self._journal.occurrences(standing=False, limit=limit) if (row := self.occurrence(id_)) is not None]
+            asked = self._actions.by_occurrence()
+            rows = [self._row(id_, o, asked.get(id_, ())) for id_, o in held.items() if o.events and o.state != OVER]
+            return sorted(filter(wanted.takes, rows), key=lambda r: (r["priority"], -r["raised_ns"], r["occurrence"]))[:limit]
+        most = limit if wanted == AlarmFilter(from_ns=wanted.from_ns, to_ns=wanted.to_ns) else SCANNED
+        ids = self._journal.occurrences(standing=False, limit=most, from_ns=wanted.from_ns, to_ns=wanted.to_ns)
+        found = (row for id_ in ids if (row := self.occurrence(id_)) is not None)
+        return list(islice(filter(wanted.takes, found), limit))
 
     def edge(self, edge: str, now_ns: int) -> EdgeRow:
         """One edge."""

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +29,19 @@ from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
 from gateway.notify.runner import Notifier
-from gateway.query import AlarmRow, EdgeRow, LedgerRow, SeriesRow, StatusRow, Subscription, TagRow
+from gateway.query import (
+    ALL,
+    ActionRow,
+    AlarmFilter,
+    AlarmRow,
+    Asked,
+    EdgeRow,
+    LedgerRow,
+    SeriesRow,
+    StatusRow,
+    Subscription,
+    TagRow,
+)
 from gateway.sessions import Sessions
 from gateway.store import Store
 from gateway.targets.runner import Runner
@@ -224,9 +236,9 @@ class Gateway:
         """See Query."""
         return self.store.ask.series(key, from_ns, to_ns, points)
 
-    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
+    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
         """See Query."""
-        return self.store.ask.alarms(state, limit)
+        return self.store.ask.alarms(state, limit, wanted)
 
     def alarm(self, occurrence: str) -> AlarmRow:
         """See Query."""
@@ -240,9 +252,13 @@ class Gateway:
         """See Query."""
         return self.store.ask.ledger()
 
-    def acknowledge(self, occurrence: str, user: str, reason: str, role: str = "", station: str = "") -> str:
+    def act(self, asked: Sequence[Asked]) -> list[str | PharmedgeError]:
         """See Query."""
-        return self._writer.submit(self.store.act, occurrence, user, reason, uuid.uuid4().hex, role, station).result()
+        return self._writer.submit(self.store.act, [(one, uuid.uuid4().hex) for one in asked]).result()
+
+    def action(self, action_id: str) -> ActionRow:
+        """See Query."""
+        return self.store.asked.row(action_id)
 
     def subscribe(self) -> Subscription:
         """See Query."""

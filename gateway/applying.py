@@ -5,7 +5,7 @@ Runs in the writer thread behind each commit of the inbox, and again at start ov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -29,12 +29,12 @@ from edge_agent.core import (
 from edge_agent.core.status import BAD
 from gateway.catalog import PlantCatalogue
 from gateway.inbox import Kept
-from gateway.journal import UNREADABLE, Entry, Journal
+from gateway.journal import UNREADABLE, Entry, Journal, Outcome
 from gateway.latest import Latest
 from gateway.ledger import Ledger
 from gateway.query import Value
 from gateway.rollup import SAMPLE_DTYPE, Rows, windows_of
-from gateway.standing import Occurrence, Standing
+from gateway.standing import Number, Occurrence, Standing
 from gateway.tail import BlockRow, EdgeTail, Generation, TextRow
 from gateway.usable import usable
 
@@ -64,7 +64,8 @@ class Applied:
     numbers: dict[str, list[NDArray[np.int32]]] = field(default_factory=dict)
     """Tags with a newer value by edge; `Applier.values` looks the values up when somebody wants them."""
     occurrences: set[str] = field(default_factory=set)
-    settled: set[str] = field(default_factory=set)
+    settled: dict[str, Outcome] = field(default_factory=dict)
+    """Operator actions that an event cites."""
     settled_edges: set[str] = field(default_factory=set)
     unreadable: list[Kept] = field(default_factory=list)
     tags: bool = False
@@ -91,9 +92,15 @@ class Applier:
         self.catalogue.changed()
         self.ledger = Ledger(self.journal.totals())
         self.latest = {edge: Latest.restored(state) for edge, state in self.journal.latest().items()}
-        self.standing = Standing(self._stored)
+        self.standing = Standing(self._stored, self._past)
         for id_ in self.journal.occurrences(standing=True, limit=1_000_000):
-            self.standing.open[id_] = self._stored(id_)
+            self.standing.resume(id_)
+
+    def _past(self, edge: str, alarm: str) -> Iterator[tuple[Number, AlarmEvent]]:
+        for entry in self.journal.of_alarm(edge, alarm):
+            event = _as(AlarmEvent, entry.frame)
+            if event.alarm == alarm:
+                yield (entry.epoch, entry.seq), event
 
     def _stored(self, id_: str) -> Occurrence:
         entries = self.journal.of_occurrence(id_)
@@ -132,6 +139,8 @@ class Applier:
                 entries.append(entry)
                 if entry.occurrence is not None:
                     found = self.standing.open[entry.occurrence]
+                    if found.last is None:
+                        continue  # all that is known of it is that an action was refused: it never stood
                     states[entry.occurrence] = (kept.edge, found.ordered[0].raised_ns, found.state)
         if applied is not None:
             totals, tags = self.ledger.changed(), self.catalogue.changed()
@@ -202,7 +211,7 @@ class Applier:
             occurrence, time_ns = self.standing.take(kept.edge, kept.epoch, kept.seq, item), item.time_ns
             done.occurrences.add(occurrence)
             if item.action_id:
-                done.settled.add(item.action_id)
+                done.settled[item.action_id] = Outcome(occurrence, item.event, item.reason if item.event == "refuse" else "", item.time_ns)
                 done.settled_edges.add(kept.edge)
         elif isinstance(item, Gap):
             time_ns = item.from_ns

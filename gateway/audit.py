@@ -49,7 +49,20 @@ FIELDS: Final = (
 )
 """Keys of an entry beside `seq`, in the order of exports."""
 
-EXCEPTIONS: Final = ("login_failed", "refused", "audit_broken", "acknowledge_refused")
+EXCEPTIONS: Final = (
+    "login_failed",
+    "refused",
+    "audit_broken",
+    "acknowledge_refused",
+    "shelve",
+    "shelve_refused",
+    "unshelve_refused",
+    "out_of_service",
+    "out_of_service_refused",
+    "in_service_refused",
+    "reset_refused",
+    "comment_refused",
+)
 """Actions that a reviewer looks at first."""
 
 _SCHEMA: Final = """

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core import AlarmDefinition, Context, Definitions, Tag
+from edge_agent.core import AlarmDefinition, Context, Definitions, ShelveRule, Tag
 from edge_agent.core.tag import NEVER_SHED
 
 
@@ -38,6 +38,9 @@ class EdgeTags:
     simulated: bool = False
     software: str = ""
     config_hash: str = ""
+    shelve: tuple[ShelveRule, ...] = ()
+    out_of_service: tuple[str, ...] = ()
+    """Roles; with `shelve` what the edge said of who may suppress its alarms."""
     newest: tuple[int, int] = (-1, -1)
     sources: dict[str, Context] = field(default_factory=dict)
     """What the edge said last of each of its sources."""
@@ -102,6 +105,7 @@ class PlantCatalogue:
             known.alarms = {a.name: a for a in definitions.alarms}
             known.site, known.simulated = definitions.site, definitions.simulated
             known.software, known.config_hash = definitions.software, definitions.config_hash
+            known.shelve, known.out_of_service = definitions.shelve, definitions.out_of_service
         insort(known.numberings.setdefault(epoch, []), Numbering(seq, number, version), key=lambda n: n.seq)
 
     @staticmethod

@@ -97,7 +97,7 @@ class AccountsSection(Section):
     """Seconds after which a session ends in any case; one shift at the most."""
     secure_cookie: bool = False
     """Send the session cookie over HTTPS only; for a console behind a TLS proxy."""
-    sign: tuple[Literal["acknowledge"], ...] = ()
+    sign: tuple[Literal["acknowledge", "shelve", "out_of_service"], ...] = ()
     """Actions that need an electronic signature: the password again, and a meaning."""
     anchor_entries: int = Field(50, ge=1)
     """Audit entries after which the head of the trail is signed and given to the edges."""

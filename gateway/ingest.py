@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from edge_agent.core import Delivery, WireError, encode_actions, topic
+from edge_agent.core import Delivery, OperatorAction, WireError, encode_actions, topic
+from edge_agent.core.delivery import MAX_MESSAGE
 from gateway.deadletters import DeadLetters
 from gateway.inbox import Strange, Taken
 from gateway.store import Store
@@ -123,7 +124,7 @@ class Ingest:
             self._actions_changed(edge)
 
     def _actions_changed(self, edge: str) -> None:
-        self._publish(edge, "actions", encode_actions(self._store.actions(edge)))
+        self._publish(edge, "actions", _list(self._store.actions(edge)))
 
     def _publish(self, edge: str, leaf: str, payload: bytes) -> None:
         name = topic(self._site, edge, f"committed/{self._store.gateway}" if leaf == "committed" else leaf)
@@ -170,3 +171,10 @@ class Ingest:
         self.queue_bytes -= size
         if self.queue_bytes < self._store.settings.queue_bytes // 2:
             self._line().resume()
+
+
+def _list(actions: list[OperatorAction]) -> bytes:
+    """The outstanding actions as one message: the oldest that fit; the others follow as these are answered."""
+    while len(data := encode_actions(actions)) > MAX_MESSAGE and len(actions) > 1:
+        actions = actions[: max(1, len(actions) * MAX_MESSAGE // len(data) - 1)]
+    return data

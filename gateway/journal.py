@@ -37,12 +37,24 @@ CREATE INDEX IF NOT EXISTS occurrence_standing ON occurrence (state) WHERE state
 CREATE TABLE IF NOT EXISTS tag (edge TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (edge, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS action (id TEXT PRIMARY KEY, edge TEXT NOT NULL, occurrence TEXT NOT NULL, time_ns INTEGER NOT NULL,
   body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outcome (id TEXT PRIMARY KEY, occurrence TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL,
+  time_ns INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS latest (edge TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS anchor (only INTEGER PRIMARY KEY CHECK (only = 1), n INTEGER NOT NULL, hash TEXT NOT NULL);
 """
     + ledger.SCHEMA
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an event said of an operator action that it cites."""
+
+    occurrence: str
+    event: str
+    reason: str
+    time_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +127,8 @@ class Journal:
         totals: Iterable[tuple[object, ...]] = (),
         occurrences: Mapping[str, tuple[str, int, str]] | None = None,
         tags: Iterable[tuple[str, int, str]] = (),
-        settled: Iterable[str] = (),
-        action: tuple[OperatorAction, str, str] | None = None,
+        settled: Mapping[str, Outcome] | None = None,
+        actions: Iterable[tuple[OperatorAction, str, str]] = (),
         anchor: Head | None = None,
         latest: Mapping[str, bytes] | None = None,
     ) -> int:
@@ -124,8 +136,8 @@ class Journal:
 
         occurrences  id to (edge, raised_ns, state)
         tags         (edge, number, name)
-        settled      ids of operator actions that an event has cited
-        action       a new operator action, its edge and occurrence
+        settled      ids of operator actions that an event has cited, and what it said
+        actions      new operator actions with their edge and occurrence
         latest       edge to the state of its newest values
         """
         new, last = 0, self._hash
@@ -143,10 +155,12 @@ class Journal:
             rows = [(id_, edge, raised, state) for id_, (edge, raised, state) in (occurrences or {}).items()]
             self._db.executemany("INSERT OR REPLACE INTO occurrence VALUES (?,?,?,?)", rows)
             self._db.executemany("INSERT OR REPLACE INTO tag VALUES (?,?,?)", tags)
-            self._db.executemany("DELETE FROM action WHERE id=?", [(id_,) for id_ in settled])
-            if action is not None:
-                asked, edge, occurrence = action
-                self._db.execute("INSERT INTO action VALUES (?,?,?,?,?)", (asked.id, edge, occurrence, asked.time_ns, msgspec.json.encode(asked)))
+            for id_, found in (settled or {}).items():
+                told = (found.occurrence, found.event, found.reason, found.time_ns, id_)
+                self._db.execute("INSERT OR IGNORE INTO outcome SELECT id, ?, ?, ?, ?, body FROM action WHERE id=?", told)
+                self._db.execute("DELETE FROM action WHERE id=?", (id_,))
+            asked = [(a.id, edge, occurrence, a.time_ns, msgspec.json.encode(a)) for a, edge, occurrence in actions]
+            self._db.executemany("INSERT INTO action VALUES (?,?,?,?,?)", asked)
             if anchor is not None:
                 self._db.execute("INSERT OR REPLACE INTO anchor VALUES (1,?,?)", (anchor.n, anchor.hash))
             self._db.executemany("INSERT OR REPLACE INTO latest VALUES (?,?)", (latest or {}).items())
@@ -187,10 +201,19 @@ class Journal:
         )
         return [Entry(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6]), occurrence) for r in rows]
 
-    def occurrences(self, *, standing: bool, limit: int) -> list[str]:
-        """Ids of occurrences, newest first."""
-        where = "WHERE state <> 'NORM'" if standing else ""
-        return [str(r[0]) for r in self._ask(f"SELECT id FROM occurrence {where} ORDER BY raised_ns DESC LIMIT ?", (limit,))]
+    def of_alarm(self, edge: str, alarm: str) -> Iterator[Entry]:
+        """The events of every occurrence of an alarm (and of any other whose name begins with it and `~`)."""
+        rows = self._ask(
+            "SELECT edge, epoch, seq, kind, time_ns, received_ns, frame, occurrence FROM record WHERE occurrence>=? AND occurrence<?",
+            (f"{edge}~{alarm}~", f"{edge}~{alarm}~\x7f"),
+        )
+        return (Entry(r[0], r[1], r[2], r[3], r[4], r[5], bytes(r[6]), r[7]) for r in rows)
+
+    def occurrences(self, *, standing: bool, limit: int, from_ns: int | None = None, to_ns: int | None = None) -> list[str]:
+        """Ids of occurrences raised in [from_ns, to_ns), newest first."""
+        bounds = (-(2**63) if from_ns is None else from_ns, 2**63 - 1 if to_ns is None else to_ns)
+        where = "raised_ns>=? AND raised_ns<?" + (" AND state <> 'NORM'" if standing else "")
+        return [str(r[0]) for r in self._ask(f"SELECT id FROM occurrence WHERE {where} ORDER BY raised_ns DESC LIMIT ?", (*bounds, limit))]
 
     def tags(self) -> list[tuple[str, int, str]]:
         """(edge, number, name) of every tag in order of number."""
@@ -204,6 +227,11 @@ class Journal:
         """Outstanding operator actions, oldest first, with edge and occurrence."""
         rows = self._ask("SELECT body, edge, occurrence FROM action ORDER BY time_ns, id")
         return [(msgspec.json.decode(r[0], type=OperatorAction), r[1], r[2]) for r in rows]
+
+    def outcome(self, action_id: str) -> tuple[OperatorAction, Outcome] | None:
+        """A settled operator action and what became of it."""
+        rows = self._ask("SELECT body, occurrence, event, reason, time_ns FROM outcome WHERE id=?", (action_id,))
+        return (msgspec.json.decode(rows[0][0], type=OperatorAction), Outcome(*rows[0][1:])) if rows else None
 
     def anchor(self) -> Head | None:
         """The head of the manifest as it was last written down."""

@@ -7,10 +7,12 @@ Rows are JSON-ready: a number that is not there (NaN, infinity, no value) is Non
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
 from edge_agent.core import PharmedgeError
+from edge_agent.core.alarm import ActionKind
 
 Quality = Literal["good", "uncertain", "bad", "stale"]
 Level = Literal["raw", "window", "60", "3600"]
@@ -115,10 +117,57 @@ class EventRow(TypedDict):
     station: str
     reason: str
     action_id: str
+    overlay: str
+    """Of suppress and unsuppress: shelved, designed or out_of_service."""
+    until_ns: int | None
+    permit: str
+    second_user: str
+
+
+class SuppressionRow(TypedDict):
+    """One suppression that lies over an alarm now; `user` is empty for one by design."""
+
+    overlay: str
+    since_ns: int
+    until_ns: int | None
+    one_shot: bool
+    permit: str
+    user: str
+    second_user: str
+    reason: str
+
+
+class PendingRow(TypedDict):
+    """One action that was asked for and that no event of the edge has answered yet."""
+
+    action_id: str
+    kind: ActionKind
+    user: str
+    time_ns: int
+
+
+class ActionRow(PendingRow):
+    """One action and what became of it: done, or refused with the edge's reason."""
+
+    occurrence: str
+    state: Literal["pending", "done", "refused"]
+    reason: str
+    settled_ns: int | None
+
+
+class ShelveTerms(TypedDict):
+    """Who may shelve an alarm, who else has to agree (empty: nobody), and for how many seconds at the most."""
+
+    roles: list[str]
+    second_roles: list[str]
+    max_s: float
 
 
 class AlarmRow(TypedDict):
-    """One alarm occurrence, folded from its events; `state` is its last `state_to`, "NORM" once it is over."""
+    """One alarm occurrence, folded from its events; `state` is its last `state_to`, "NORM" once it is over.
+
+    SHLVD, DSUPR and OOSRV are shown instead of the state underneath while `suppressions` hold; `met` says whether the condition is met also then.
+    """
 
     occurrence: str
     alarm: str
@@ -137,8 +186,23 @@ class AlarmRow(TypedDict):
     cause: dict[str, str]
     response: dict[str, str]
     consequence: dict[str, str]
+    check: dict[str, str]
     explanation: str
     contributions: dict[str, float]
+    plant_unit: str
+    """The unit of the plant, the last part of the tag's path."""
+    group: str
+    """Alarms of one trip; empty for none."""
+    first_out: bool
+    """It was the first alarm of its group."""
+    respond_within_s: float | None
+    met: bool
+    suppressions: list[SuppressionRow]
+    pending: list[PendingRow]
+    shelve: ShelveTerms | None
+    """None when the edge has not told, or nobody may."""
+    out_of_service: list[str]
+    """Roles that may take it out of service, as far as the edge has told."""
     events: list[EventRow]
 
 
@@ -303,6 +367,54 @@ def _nothing() -> Change:
     return {"values": {}, "alarms": {}, "edges": {}, "tags": False}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a person asks of an alarm. Raise time 0 in the occurrence id names an alarm that stands nowhere, to be shelved or taken out of service."""
+
+    kind: ActionKind
+    occurrence: str
+    user: str
+    role: str = ""
+    station: str = ""
+    reason: str = ""
+    duration_s: float | None = None
+    one_shot: bool = False
+    permit: str = ""
+    second_user: str = ""
+    second_role: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmFilter:
+    """Which alarms of a list are wanted; empty fields take all. `text`: every word has to be found somewhere, whatever its case."""
+
+    unit: str = ""
+    priority: int = 0
+    state: str = ""
+    text: str = ""
+    from_ns: int | None = None
+    to_ns: int | None = None
+
+    def takes(self, row: AlarmRow) -> bool:
+        """Whether an alarm is wanted."""
+        if (self.unit and row["plant_unit"] != self.unit) or (self.priority and row["priority"] != self.priority):
+            return False
+        if (self.state and row["state"] != self.state) or (self.from_ns is not None and row["raised_ns"] < self.from_ns):
+            return False
+        if self.to_ns is not None and row["raised_ns"] >= self.to_ns:
+            return False
+        words = self.text.lower().split()
+        if not words:
+            return True
+        texts = [*row["cause"].values(), *row["response"].values(), *row["consequence"].values()]
+        people = [e["user"] for e in row["events"]]
+        found = " ".join((row["alarm"], row["tag"], row["explanation"], row["edge"], row["group"], *texts, *people)).lower()
+        return all(word in found for word in words)
+
+
+ALL = AlarmFilter()
+
+
 class Query(Protocol):
     """Everything a reader may ask; raises NotFound for unknown keys, ValueError for impossible arguments, Refused for actions not possible."""
 
@@ -312,7 +424,7 @@ class Query(Protocol):
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
         """One tag over [from_ns, to_ns) in at most `points` (1 .. MAX_POINTS) rows."""
 
-    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
+    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
         """Standing occurrences (by priority, newest first) or all of them, newest first."""
 
     def alarm(self, occurrence: str) -> AlarmRow:
@@ -327,8 +439,11 @@ class Query(Protocol):
     def ledger(self) -> list[LedgerRow]:
         """The accounting of every tag."""
 
-    def acknowledge(self, occurrence: str, user: str, reason: str, role: str = "", station: str = "") -> str:
-        """Ask the edge to acknowledge an occurrence; the action's id. NotFound when unknown, Refused when there is nothing to acknowledge."""
+    def act(self, asked: Sequence[Asked]) -> list[str | PharmedgeError]:
+        """Ask the edges to carry out actions; for each, in order, its id, or NotFound when unknown or Refused when it cannot be asked for now."""
+
+    def action(self, action_id: str) -> ActionRow:
+        """What became of an action; NotFound for one that was not asked for here."""
 
     def ready(self) -> list[str]:
         """What keeps the gateway from being ready, in plain words; empty when it is ready."""

@@ -191,6 +191,13 @@ class Sessions:
         self._verified(session.account.name, signature.password, session.station, "signature")
         return signature.meaning.strip()
 
+    def agreeing(self, session: Session, name: str, password: str) -> Account:
+        """The account of a second person who agrees, at the same place; NotAllowed when it is the first."""
+        account = self._verified(name.strip().lower(), password, session.station, "agreement")
+        if account.name == session.account.name:
+            raise NotAllowed(f"second: expected another person than {account.name}")
+        return account
+
     def change_password(self, session: Session, old: str, new: str) -> None:
         """Another password for oneself; all sessions of the person end."""
         account = self._verified(session.account.name, old, session.station, "password")

@@ -1,6 +1,6 @@
 """The store: inbox, journal, hot tail and segments under one roof. It takes deliveries in and answers `Query` (see query.py).
 
-Who runs where: `take`, `acknowledge`, `roll` and `trim` in the one writer thread that owns SQLite; `seal` and `tidy` in the sealing thread;
+Who runs where: `take`, `act`, `roll` and `trim` in the one writer thread that owns SQLite; `seal` and `tidy` in the sealing thread;
 the questions in any thread. Readers look at a `View` that is swapped in one step, so that every row is in exactly one place.
 """
 
@@ -12,19 +12,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edge_agent.core import AlarmEvent, Delivery, Log, LogError, OperatorAction, Refused, encode, parse_occurrence_id
+from edge_agent.core import AlarmEvent, Delivery, Log, LogError, OperatorAction, PharmedgeError, Refused, encode, parse_occurrence_id
 from edge_agent.core.signing import public_keys
+from gateway.actions import Actions
 from gateway.answers import Answers
 from gateway.applying import Applied, Applier
 from gateway.config import StoreSection
 from gateway.inbox import STREAM, Inbox, Kept, Taken
 from gateway.journal import ALARM, FILE, Entry, Journal
 from gateway.manifest import Manifest, faults
-from gateway.query import Change, NotFound, Subscription
+from gateway.query import Asked, Change, Subscription
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of
 from gateway.series import View
-from gateway.standing import ACKNOWLEDGEABLE, OVER
+from gateway.standing import OVER
 from gateway.tail import Generation
 
 TRIM_ROWS: Final = 5000
@@ -78,9 +79,10 @@ class Store:
         self.last_seal_ns: int | None = None
         self.commit_ms: float | None = None
         self._view = View(tuple(self.manifest.live.values()), (), self.segments)
-        self.ask = Answers(self.applier, self.inbox, self.journal, self.view, clock)
         self._heard: dict[str, bool] = {}
         self._catch_up()
+        self.asked = Actions(self.journal, self.applier, clock)
+        self.ask = Answers(self.applier, self.inbox, self.journal, self.asked, self.view, clock)
 
     # --- writing -----------------------------------------------------------------------------------------------------------------
 
@@ -150,6 +152,7 @@ class Store:
         if taken.kept:
             last = taken.kept[-1].at
             done = self.applier.apply(taken.kept, generation, journaled=0, applied=last)
+            done.occurrences |= self.asked.settle(done.settled)
             generation.last = last
             if generation.rows >= self.settings.seal_rows:
                 self._roll()
@@ -196,56 +199,44 @@ class Store:
         self._durably(lambda: self.journal.apply([entry], occurrences=state))
         done.occurrences.add(id_)
 
-    def act(self, occurrence: str, user: str, reason: str, id_: str, role: str = "", station: str = "") -> str:
-        """Carry out `Query.acknowledge` in the writer thread; the id of the action."""
-        found = self.applier.occurrence(occurrence)
-        if found is None:
-            raise NotFound(f"alarm occurrence: expected a known one, found {occurrence!r}")
-        if not user.strip():
-            raise ValueError("user: expected a name, found none")
-        if found.state not in ACKNOWLEDGEABLE:
-            raise Refused(f"the alarm is {found.state} and has nothing to acknowledge")
-        edge, alarm, raised_ns = parse_occurrence_id(occurrence)
-        now = self._clock()
-        if edge == self.gateway:
-            first = found.ordered[0]
-            done = Applied()
-            self._own(
-                AlarmEvent(
-                    alarm=alarm,
-                    tag="",
-                    raised_ns=raised_ns,
-                    time_ns=now,
-                    received_ns=now,
-                    event="acknowledge",
-                    state_from="RTNUN",
-                    state_to=OVER,
-                    priority=first.priority,
-                    action_id=id_,
-                    user=user,
-                    role=role,
-                    station=station,
-                    reason=reason,
-                ),
-                done,
-            )
-            self._tell(done, set())
-            return id_
-        for outstanding, _, of in self.journal.actions():
-            if of == occurrence and outstanding.kind == "acknowledge":
-                if outstanding.user == user:
-                    return outstanding.id
-                raise Refused(f"{outstanding.user} has just acknowledged it")
-        action = OperatorAction(
-            id=id_, kind="acknowledge", alarm=alarm, raised_ns=raised_ns, user=user, role=role, station=station, reason=reason, time_ns=now
-        )
-        self.journal.apply(action=(action, edge, occurrence))
-        self.actions_changed(edge)
+    def act(self, wishes: Sequence[tuple[Asked, str]]) -> list[str | PharmedgeError]:
+        """Carry out `Query.act` in the writer thread; each wish comes with the id that its action shall have."""
+        mine = [w for w in wishes if w[0].occurrence.startswith(f"{self.gateway}~")]
+        theirs = [w for w in wishes if w not in mine]
+        answers = dict(zip((w[1] for w in theirs), self.asked.ask(theirs), strict=True))
+        for asked, id_ in mine:
+            try:
+                answers[id_] = self._act_here(asked, id_)
+            except PharmedgeError as error:
+                answers[id_] = error
+        told = {asked.occurrence for asked, id_ in theirs if answers[id_] == id_}
+        self._tell(Applied(occurrences=told), set())
+        for edge in {parse_occurrence_id(of)[0] for of in told}:
+            self.actions_changed(edge)
+        return [answers[id_] for _, id_ in wishes]
+
+    def _act_here(self, asked: Asked, id_: str) -> str:
+        """What people do about an alarm of the gateway itself."""
+        if asked.kind not in ("acknowledge", "comment"):
+            raise Refused(f"an alarm of the gateway itself has no {asked.kind.replace('_', ' ')}")
+        found, _ = self.asked.check(asked)
+        assert found is not None
+        _, alarm, raised_ns = parse_occurrence_id(asked.occurrence)
+        now, done = self._clock(), Applied()
+        self._own(
+            AlarmEvent(
+                alarm=alarm, tag="", raised_ns=raised_ns, time_ns=now, received_ns=now, event=asked.kind, state_from=found.state,
+                state_to=OVER if asked.kind == "acknowledge" else found.state, priority=found.ordered[0].priority, action_id=id_,
+                user=asked.user, role=asked.role, station=asked.station, reason=asked.reason,
+            ),
+            done,
+        )  # fmt: skip
+        self._tell(done, set())
         return id_
 
     def actions(self, edge: str) -> list[OperatorAction]:
         """Outstanding operator actions of an edge, oldest first."""
-        return [action for action, of, _ in self.journal.actions() if of == edge]
+        return self.asked.of_edge(edge)
 
     def _tell(self, done: Applied, edges: set[str]) -> None:
         if self._subscriptions and (done.numbers or done.occurrences or done.tags or edges):

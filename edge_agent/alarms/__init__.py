@@ -1,6 +1,6 @@
 """Alarms: when a condition is met, what state that leaves, and what people do about it (ISA-18.2, IEC 62682)."""
 
-from edge_agent.alarms.rules import AlarmRules, ShelveRule
+from edge_agent.alarms.rules import AlarmRules
 from edge_agent.alarms.standing import Alarms, Standing
 from edge_agent.alarms.states import LATCHING_TRANSITIONS, TRANSITIONS, State, Suppression, TransitionError, after
 
@@ -9,7 +9,6 @@ __all__ = [
     "TRANSITIONS",
     "AlarmRules",
     "Alarms",
-    "ShelveRule",
     "TransitionError",
     "Standing",
     "State",

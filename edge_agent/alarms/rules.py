@@ -6,24 +6,7 @@ from typing import Final
 
 import msgspec
 
-from edge_agent.core import OperatorAction
-
-
-class ShelveRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Alarms of these priorities and classes may be shelved by these roles; the first rule that fits an alarm decides."""
-
-    roles: tuple[str, ...]
-    priorities: tuple[int, ...] = (1, 2, 3, 4)
-    classes: tuple[str, ...] = ()
-    """Classes of the tag; empty: all."""
-    second_roles: tuple[str, ...] = ()
-    """Where nobody may do it alone: who else has to agree; empty: one person is enough."""
-    max_s: float = 3600.0
-
-    def fits(self, priority: int, class_: str) -> bool:
-        """Whether this rule is about an alarm."""
-        return priority in self.priorities and (not self.classes or class_ in self.classes)
-
+from edge_agent.core import OperatorAction, ShelveRule, shelve_rule
 
 LEAD: Final = ("shift_lead", "engineer")
 WITH: Final = ("shift_lead", "engineer", "quality")
@@ -51,7 +34,7 @@ class AlarmRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def shelve_rule(self, priority: int, class_: str) -> ShelveRule | None:
         """The rule for an alarm; None: nobody may shelve it."""
-        return next((rule for rule in self.shelve if rule.fits(priority, class_)), None)
+        return shelve_rule(self.shelve, priority, class_)
 
     def refusal(self, action: OperatorAction, priority: int, class_: str) -> str:
         """Why this person may not do this, or nothing."""

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from edge_agent.alarms.rules import SHELVE, AlarmRules, ShelveRule
+from edge_agent.alarms.rules import SHELVE, AlarmRules
 from edge_agent.config.texts import Name, Text, as_text
+from edge_agent.core import ShelveRule
 from edge_agent.core.settings import Section
 from edge_agent.core.tag import TagClass
 

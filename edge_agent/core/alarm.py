@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -139,6 +140,27 @@ class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     second_user: str = ""
     """Who agreed, where nobody may do it alone."""
     second_role: str = ""
+
+
+class ShelveRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarms of these priorities and classes may be shelved by these roles; the first rule that fits an alarm decides."""
+
+    roles: tuple[str, ...]
+    priorities: tuple[int, ...] = (1, 2, 3, 4)
+    classes: tuple[str, ...] = ()
+    """Classes of the tag; empty: all."""
+    second_roles: tuple[str, ...] = ()
+    """Where nobody may do it alone: who else has to agree; empty: one person is enough."""
+    max_s: float = 3600.0
+
+    def fits(self, priority: int, class_: str) -> bool:
+        """Whether this rule is about an alarm."""
+        return priority in self.priorities and (not self.classes or class_ in self.classes)
+
+
+def shelve_rule(rules: Sequence[ShelveRule], priority: int, class_: str) -> ShelveRule | None:
+    """The rule for an alarm; None: nobody may shelve it."""
+    return next((rule for rule in rules if rule.fits(priority, class_)), None)
 
 
 def occurrence_id(edge: str, alarm: str, raised_ns: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction
+from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction, ShelveRule
 from edge_agent.core.block import Block
 from edge_agent.core.samples import Samples, Texts
 from edge_agent.core.tag import Tag
@@ -211,7 +211,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reason: str = ""
 
 
-class Definitions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Definitions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The definitions that the records behind this one cite."""
 
     received_ns: int
@@ -221,7 +221,11 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     config_hash: str
     software: str
     tags: tuple[Tag, ...]
-    alarms: tuple[AlarmDefinition, ...] = ()
+    alarms: tuple[AlarmDefinition, ...] = msgspec.field(default_factory=lambda: ())  # written also when empty, as the first version did
+    shelve: tuple[ShelveRule, ...] = ()
+    """Who may shelve which alarm; the edge decides, a console asks for what will be needed."""
+    out_of_service: tuple[str, ...] = ()
+    """Roles that may take an alarm out of service."""
 
 
 Entry = Samples | Texts | Block | Heartbeat | Connection | KeepAlive | Overflow | Start | ClockStep | Action | Diagnostic | Abandoned | Note

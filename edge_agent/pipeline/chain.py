@@ -285,7 +285,8 @@ class Pipeline:
             self._silence.left(place, self._screen.last_ns)
         described = Definitions(
             received_ns=start.received_ns, edge=start.edge, site=plan.site, simulated=plan.simulated, config_hash=start.config_hash,
-            software=plan.software, tags=start.tags, alarms=start.alarms,
+            software=plan.software, tags=start.tags, alarms=start.alarms, shelve=plan.alarm_rules.shelve,
+            out_of_service=plan.alarm_rules.out_of_service,
         )  # fmt: skip
         records.append(described)
         records.append(_system(start.received_ns, "start", start.edge, new=start.config_hash))

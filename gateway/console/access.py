@@ -6,6 +6,7 @@ import csv
 import io
 import secrets
 import unicodedata
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -14,15 +15,28 @@ from fastapi import Query as Parameter
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from edge_agent.core import PharmedgeError
+from edge_agent.core.alarm import ActionKind
 from gateway.audit import EXCEPTIONS, FIELDS, Act, Actor, Wanted, instant
 from gateway.audit_verify import csv_cell
 from gateway.console.errors import Impossible
 from gateway.console.instants import Instant
-from gateway.query import NotFound, Query
+from gateway.query import Asked, NotFound, Query
 from gateway.sessions import NotAllowed, NotLoggedIn, Session, Sessions, Signature
 from gateway.users import RIGHTS, Right
 
 COOKIE: Final = "pharmedge_session"
+MOST: Final = 1000
+"""Occurrences that are acknowledged by one request at the most."""
+RIGHT_OF: Final[dict[ActionKind, Right]] = {
+    "acknowledge": "acknowledge",
+    "reset": "acknowledge",
+    "comment": "acknowledge",
+    "shelve": "shelve",
+    "unshelve": "shelve",
+    "out_of_service": "out_of_service",
+    "in_service": "out_of_service",
+}
+"""What a role must be allowed here; the edge judges again by its own rules for priority and class."""
 TOKEN: Final = "X-CSRF-Token"  # noqa: S105 - the name of a header
 
 
@@ -35,6 +49,7 @@ def one_line(text: str) -> str:
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(one_line)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64), AfterValidator(one_line)]
+RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{0,32}$")]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
@@ -73,12 +88,46 @@ class Review(Body):
     signature: Signed
 
 
-class Acknowledgement(Body):
-    """Why, if they wish to say it. `user` is needed only while there are no accounts; with accounts the session says who."""
+class Acted(Body):
+    """Why. `user` is said only while there are no accounts; with accounts the session says who."""
 
     user: Name | None = None
     reason: Line = ""
     signature: Signed | None = None
+
+
+class Suppressed(Acted):
+    """`role` is said only while there are no accounts: the edge lets nobody without a role suppress an alarm."""
+
+    role: RoleName = ""
+
+
+class Many(Acted):
+    """Acknowledge these occurrences and no others: those that the person saw."""
+
+    occurrences: Annotated[list[Annotated[str, StringConstraints(max_length=1024)]], Parameter(min_length=1, max_length=MOST)]
+
+
+class Second(Body):
+    """Another person who agrees; the password only where there are accounts, the role only where there are none."""
+
+    user: Name
+    password: Password | None = None
+    role: RoleName = ""
+
+
+class Shelving(Suppressed):
+    """For how long (none: as long as the edge allows), until the condition is over or not, and who else agrees."""
+
+    duration_s: Annotated[float, Parameter(gt=0, le=43_200)] | None = None
+    one_shot: bool = False
+    second: Second | None = None
+
+
+class OutOfService(Suppressed):
+    """Under which work permit."""
+
+    permit: Name
 
 
 def _json(body: Any, status: int = 200) -> Response:
@@ -121,30 +170,83 @@ class Access:
             "sign": sorted(self.sessions.settings.sign) if self.sessions is not None and not self.open() else [],
         }
 
-    def acknowledge(self, request: Request, query: Query, occurrence: str, body: Acknowledgement) -> str:
-        """Write down that a person acknowledges an occurrence, then ask its edge; the id of the action."""
-        before = query.alarm(occurrence)
+    def act(self, request: Request, query: Query, kind: ActionKind, occurrences: Sequence[str], body: Acted) -> list[str | PharmedgeError]:
+        """Write down what a person asks of each occurrence, then ask the edges; for each the id of the action, or why not."""
+        right = RIGHT_OF[kind]
+        second = body.second if isinstance(body, Shelving) else None
+        second_user = second_role = ""
         if self.open():
             if body.user is None:
                 raise Impossible("user: expected a name, because this gateway has no accounts")
-            who, meaning = Actor(body.user, "", "", _station(request)), ""
+            who, meaning = Actor(body.user, body.role if isinstance(body, Suppressed) else "", "", _station(request)), ""
+            if second is not None:
+                second_user, second_role = second.user, second.role
         else:
             sessions, session = self.acting(request)
             if body.user is not None and body.user != session.account.name:
                 raise NotAllowed(f"user: expected {session.account.name}, who is logged in, found {body.user!r}")
-            sessions.allowed(session, "acknowledge", occurrence)
-            who, meaning = session.actor(), sessions.meaning(session, "acknowledge", _signature(body.signature))
+            sessions.allowed(session, right, occurrences[0])
+            who, meaning = session.actor(), sessions.meaning(session, right, _signature(body.signature))
+            if second is not None:
+                agreeing = sessions.agreeing(session, second.user, second.password or "")
+                second_user, second_role = agreeing.name, agreeing.role
             sessions.touch(request.cookies[COOKIE])
+        asked = [
+            Asked(
+                kind=kind,
+                occurrence=occurrence,
+                user=who.user,
+                role=who.role,
+                station=who.station,
+                reason=body.reason,
+                duration_s=body.duration_s if isinstance(body, Shelving) else None,
+                one_shot=isinstance(body, Shelving) and body.one_shot,
+                permit=body.permit if isinstance(body, OutOfService) else "",
+                second_user=second_user,
+                second_role=second_role,
+            )
+            for occurrence in occurrences
+        ]
+        known = [self._state(query, occurrence) for occurrence in occurrences]
         now = query.status()["now_ns"]
+        wanted = [(one, state) for one, state in zip(asked, known, strict=True) if isinstance(state, str)]
+        if self.sessions is not None and wanted:
+            acts = [Act(kind, one.occurrence, state, _told(one), one.reason, meaning) for one, state in wanted]
+            self.sessions.trail.append(who, acts, now)
+        done = iter(query.act([one for one, _ in wanted]) if wanted else [])
+        answers: list[str | PharmedgeError] = [next(done) if isinstance(state, str) else state for state in known]
         if self.sessions is not None:
-            act = Act("acknowledge", occurrence, before["state"], "asked", body.reason, meaning)
-            self.sessions.trail.append(who, act, now)
+            refused = [
+                Act(f"{kind}_refused", one.occurrence, state, state, str(answer))
+                for one, state, answer in zip(asked, known, answers, strict=True)
+                if isinstance(state, str) and isinstance(answer, PharmedgeError)
+            ]
+            if refused:
+                self.sessions.trail.append(who, refused, now)
+        return answers
+
+    @staticmethod
+    def _state(query: Query, occurrence: str) -> str | PharmedgeError:
+        if occurrence.endswith("~0"):
+            return "NORM"  # an alarm that stands nowhere
         try:
-            return query.acknowledge(occurrence, who.user, body.reason, who.role, who.station)
-        except (PharmedgeError, NotFound) as error:
-            if self.sessions is not None:
-                self.sessions.trail.append(who, Act("acknowledge_refused", occurrence, before["state"], before["state"], str(error)), now)
-            raise
+            return query.alarm(occurrence)["state"]
+        except NotFound as error:
+            return error
+
+
+def _told(asked: Asked) -> str:
+    """What was asked for, for the audit trail."""
+    parts = ["asked"]
+    if asked.kind == "shelve":
+        parts.append("as long as allowed" if asked.duration_s is None else f"{asked.duration_s / 60:g} min")
+        if asked.one_shot:
+            parts.append("one shot")
+    if asked.permit:
+        parts.append(f"permit {asked.permit}")
+    if asked.second_user:
+        parts.append(f"agreed by {asked.second_user}" + (f" ({asked.second_role})" if asked.second_role else ""))
+    return ", ".join(parts)
 
 
 def _signature(signed: Signed | None) -> Signature | None:

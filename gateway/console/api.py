@@ -8,19 +8,20 @@ import time
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi import Query as Parameter
 
-from gateway.console.access import Access, Acknowledgement
+from gateway.console.access import Access
+from gateway.console.alarms import alarm_routes
 from gateway.console.errors import MEDIA_TYPE, Impossible
 from gateway.console.instants import Instant, rfc3339
 from gateway.console.live import Live, LiveResponse
-from gateway.query import MAX_POINTS, AlarmRow, EdgeRow, LedgerRow, Query, SeriesRow, StatusRow, TagRow
+from gateway.query import MAX_POINTS, ActionRow, AlarmRow, EdgeRow, LedgerRow, Query, SeriesRow, StatusRow, TagRow
 
 HOUR_NS: Final = 3_600_000_000_000
 _SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "n_uncertain", "worst_status", "text")
 
-ROWS: Final = (TagRow, SeriesRow, AlarmRow, EdgeRow, StatusRow, LedgerRow)
+ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, StatusRow, LedgerRow)
 """Row types whose schemas the OpenAPI document carries."""
 
 
@@ -36,15 +37,6 @@ def _documented(row: type, key: str = "") -> dict[int | str, dict[str, Any]]:
         200: {"content": {"application/json": {"schema": schema}}, "description": "OK"},
         "default": {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}, "description": "Problem details (RFC 9457)"},
     }
-
-
-_SENT: Final[dict[int | str, dict[str, Any]]] = {
-    202: {
-        "content": {"application/json": {"schema": {"type": "object", "properties": {"action_id": {"type": "string"}, "state": {"const": "sent"}}}}},
-        "description": "Sent to the edge",
-    },
-    "default": _documented(AlarmRow)["default"],
-}
 
 
 def _csv(series: SeriesRow) -> Response:
@@ -86,23 +78,7 @@ def api(query: Query, live: Live, timezone: str, access: Access) -> APIRouter:
             raise Impossible(str(error)) from error
         return _csv(row) if form == "csv" else _json(row)
 
-    @routes.get("/alarms", responses=_documented(AlarmRow, "alarms"))
-    def alarms(
-        state: Annotated[Literal["standing", "history"], Parameter()] = "standing",
-        limit: Annotated[int, Parameter(ge=1, le=10_000)] = 1000,
-    ) -> Response:
-        """Standing occurrences by priority, or the history, newest first."""
-        return _json({"alarms": query.alarms(state, limit)})
-
-    @routes.post("/alarms/{occurrence:path}/ack", status_code=202, responses=_SENT)
-    def acknowledge(request: Request, occurrence: Annotated[str, Path(max_length=1024)], body: Acknowledgement) -> Response:
-        """Ask the edge to acknowledge one occurrence; it takes effect when the edge's event comes back on the live stream."""
-        return _json({"action_id": access.acknowledge(request, query, occurrence, body), "state": "sent"}, 202)
-
-    @routes.get("/alarms/{occurrence:path}", responses=_documented(AlarmRow))
-    def alarm(occurrence: Annotated[str, Path(max_length=1024)]) -> Response:
-        """One occurrence with all its events."""
-        return _json(query.alarm(occurrence))
+    routes.include_router(alarm_routes(query, access, _documented))
 
     @routes.get("/edges", responses=_documented(EdgeRow, "edges"))
     def edges() -> Response:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge_agent.core import PharmedgeError
 from gateway.config import StoreSection
+from gateway.query import Asked
 from gateway.store import Store
 from tests.gateway.edge import SECOND, START
 
@@ -64,3 +67,11 @@ def seal(store: Store, clock: Clock) -> int:
     done = store.seal(clock())
     store.trim(2**62)
     return done
+
+
+def ask(store: Store, occurrence: str, user: str, reason: str, id_: str, kind: Any = "acknowledge", **more: Any) -> str:
+    """Ask for one action as the API does."""
+    (answer,) = store.act([(Asked(kind=kind, occurrence=occurrence, user=user, reason=reason, **more), id_)])
+    if isinstance(answer, PharmedgeError):
+        raise answer
+    return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,8 @@ class Edge:
         self.add(Gap(tag=tag, from_ns=at, to_ns=at + missing * SECOND, missing=missing, cause="disconnected"))
 
     def event(
-        self, event: str, state_from: str, state_to: str, *, raised: int = 100, at: int = 100, action_id: str = "", user: str = ""
+        self, event: str, state_from: str, state_to: str, *, raised: int = 100, at: int = 100, action_id: str = "", user: str = "",
+        **more: Any,
     ) -> AlarmEvent:
         made = AlarmEvent(
             alarm="press1/main_force.high",
@@ -102,9 +104,10 @@ class Edge:
             priority=2,
             value=16.5,
             limit=16.0,
-            explanation="16.5 kN above 16.0 kN",
+            explanation=more.pop("explanation", "16.5 kN above 16.0 kN"),
             action_id=action_id,
             user=user,
+            **more,
         )
         self.add(made)
         return made

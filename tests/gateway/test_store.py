@@ -11,7 +11,7 @@ from edge_agent.core import Refused, Texts
 from gateway.inbox import STREAM
 from gateway.query import NotFound
 from gateway.store import Store
-from tests.gateway.conftest import Clock, feed, seal
+from tests.gateway.conftest import Clock, ask, feed, seal
 from tests.gateway.edge import SECOND, START, TAGS, Edge
 
 KEY = "press-edge-1:press1/main_force"
@@ -199,13 +199,13 @@ def test_acknowledge_stays_outstanding_until_the_edge_answers(opened: Callable[.
     feed(store, edge.deliver())
     (row,) = store.ask.alarms()
     with pytest.raises(NotFound):
-        store.act("press-edge-1~x~1", "li", "", "a0")
+        ask(store, "press-edge-1~x~1", "li", "", "a0")
     with pytest.raises(ValueError, match="user"):
-        store.act(row["occurrence"], " ", "", "a0")
-    assert store.act(row["occurrence"], "li", "seen", "a1") == "a1"
-    assert store.act(row["occurrence"], "li", "seen", "a2") == "a1"
+        ask(store, row["occurrence"], " ", "", "a0")
+    assert ask(store, row["occurrence"], "li", "seen", "a1") == "a1"
+    assert ask(store, row["occurrence"], "li", "seen", "a2") == "a1"
     with pytest.raises(Refused, match="li"):
-        store.act(row["occurrence"], "wang", "", "a3")
+        ask(store, row["occurrence"], "wang", "", "a3")
     store.close()
     store = opened()
     store.actions_changed = changed.append
@@ -216,7 +216,7 @@ def test_acknowledge_stays_outstanding_until_the_edge_answers(opened: Callable[.
     assert store.actions(edge.name) == []
     assert changed == [edge.name, edge.name]
     with pytest.raises(Refused, match="ACKED"):
-        store.act(row["occurrence"], "li", "", "a4")
+        ask(store, row["occurrence"], "li", "", "a4")
 
 
 def test_unreadable_record_is_kept_and_alarmed(store: Store) -> None:
@@ -230,7 +230,7 @@ def test_unreadable_record_is_kept_and_alarmed(store: Store) -> None:
     (row,) = store.ask.alarms()
     assert row["alarm"] == "gateway/press-edge-1.unreadable_record"
     assert [e.frame for e in store.journal.entries(255)] == [bad]
-    store.act(row["occurrence"], "li", "sent to the maker", "a1")
+    ask(store, row["occurrence"], "li", "sent to the maker", "a1")
     assert store.ask.alarms() == []
 
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from edge_agent.core import Refused, occurrence_id
+from edge_agent.core import PharmedgeError, Refused, occurrence_id
 from gateway.query import (
+    ALL,
+    ActionRow,
+    AlarmFilter,
     AlarmRow,
+    Asked,
     Change,
     EdgeRow,
     EventRow,
@@ -23,6 +28,7 @@ from gateway.query import (
     LedgerRow,
     NotFound,
     SeriesRow,
+    ShelveTerms,
     StatusRow,
     Subscription,
     TagRow,
@@ -50,6 +56,9 @@ class Plant:
     hostile: str = ""
     not_ready: list[str] = field(default_factory=list)
     acknowledged: list[tuple[str, str, str]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    answer_s: float = 0.3
+    """Seconds until the edge answers an action."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -109,7 +118,17 @@ class Plant:
         for subscription in list(self.subscriptions):
             subscription.offer_from_thread(change)
 
-    def raise_alarm(self, tag: str, side: str, priority: int, *, ago_s: float = 0.0, factor: float = 1.04, advisory: bool = False) -> str:
+    @staticmethod
+    def _terms(priority: int, klass: str) -> ShelveTerms:
+        lead = ["shift_lead", "engineer"]
+        if klass == "gmp_critical" or priority == 1:
+            return {"roles": lead, "second_roles": [*lead, "quality"], "max_s": 3600.0}
+        return {"roles": lead if priority == 2 else ["operator", *lead], "second_roles": [], "max_s": 3600.0}
+
+    def raise_alarm(
+        self, tag: str, side: str, priority: int, *, ago_s: float = 0.0, factor: float = 1.04, advisory: bool = False,
+        group: str = "", first_out: bool = False,
+    ) -> str:  # fmt: skip
         s = next(s for s in self.signals.values() if s.name == tag)
         at = self.clock() - int(ago_s * S)
         limit = next((v for d, v, _ in s.limits if d == side), s.mean)
@@ -137,8 +156,18 @@ class Plant:
             "cause": texts.get("cause", {}),
             "response": texts.get("response", {}),
             "consequence": texts.get("consequence", {}),
+            "check": {},
             "explanation": why,
             "contributions": {},
+            "plant_unit": tag.partition("/")[0],
+            "group": group,
+            "first_out": first_out,
+            "respond_within_s": 600.0 if priority < 3 else None,
+            "met": True,
+            "suppressions": [],
+            "pending": [],
+            "shelve": self._terms(priority, s.klass),
+            "out_of_service": ["maintenance", "engineer"],
             "events": [],
         }
         self._event(row, "raise", "UNACK", at, explanation=why)
@@ -152,8 +181,9 @@ class Plant:
         self.tell({occurrence: row})
 
     def _event(
-        self, row: AlarmRow, event: str, state: str, at: int, *, explanation: str = "", user: str = "", reason: str = "", action: str = ""
-    ) -> None:
+        self, row: AlarmRow, event: str, state: str, at: int, *, explanation: str = "", user: str = "", reason: str = "", action: str = "",
+        overlay: str = "", until_ns: int | None = None, permit: str = "", second_user: str = "",
+    ) -> None:  # fmt: skip
         made: EventRow = {
             "time_ns": at,
             "received_ns": at + S // 10,
@@ -168,19 +198,62 @@ class Plant:
             "station": "",
             "reason": reason,
             "action_id": action,
+            "overlay": overlay,
+            "until_ns": until_ns,
+            "permit": permit,
+            "second_user": second_user,
         }
         row["events"].append(made)
         row["state"] = state
         row["last_ns"] = at
 
-    def _acknowledge(self, occurrence: str, user: str, reason: str, action: str) -> None:
-        row = self.occurrences[occurrence]
-        if self.refuse:
-            self._event(row, "refuse", row["state"], self.clock(), reason="the alarm has changed since", action=action)
+    def _answer(self, asked: Asked, action: str) -> None:
+        """The edge carries out an action, or refuses it."""
+        _, alarm, raised = asked.occurrence.rsplit("~", 2)
+        if raised == "0":
+            tag, _, side = alarm.rpartition(".")
+            row = self.occurrences[self.raise_alarm(tag, side, 3)]
+            row["events"], row["state"], row["met"], row["value"] = [], "NORM", False, None
         else:
-            row["acked_by"], row["acked_ns"] = user, self.clock()
-            self._event(row, "acknowledge", "ACKED" if row["state"] == "UNACK" else "NORM", self.clock(), user=user, reason=reason, action=action)
-        self.tell({occurrence: row})
+            row = self.occurrences[asked.occurrence]
+        row["pending"] = []
+        at, kind = self.clock(), asked.kind
+        told: Any = {"user": asked.user, "reason": asked.reason, "action": action, "second_user": asked.second_user}
+        terms = row["shelve"]
+        assert terms is not None
+        if self.refuse or (kind == "shelve" and (asked.role not in terms["roles"] or (terms["second_roles"] and not asked.second_user))):
+            why = "the alarm has changed since" if self.refuse else f"shelving this alarm is for {' or '.join(terms['roles'])}"
+            self._event(row, "refuse", row["state"], at, reason=why, action=action)
+        elif kind == "acknowledge":
+            row["acked_by"], row["acked_ns"] = asked.user, at
+            self._event(row, "acknowledge", "ACKED" if row["state"] == "UNACK" else "NORM", at, **told)
+        elif kind in ("shelve", "out_of_service"):
+            self.suppress(row, "shelved" if kind == "shelve" else "out_of_service", duration_s=asked.duration_s, permit=asked.permit, **told)
+        elif kind in ("unshelve", "in_service"):
+            overlay = "shelved" if kind == "unshelve" else "out_of_service"
+            row["suppressions"] = [s for s in row["suppressions"] if s["overlay"] != overlay]
+            self._event(row, "unsuppress", "UNACK" if row["met"] else "NORM", at, overlay=overlay, **told)
+        else:
+            self._event(row, kind, row["state"] if kind == "comment" else "NORM", at, **told)
+        self.tell({row["occurrence"]: row})
+
+    def suppress(
+        self, row: AlarmRow, overlay: str, *, duration_s: float | None = None, permit: str = "", user: str = "", reason: str = "",
+        action: str = "", second_user: str = "",
+    ) -> None:  # fmt: skip
+        """Lay a suppression over an alarm."""
+        at = self.clock()
+        until = at + int((duration_s or 3600) * S) if overlay == "shelved" else None
+        row["suppressions"] = [
+            *row["suppressions"],
+            {"overlay": overlay, "since_ns": at, "until_ns": until, "one_shot": False, "permit": permit, "user": user, "second_user": second_user,
+             "reason": reason},
+        ]  # fmt: skip
+        state = {"shelved": "SHLVD", "designed": "DSUPR", "out_of_service": "OOSRV"}[overlay]
+        self._event(
+            row, "suppress", state, at, explanation=reason, user=user, reason=reason, action=action, overlay=overlay, until_ns=until,
+            permit=permit, second_user=second_user,
+        )  # fmt: skip
 
     # --- what the console asks -------------------------------------------------------------------------------
     def tags(self) -> list[TagRow]:
@@ -282,8 +355,8 @@ class Plant:
             "worst_status": [SENSOR_FAILURE if b else SIMULATED for b in bad.tolist()],
         }
 
-    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000) -> list[AlarmRow]:
-        rows = [r for r in self.occurrences.values() if state == "history" or r["state"] != "NORM"]
+    def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
+        rows = [r for r in list(self.occurrences.values()) if (state == "history" or r["state"] != "NORM") and wanted.takes(r)]
         return sorted(rows, key=lambda r: (r["priority"] if state == "standing" else 0, -r["raised_ns"]))[:limit]
 
     def alarm(self, occurrence: str) -> AlarmRow:
@@ -372,14 +445,26 @@ class Plant:
             if not s.texts
         ]
 
-    def acknowledge(self, occurrence: str, user: str, reason: str, role: str = "", station: str = "") -> str:
-        row = self.alarm(occurrence)
-        if row["state"] not in ("UNACK", "RTNUN", "LATUN"):
-            raise Refused("the alarm is acknowledged already")
-        action = f"action-{len(self.acknowledged) + 1}"
-        self.acknowledged.append((occurrence, user, reason))
-        threading.Timer(0.3, self._acknowledge, (occurrence, user, reason, action)).start()
+    def act(self, asked: Sequence[Asked]) -> list[str | PharmedgeError]:
+        return [self._ask(one) for one in asked]
+
+    def _ask(self, asked: Asked) -> str | PharmedgeError:
+        if not asked.occurrence.endswith("~0"):
+            row = self.alarm(asked.occurrence)
+            if asked.kind == "acknowledge" and row["state"] not in ("UNACK", "RTNUN", "LATUN"):
+                return Refused("the alarm is acknowledged already")
+        self.asked.append(asked)
+        action = f"action-{len(self.asked)}"
+        if asked.kind == "acknowledge":
+            self.acknowledged.append((asked.occurrence, asked.user, asked.reason))
+        if not asked.occurrence.endswith("~0"):
+            row["pending"] = [*row["pending"], {"action_id": action, "kind": asked.kind, "user": asked.user, "time_ns": self.clock()}]
+            self.tell({asked.occurrence: row})
+        threading.Timer(self.answer_s, self._answer, (asked, action)).start()
         return action
+
+    def action(self, action_id: str) -> ActionRow:
+        raise NotFound(f"action: expected one that was asked for here, found {action_id!r}")
 
     def ready(self) -> list[str]:
         return list(self.not_ready)

@@ -181,3 +181,82 @@ async def test_ones_own_password_over_http(client: httpx.AsyncClient, desk: Desk
     done = await client.post("/api/v1/session/password", json={"old": PASSWORD, "new": "quite another one"}, headers=token)
     assert done.status_code == 200
     assert (await client.get("/api/v1/session")).json()["user"] is None
+
+
+def to(occurrence: str, what: str) -> str:
+    return f"/api/v1/alarms/{quote(occurrence, safe='')}/{what}"
+
+
+async def test_shelving_carries_role_duration_and_the_second_person(client: httpx.AsyncClient, plant: Plant, desk: Desk) -> None:
+    people(desk)
+    desk.add("chen", "engineer")
+    occurrence = plant.raise_alarm("press1/main_force", "high", 2)
+    token = await login(client, "chen")
+    body = {"duration_s": 1800, "one_shot": True, "reason": "sensor moved"}
+    second = {"user": "zhao", "password": "wrong"}
+    is_problem(await client.post(to(occurrence, "shelve"), json={**body, "second": second}, headers=token), 401)
+    is_problem(await client.post(to(occurrence, "shelve"), json={**body, "second": {"user": "chen", "password": PASSWORD}}, headers=token), 403)
+    is_problem(await client.post(to(occurrence, "shelve"), json={**body, "duration_s": 50_000}, headers=token), 422)
+    assert plant.asked == []
+    answer = await client.post(to(occurrence, "shelve"), json={**body, "second": {"user": "zhao", "password": PASSWORD}}, headers=token)
+    assert answer.status_code == 202
+    (asked,) = plant.asked
+    assert (asked.kind, asked.role, asked.duration_s, asked.one_shot, asked.second_user, asked.second_role) == (
+        "shelve",
+        "engineer",
+        1800.0,
+        True,
+        "zhao",
+        "quality",
+    )
+    entry = desk.trail.entries()[0]
+    assert (entry["action"], entry["old"], entry["new"], entry["reason"]) == (
+        "shelve",
+        "UNACK",
+        "asked, 30 min, one shot, agreed by zhao (quality)",
+        "sensor moved",
+    )
+
+
+async def test_out_of_service_needs_a_permit_and_the_right(client: httpx.AsyncClient, plant: Plant, desk: Desk) -> None:
+    people(desk)
+    desk.add("chen", "engineer")
+    occurrence = plant.raise_alarm("press1/main_force", "high", 2)
+    token = await login(client, "wang")
+    is_problem(await client.post(to(occurrence, "out-of-service"), json={"permit": "WP-7", "reason": "exchange"}, headers=token), 403)
+    token = await login(client, "chen")
+    is_problem(await client.post(to(occurrence, "out-of-service"), json={"reason": "exchange"}, headers=token), 422)
+    assert plant.asked == []
+    assert (await client.post(to(occurrence, "out-of-service"), json={"permit": "WP-7", "reason": "exchange"}, headers=token)).status_code == 202
+    assert (plant.asked[0].kind, plant.asked[0].permit) == ("out_of_service", "WP-7")
+
+
+async def test_many_acknowledged_at_once_are_written_down_one_by_one(client: httpx.AsyncClient, plant: Plant, desk: Desk) -> None:
+    people(desk)
+    first, second = plant.raise_alarm("press1/main_force", "high", 2), plant.raise_alarm("press1/hopper_level", "low", 3)
+    plant.raise_alarm("press1/ejection_force", "high", 2)  # came after the list was on the screen
+    plant.occurrences[second]["state"] = "ACKED"
+    token = await login(client, "wang")
+    body = {"occurrences": [first, second, "press-edge-1~nothing~5", first], "reason": "flood"}
+    results = (await client.post("/api/v1/alarms/ack", json=body, headers=token)).json()["results"]
+    assert [(r["occurrence"], r["state"]) for r in results] == [(first, "sent"), (second, "refused"), ("press-edge-1~nothing~5", "refused")]
+    assert plant.acknowledged == [(first, "wang", "flood")]
+    assert [(e["action"], e["object"]) for e in desk.trail.entries()[::-1][1:]] == [
+        ("acknowledge", first),
+        ("acknowledge", second),
+        ("acknowledge_refused", second),
+    ]
+    is_problem(await client.post("/api/v1/alarms/ack", json={"occurrences": []}, headers=token), 422)
+    is_problem(await client.post("/api/v1/alarms/ack", json={"occurrences": [first]}), 403)
+
+
+async def test_without_accounts_the_role_is_said_for_suppressions_only(client: httpx.AsyncClient, plant: Plant, desk: Desk) -> None:
+    occurrence = plant.raise_alarm("press1/hopper_level", "low", 3)
+    answer = await client.post(to(occurrence, "shelve"), json={"user": "li", "role": "operator", "duration_s": 60, "reason": "bin change"})
+    assert answer.status_code == 202
+    assert (plant.asked[0].user, plant.asked[0].role) == ("li", "operator")
+    is_problem(await client.post(ack(occurrence), json={"user": "li", "role": "operator"}), 422)
+    normal = "press-edge-1~press1/fill_depth.high~0"
+    assert (await client.post(to(normal, "shelve"), json={"user": "li", "role": "operator", "reason": "calibration"})).status_code == 202
+    assert plant.asked[1].occurrence == normal
+    assert desk.trail.entries()[0]["new"] == "asked, as long as allowed"

@@ -16,7 +16,23 @@ from gateway.console.guard import LOOPBACK
 from tests.gateway.console.plant import Plant
 
 KEY = "press-edge-1:press1/main_force"
-ROUTES = ("tags", "series", "alarms", "alarms/{occurrence}", "alarms/{occurrence}/ack", "edges", "status", "ledger", "live")
+ACTIONS = (
+    "alarms/ack",
+    *(f"alarms/{{occurrence}}/{name}" for name in ("shelve", "unshelve", "out-of-service", "in-service", "reset", "comment")),
+)
+ROUTES = (
+    "tags",
+    "series",
+    "alarms",
+    "alarms/{occurrence}",
+    "alarms/{occurrence}/ack",
+    *ACTIONS,
+    "actions/{action_id}",
+    "edges",
+    "status",
+    "ledger",
+    "live",
+)
 
 
 @pytest.fixture
