@@ -17,7 +17,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 COUNTED = ("n_good", "n_uncertain", "n_bad", "n_late", "n_rejected")
@@ -70,11 +70,18 @@ class TagAccount:
 
 @dataclass(frozen=True)
 class Raised:
-    """One alarm occurrence."""
+    """One alarm occurrence; times in seconds UTC epoch as the agent says them."""
 
     alarm: str
     tag: str
     raised_s: float
+    cleared_s: float = math.inf
+    """When its condition had gone; inf while it stands."""
+
+    @property
+    def about_silence(self) -> bool:
+        """Whether it tells that a tag or a source has fallen silent, not that a value is wrong."""
+        return self.alarm.endswith(".stale") or (self.alarm.startswith("source/") and self.alarm.endswith(".disconnected"))
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,11 @@ class Accounts:
     false_alarms: list[Raised] = field(default_factory=list)
     faults: list[Injected] = field(default_factory=list)
     detected: list[Injected] = field(default_factory=list)
+
+    @property
+    def closed(self) -> bool:
+        """Whether every account closes: nothing lost, nothing doubled, no value other than it was sent."""
+        return not (self.lost or self.duplicated or any(t.sum_differs for t in self.tags))
 
     @property
     def lost(self) -> int:
@@ -130,10 +142,14 @@ class Accounts:
         return json.dumps({
             "summary": self.summary(),
             "tags": [{**asdict(t), "balance": t.balance, "sum_differs": t.sum_differs} for t in self.tags],
-            "alarms": [asdict(a) for a in self.alarms],
-            "false_alarms": [asdict(a) for a in self.false_alarms],
+            "alarms": [_told(a) for a in self.alarms],
+            "false_alarms": [_told(a) for a in self.false_alarms],
             "faults": [{**asdict(f), "detected": f in self.detected} for f in self.faults],
         }, indent=1, ensure_ascii=False)
+
+
+def _told(alarm: Raised) -> dict[str, object]:
+    return {**asdict(alarm), "cleared_s": alarm.cleared_s if math.isfinite(alarm.cleared_s) else None}
 
 
 def _rows(path: Path, needed: Sequence[str]) -> Iterable[tuple[int, Mapping[str, str]]]:
@@ -210,21 +226,25 @@ FLOOD = "edge/flood"
 def read_raised(alarm_csv: Path) -> list[Raised]:
     """Every occurrence in the export, once, by raise time; not the flood advisory, which only says that there were many."""
     found: dict[str, Raised] = {}
-    for line, row in _rows(alarm_csv, ("alarm", "tag", "occurrence", "raised_ns", "event")):
-        if row["event"] == "raise" and row["alarm"] != FLOOD:
-            found.setdefault(row["occurrence"],
-                             Raised(row["alarm"], row["tag"], _int(alarm_csv, line, row, "raised_ns") / 1e9))
+    for line, row in _rows(alarm_csv, ("alarm", "tag", "occurrence", "raised_ns", "time_ns", "event")):
+        if row["alarm"] == FLOOD:
+            continue
+        which = row["occurrence"]
+        if row["event"] == "raise":
+            found.setdefault(which, Raised(row["alarm"], row["tag"], _int(alarm_csv, line, row, "raised_ns") / 1e9))
+        elif row["event"] == "clear" and which in found:
+            found[which] = replace(found[which], cleared_s=_int(alarm_csv, line, row, "time_ns") / 1e9)
     return sorted(found.values(), key=lambda a: a.raised_s)
 
 
 def while_running(alarms: Sequence[Raised], sent: Sequence[Sent]) -> list[Raised]:
     """Alarms that are not about the plant having fallen silent at the end of the run.
 
-    An alarm raised later than the last sample of its tag (of all tags, for an alarm without one) tells that silence.
+    A stale tag or a silent source raised later than the last sample of the tag (of all tags, for a source) tells that end.
     """
     last = {s.tag: s.last_s for s in sent}
     end = max(last.values(), default=math.inf)
-    return [a for a in alarms if a.raised_s <= last.get(a.tag, end)]
+    return [a for a in alarms if not a.about_silence or a.raised_s <= last.get(a.tag, end)]
 
 
 @dataclass(frozen=True)
@@ -237,8 +257,7 @@ class Outage:
 
     def explains(self, alarm: Raised) -> bool:
         """Whether the alarm is about a broken link or a silent tag while the program was down or coming back."""
-        about_a_link = not alarm.tag or alarm.alarm.endswith(".stale")
-        return about_a_link and self.t_down - STALE_BEFORE_S <= alarm.raised_s <= self.t_up + RECOVERY_S
+        return alarm.about_silence and self.t_down - STALE_BEFORE_S <= alarm.raised_s <= self.t_up + RECOVERY_S
 
 
 STALE_BEFORE_S = 30.0
@@ -266,14 +285,18 @@ def judge_alarms(alarms: Sequence[Raised], faults: Sequence[Injected],
     """Alarms that nothing explains, and faults that an alarm found.
 
     An alarm is explained by a fault that moves its tag and lasts at its raise time, or by an outage that breaks its link.
-    A fault is detected when an alarm
-    naming one of its tags is raised within `detect_within_s` of its start; one that stood before was raised before.
+    A fault is detected when an alarm naming one of its tags is raised within `detect_within_s` of its start and was not
+    standing before: an alarm that still stood at the start of the fault from an earlier cause detects nothing.
     """
     unexplained = [a for a in alarms
                    if not any(f.t_start <= a.raised_s <= f.t_end and a.tag in f.tags for f in faults)
                    and not any(o.explains(a) for o in outages)]
-    detected = [f for f in faults
-                if any(f.t_start <= a.raised_s <= f.t_start + f.detect_within_s and a.tag in f.tags for a in alarms)]
+    detected: list[Injected] = []
+    for f in faults:
+        standing = {a.alarm for a in alarms if a.raised_s < f.t_start < a.cleared_s}
+        if any(f.t_start <= a.raised_s <= f.t_start + f.detect_within_s and a.tag in f.tags and a.alarm not in standing
+               for a in alarms):
+            detected.append(f)
     return unexplained, detected
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import http.client
+import math
 import os
 import shutil
 import signal
@@ -61,6 +62,21 @@ def http_get(url: str, timeout_s: float) -> tuple[int, bytes] | None:
         return None
     finally:
         connection.close()
+
+
+class Deadline:
+    """A moment by which something must be over.
+
+    >>> Deadline(None).left(7.0), Deadline(-1.0).left(7.0)
+    (7.0, 0.0)
+    """
+
+    def __init__(self, after_s: float | None) -> None:
+        self._at = math.inf if after_s is None else time.monotonic() + after_s
+
+    def left(self, most_s: float, keep_s: float = 0.0) -> float:
+        """Seconds until `keep_s` before the deadline, at most `most_s`, never less than 0."""
+        return max(0.0, min(most_s, self._at - keep_s - time.monotonic()))
 
 
 def http_status(url: str, timeout_s: float = 2.0) -> int | None:
@@ -142,6 +158,11 @@ class Child:
             self.process.kill()
             self.process.wait()
             self.kills += 1
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
         """SIGTERM and wait; False, after SIGKILL, when it did not end in time."""

@@ -90,7 +90,9 @@ def test_declared_gaps_balance_and_removed_duplicates_stand_outside(run: Run) ->
 def test_a_changed_value_shows_in_the_sum(run: Run) -> None:
     run.sent += ["a,2,1,9,3.0"]
     run.summary += [window("a", good=2, total=3.001)]
-    assert settle_accounts(*run.files()).summary()["sums_differ"] == 1
+    found = settle_accounts(*run.files())
+    assert found.summary()["sums_differ"] == 1
+    assert not found.closed
 
 
 def test_a_window_without_values_has_no_sum(run: Run) -> None:
@@ -104,7 +106,7 @@ FAULT = Injected("low_lubricant", 100.0, 110.0, ("a", "b"), 6.0)
 
 def test_an_alarm_is_explained_by_tag_and_time() -> None:
     explained = [Raised("a.high", "a", 100.0), Raised("b.low", "b", 110.0)]
-    false = [Raised("a.high", "a", 99.9), Raised("a.high", "a", 110.1), Raised("c.high", "c", 105.0)]
+    false = [Raised("a.high", "a", 99.9, 99.95), Raised("a.high", "a", 110.1), Raised("c.high", "c", 105.0)]
     unexplained, detected = judge_alarms([*explained, *false], [FAULT])
     assert unexplained == false
     assert detected == [FAULT]
@@ -112,9 +114,10 @@ def test_an_alarm_is_explained_by_tag_and_time() -> None:
 
 def test_silence_after_the_last_sample_is_no_alarm_of_the_run() -> None:
     sent = [Sent("a", 3, 1.0, 200.0), Sent("b", 3, 1.0, 198.0)]
-    during = [Raised("a.high", "a", 200.0), Raised("a.ewma.z.high", "a.ewma.z", 199.9), Raised("source.disconnected", "", 150.0)]
-    after = [Raised("a.stale", "a", 200.01), Raised("b.stale", "b", 198.01), Raised("source.disconnected", "", 202.0)]
-    assert while_running([*during, *after], sent) == during
+    during = [Raised("a.high", "a", 200.0), Raised("a.ewma.z.high", "a.ewma.z", 199.9), Raised("source/x.disconnected", "", 150.0)]
+    after = [Raised("a.stale", "a", 200.01), Raised("b.stale", "b", 198.01), Raised("source/x.disconnected", "", 202.0)]
+    other = [Raised("a.high", "a", 200.5), Raised("edge/log_damaged", "", 203.0)]  # an end of the plant explains neither
+    assert while_running([*during, *after, *other], sent) == [*during, *other]
 
 
 def test_an_outage_explains_broken_links_and_silence_but_no_limit(tmp_path: Path) -> None:
@@ -123,7 +126,7 @@ def test_an_outage_explains_broken_links_and_silence_but_no_limit(tmp_path: Path
     path.write_text('{"victim": "broker", "t_down": 300.0, "t_up": 301.0}\n', encoding="utf-8")
     outages = read_outages(path)
     links = [Raised("source/x.disconnected", "", 300.4), Raised("a.stale", "a", 298.0)]
-    others = [Raised("a.high", "a", 300.4), Raised("source/x.disconnected", "", 400.0)]
+    others = [Raised("a.high", "a", 300.4), Raised("source/x.disconnected", "", 400.0), Raised("edge/log_damaged", "", 300.4)]
     assert judge_alarms([*links, *others], [], outages)[0] == others
     path.write_text('{"victim": "broker"}\n', encoding="utf-8")
     with pytest.raises(AccountError, match=r"outages\.jsonl:1: expected victim, t_down and t_up"):
@@ -141,6 +144,20 @@ def test_an_occurrence_counts_once(run: Run) -> None:
     run.alarm += [row.format(6, "raise"), row.format(7, "acknowledge"), row.format(8, "raise")]
     (only,) = read_raised(run.files()[4])
     assert only == Raised("a.high", "a", 5.0)
+
+
+def test_an_alarm_that_still_stood_when_the_fault_began_detects_nothing(run: Run) -> None:
+    row = "e,{0},a,e~{0}~{1},{1},{2},{3},NORM,UNACK,2,1,0.5,0,,,"
+    second = 1_000_000_000
+    run.alarm += [row.format("a.high", 95 * second, 95 * second, "raise"), row.format("a.high", 95 * second, 101 * second, "clear"),
+                  row.format("a.high", 103 * second, 103 * second, "raise")]
+    alarms = read_raised(run.files()[4])
+    assert [(a.raised_s, a.cleared_s) for a in alarms] == [(95.0, 101.0), (103.0, float("inf"))]
+    assert judge_alarms(alarms, [FAULT])[1] == []
+    gone_before = [Raised("a.high", "a", 95.0, 99.9), Raised("a.high", "a", 103.0)]
+    assert judge_alarms(gone_before, [FAULT])[1] == [FAULT]
+    another = [Raised("a.high", "a", 95.0), Raised("a.rate", "a", 103.0)]
+    assert judge_alarms(another, [FAULT])[1] == [FAULT]
 
 
 def test_truth_is_read(run: Run) -> None:

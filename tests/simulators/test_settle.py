@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from simulators import children as children_module
 from simulators import demo as demo_module
-from simulators.demo import QUIET_S, SETTLE_S, Demo, DemoConfig, waiting
+from simulators.children import Deadline
+from simulators.demo import JUDGE_S, QUIET_S, SETTLE_S, STOP_S, Demo, DemoConfig, waiting
 from simulators.demo_files import Ports
 
 ROW = {"edge": "e", "tag": "a", "n_good": 3, "n_uncertain": 0, "n_bad": 0, "n_late": 0, "n_rejected": 0, "n_duplicate": 0, "n_missing": 0}
@@ -39,11 +41,12 @@ class Plant:
         return self._agent(since)
 
 
-def settled(monkeypatch: pytest.MonkeyPatch, folder: Path, plant: Plant) -> tuple[bool, float]:
+def settled(monkeypatch: pytest.MonkeyPatch, folder: Path, plant: Plant, deadline_s: float | None = None) -> tuple[bool, float]:
     monkeypatch.setattr(demo_module, "http_json", plant.get)
     monkeypatch.setattr(demo_module, "time", plant)
+    monkeypatch.setattr(children_module, "time", plant)
     (folder / "sent.csv").write_text("tag,n,first_ns,last_ns,sum\na,3,1,9,1.0\n", encoding="utf-8")
-    return Demo(DemoConfig(), folder, Ports(1, 2, 3, 4, 5), threading.Event()).settle()
+    return Demo(DemoConfig(), folder, Ports(1, 2, 3, 4, 5), threading.Event(), deadline=Deadline(deadline_s)).settle()
 
 
 IDLE = {"outbox": {"seq": 7}, "uplinks": [{"committed_seq": 7}], "open_windows": 0, "latency": {"n": 3}}
@@ -75,6 +78,13 @@ def test_a_dead_gateway_never_settles(monkeypatch: pytest.MonkeyPatch, tmp_path:
     done, seconds = settled(monkeypatch, tmp_path, Plant(lambda _t: None, lambda _t: IDLE))
     assert not done
     assert seconds >= SETTLE_S
+
+
+def test_the_deadline_of_the_whole_run_cuts_the_settling_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plant = Plant(lambda _t: None, lambda _t: IDLE)
+    done, seconds = settled(monkeypatch, tmp_path, plant, deadline_s=30.0)
+    assert not done
+    assert seconds <= 30.0 - JUDGE_S - STOP_S + 0.5
 
 
 def test_what_is_waiting() -> None:
