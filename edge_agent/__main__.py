@@ -75,9 +75,12 @@ def replay(
     records: Annotated[Path | None, typer.Option(help="Write what follows as JSON lines.", metavar="OUT.jsonl")] = None,
     scores: Annotated[Path | None, typer.Option(help="Write derived values, one row per input time.", metavar="OUT.csv")] = None,
     diff: Annotated[Path | None, typer.Option(help="Compare with the records of this recording; exit 1 when they differ.", metavar="DIR")] = None,
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Say on standard error how far it is; default when that is a terminal.")
+    ] = None,
 ) -> None:
-    """Run the same pipeline over recorded data."""
-    from edge_agent.agent.replaying import run_replay
+    """Run the same pipeline over recorded data. Exit 1 when records differ or a file cannot be written, 2 when an input cannot be used."""
+    from edge_agent.agent.replaying import Replay, run_replay
 
     input_ = [*(input_ or []), *(more or [])]
     if (recording is None and diff is None) == (not input_):
@@ -87,10 +90,15 @@ def replay(
         print("replay: expected --config with --input, found none", file=sys.stderr)
         raise typer.Exit(2)
     settings = _load(config) if config is not None else None
+    recorded = recording or diff if not input_ else None
+    told = sys.stderr.isatty() if progress is None else progress
     try:
-        same = run_replay(settings, input_ or [], recording or diff if not input_ else None, records, scores, diff)
-    except (PharmedgeError, FileNotFoundError) as error:
+        same = run_replay(Replay(settings, tuple(input_), recorded, records, scores, diff, told))
+    except PharmedgeError as error:
         print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        print(f"replay: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
     raise typer.Exit(0 if same else 1)
 

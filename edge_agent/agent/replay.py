@@ -1,4 +1,4 @@
-"""Replay: the same pipeline over recorded data, with what follows written out or compared."""
+"""Replay: the same pipeline over recorded data, with what follows written out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -32,15 +31,11 @@ from edge_agent.core import (
     Start,
     Summaries,
     Texts,
-    decode,
 )
 from edge_agent.core.record import SUMMARY_COLUMNS
 from edge_agent.pipeline.chain import Pipeline
 from edge_agent.pipeline.ticks import SECOND_NS
 from edge_agent.sources.csv import read_csv
-
-SCORE_TOLERANCE: Final = 1e-9
-"""Relative difference that scores may have on another CPU; alarm transitions must be identical (rule 4)."""
 
 
 def csv_entries(settings: AgentSettings, files: list[Path], *, scores: bool) -> Iterator[Entry]:
@@ -150,65 +145,6 @@ def write_records(out: IO[str], records: Iterable[Record], catalogue: Catalogue)
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The first place at which a replay differs from the recording."""
-
-    index: int
-    kept: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"record {self.index}: expected {self.kept}, found {self.found}"
-
-
-def compare(found: Iterable[Record], kept: Iterable[bytes], *, same_cpu: bool, most: int = 20) -> tuple[int, list[Difference]]:
-    """How many records were compared, and where they differ (at most `most` places).
-
-    On another CPU numbers may differ by SCORE_TOLERANCE relative, everything else must be the same.
-    """
-    differences: list[Difference] = []
-    count = 0
-    for index, (record, data) in enumerate(zip_longest(found, kept), 1):
-        count = index
-        other = decode(data) if data is not None else None
-        if record == other or (not same_cpu and _close(record, other)):
-            continue
-        differences.append(Difference(index, _short(other), _short(record)))
-        if len(differences) >= most:
-            break
-    return count, differences
-
-
-def _close(a: Any, b: Any) -> bool:
-    if isinstance(a, Samples) and isinstance(b, Samples):
-        return (
-            np.array_equal(a.time_ns, b.time_ns) and np.array_equal(a.tag, b.tag) and np.array_equal(a.status, b.status) and _near(a.value, b.value)
-        )
-    if isinstance(a, Summaries) and isinstance(b, Summaries):
-        exact = [c for c, d in SUMMARY_COLUMNS if d != "<f8"]
-        return (
-            len(a) == len(b)
-            and all(np.array_equal(a.rows[c], b.rows[c]) for c in exact)
-            and all(_near(a.rows[c], b.rows[c]) for c, d in SUMMARY_COLUMNS if d == "<f8")
-        )
-    if isinstance(a, AlarmEvent) and isinstance(b, AlarmEvent):
-        blank: dict[str, Any] = {"value": None, "contributions": {}, "explanation": ""}
-        return msgspec.structs.replace(a, **blank) == msgspec.structs.replace(b, **blank)
-    return False
-
-
-def _near(a: Any, b: Any) -> bool:
-    return bool(np.allclose(a, b, rtol=SCORE_TOLERANCE, atol=0, equal_nan=True))
-
-
-def _short(record: Any) -> str:
-    if record is None:
-        return "nothing"
-    text = f"{len(record)} rows of {type(record).__name__}" if isinstance(record, Samples | Summaries | Texts) else repr(record)
-    return text if len(text) < 300 else text[:297] + "..."
 
 
 def step_recording(recording: Recording) -> Iterator[tuple[Entry, list[Record], Pipeline]]:

@@ -3,68 +3,155 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Final
 
+import numpy as np
+
+from edge_agent.agent.differences import Comparison
 from edge_agent.agent.recording import Recording
-from edge_agent.agent.replay import Scores, compare, csv_entries, step_recording, write_records
+from edge_agent.agent.replay import Scores, csv_entries, step_recording, write_records
 from edge_agent.config import AgentSettings, fingerprint
-from edge_agent.core import Entry, Record
+from edge_agent.core import Catalogue, Entry, Mistake, PharmedgeError, Record, Samples, Start, Texts
 from edge_agent.pipeline.chain import Pipeline
 
+TELL_EVERY_S: Final = 2.0
 
-def _steps(
-    settings: AgentSettings | None, files: list[Path], recording: Recording | None, *, scores: bool
-) -> Iterator[tuple[Entry, list[Record], Pipeline]]:
+
+class InputError(PharmedgeError):
+    """An input of a replay cannot be used; the text is FILE:LINE: key: expected X, found Y."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay reads and writes; `recorded` stands instead of `files`, `diff` names the recording to compare with."""
+
+    settings: AgentSettings | None
+    files: tuple[Path, ...] = ()
+    recorded: Path | None = None
+    records: Path | None = None
+    scores: Path | None = None
+    diff: Path | None = None
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for path in self.files:
+            if not path.is_file():
+                raise InputError(str(Mistake(str(path), 1, "--input", "a readable file", "a folder" if path.is_dir() else "none")))
+        for key, path_ in (("--records", self.records), ("--scores", self.scores)):
+            if path_ is not None and not path_.parent.is_dir():
+                raise InputError(str(Mistake(str(path_), 1, key, "a path in a folder that exists", f"no folder {path_.parent}")))
+
+
+def run_replay(replay: Replay) -> bool:
+    """Step CSV files or a recording through the pipeline, write and compare what follows; False when it differs from `diff`.
+
+    A file is written beside its place and takes it only when everything has gone well: a replay that fails leaves the file of before.
+    """
+    recording = _opened(replay.recorded) if replay.recorded is not None else None
+    other = _opened(replay.diff) if replay.diff is not None else None
+    with contextlib.ExitStack() as stack:
+        records_out = stack.enter_context(replaced(replay.records)) if replay.records else None
+        scores_out = stack.enter_context(replaced(replay.scores)) if replay.scores else None
+        produced = _produced(replay, recording, records_out, scores_out)
+        if other is None:
+            count = sum(1 for _ in produced)
+            print(f"{count} records", file=sys.stderr)
+            return True
+        comparison = Comparison(same_cpu=_same_cpu(other))
+        comparison.run(produced, other.records(), _catalogue(other))
+    for difference in comparison.differences:
+        print(difference)
+    if comparison.count > len(comparison.differences):
+        print(f"... and {comparison.count - len(comparison.differences)} more")
+    print(f"{comparison.compared} records compared, {comparison.count or 'no'} difference{'s' if comparison.count != 1 else ''}")
+    return not comparison.count
+
+
+def _produced(replay: Replay, recording: Recording | None, records_out: IO[str] | None, scores_out: IO[str] | None) -> Iterator[Record]:
+    table: Scores | None = None
+    tell = teller() if replay.progress else None
+    for entry, made, pipeline in _steps(replay, recording):
+        if records_out is not None:
+            write_records(records_out, made, pipeline.catalogue)
+        if scores_out is not None:
+            table = table or Scores(scores_out, pipeline.catalogue)
+            table.see(entry, made)
+        if tell is not None:
+            tell(entry)
+        yield from made
+    if table is not None:
+        table.flush()
+
+
+def _steps(replay: Replay, recording: Recording | None) -> Iterator[tuple[Entry, list[Record], Pipeline]]:
     if recording is not None:
         yield from step_recording(recording)
         return
-    assert settings is not None  # the command line has checked it
+    assert replay.settings is not None  # the command line has checked it
     pipeline = Pipeline()
-    for entry in csv_entries(settings, files, scores=scores):
+    for entry in csv_entries(replay.settings, list(replay.files), scores=replay.scores is not None):
         yield entry, pipeline.step(entry), pipeline
 
 
-def run_replay(
-    settings: AgentSettings | None, files: list[Path], recorded: Path | None, records: Path | None, scores: Path | None, diff: Path | None
-) -> bool:
-    """Step CSV files or a recording through the pipeline, write and compare what follows; False when it differs from `diff`."""
-    recording = Recording.open(recorded) if recorded is not None else None
-    pipeline: Pipeline | None = None
-    with contextlib.ExitStack() as stack:
-        records_out = stack.enter_context(records.open("w", encoding="utf-8")) if records else None
-        scores_out = stack.enter_context(scores.open("w", encoding="utf-8", newline="")) if scores else None
-        table: Scores | None = None
-        found_count = 0
+def _opened(folder: Path) -> Recording:
+    try:
+        return Recording.open(folder)
+    except FileNotFoundError as error:
+        raise InputError(str(Mistake(str(folder), 1, "recording", "a folder that `run --record` has written", str(error)))) from error
 
-        def produced() -> Iterator[Record]:
-            nonlocal pipeline, table, found_count
-            for entry, made, pipeline in _steps(settings, files, recording, scores=scores is not None):
-                if records_out is not None:
-                    found_count += write_records(records_out, made, pipeline.catalogue)
-                if scores_out is not None:
-                    table = table or Scores(scores_out, pipeline.catalogue)
-                    table.see(entry, made)
-                yield from made
-            if table is not None:
-                table.flush()
 
-        if diff is None:
-            count = sum(1 for _ in produced())
-            print(f"{count} records", file=sys.stderr)
-            return True
-        other = Recording.open(diff)
-        count, differences = compare(produced(), other.records(), same_cpu=_same_cpu(other))
-    for difference in differences:
-        print(difference)
-    print(f"{count} records compared, {len(differences) or 'no'} difference{'s' if len(differences) != 1 else ''}")
-    return not differences
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` when the block ends well, and is removed when it does not.
+
+    What is no file, a pipe or a terminal, is written as it comes.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="") as out:
+            yield out
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("w", encoding="utf-8", newline="") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def teller(clock: Callable[[], float] = time.monotonic) -> Callable[[Entry], None]:
+    """Counts values as they pass and says on standard error how far the replay has come."""
+    began = told = clock()
+    values = 0
+
+    def tell(entry: Entry) -> None:
+        nonlocal told, values
+        values += len(entry) if isinstance(entry, Samples | Texts) else 0
+        now = clock()
+        if now - told >= TELL_EVERY_S:
+            told = now
+            at = np.datetime64(entry.received_ns, "ms")
+            at = np.datetime64(entry.received_ns, "ns").astype("datetime64[ms]")
+            print(f"{values} values, at {at}Z, {values / (now - began):.0f} values/s", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _catalogue(recording: Recording) -> Catalogue:
+    """The tags of a recording, for their names."""
+    start = recording.pipeline().start or next((e for e in recording.entries() if isinstance(e, Start)), None)
+    return Catalogue(start.tags if start is not None else ())
 
 
 def _same_cpu(recording: Recording) -> bool:
-    from edge_agent.core import Start
-
     prints = [e.fingerprint for e in recording.entries() if isinstance(e, Start)]
     start = recording.pipeline().start
     mine = fingerprint()
