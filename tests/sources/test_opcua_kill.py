@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncua import ua
+from asyncua.server.internal_subscription import InternalSubscription
 
 from tests.sources.opcua_child import journal
 from tests.sources.opcua_plant import START_NS, STEP_NS, Plant, free_port
@@ -31,9 +33,19 @@ def declared(lines: list[dict[str, Any]], tag: int) -> list[tuple[int, int]]:
     return found
 
 
+def _keeps_what_it_sent_again(subscription: InternalSubscription, sequence: int) -> ua.NotificationMessage:
+    found = subscription._not_acknowledged_results.get(sequence)
+    return found.NotificationMessage if found else ua.NotificationMessage()
+
+
 @pytest.mark.system
 @pytest.mark.parametrize("queue_size", [200, 4])
-async def test_killed_at_random_moments_every_value_is_in_the_journal_or_declared_missing(tmp_path: Path, queue_size: int) -> None:
+async def test_killed_at_random_moments_every_value_is_in_the_journal_or_declared_missing(
+    tmp_path: Path, queue_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # OPC 10000-4, 5.14.6: only an acknowledgement removes a message. asyncua's server removes it with its first Republish, so that a reader
+    # killed between that and its commit finds a hole (and declares it): with that server nothing could be asked of the large queue.
+    monkeypatch.setattr(InternalSubscription, "republish", _keeps_what_it_sent_again)
     seed = random.SystemRandom().randrange(1 << 32)
     chance = random.Random(seed)
     plant = await Plant(free_port(), names=NAMES).start()
