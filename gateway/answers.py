@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Literal
 
-from edge_agent.core import Context, OperatorAction, Tag
+from edge_agent.core import AlarmEvent, Context, OperatorAction, Tag, decode
 from gateway.actions import Actions
 from gateway.applying import Applier
 from gateway.inbox import EdgeFacts, Inbox
-from gateway.journal import Journal
+from gateway.journal import ALARM, Journal
 from gateway.latest import Latest
 from gateway.query import ALL, AlarmFilter, AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, NotFound, SeriesRow, SourceRow, TagRow
 from gateway.series import View, series
@@ -105,6 +105,13 @@ class Answers:
         ids = self._journal.occurrences(standing=False, limit=most, from_ns=wanted.from_ns, to_ns=wanted.to_ns)
         found = (row for id_ in ids if (row := self.occurrence(id_)) is not None)
         return list(islice(filter(wanted.takes, found), limit))
+
+    def events(self, to_ns: int) -> Iterator[tuple[str, AlarmEvent]]:
+        """(edge, event) of every alarm event before some time, in the order they were committed."""
+        for entry in self._journal.entries(ALARM, to_ns=to_ns):
+            item = decode(entry.frame)
+            if isinstance(item, AlarmEvent):
+                yield entry.edge, item
 
     def edge(self, edge: str, now_ns: int) -> EdgeRow:
         """One edge."""

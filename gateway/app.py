@@ -12,8 +12,10 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 import uvicorn
 
@@ -28,6 +30,7 @@ from gateway.config import GatewayConfig
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
+from gateway.kpis import KpiRow, key_figures
 from gateway.notify.runner import Notifier
 from gateway.query import (
     ALL,
@@ -243,6 +246,17 @@ class Gateway:
     def alarm(self, occurrence: str) -> AlarmRow:
         """See Query."""
         return self.store.ask.alarm(occurrence)
+
+    def kpis(self, from_ns: int, to_ns: int) -> KpiRow:
+        """See Query."""
+        offset = datetime.fromtimestamp(from_ns // 1_000_000_000, ZoneInfo(self.config.gateway.timezone)).utcoffset()
+        return key_figures(
+            self.store.ask.events(to_ns),
+            from_ns,
+            to_ns,
+            positions=self.config.operation.positions,
+            offset_s=round(offset.total_seconds()) if offset else 0,
+        )
 
     def edges(self) -> list[EdgeRow]:
         """See Query."""

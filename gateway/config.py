@@ -105,6 +105,13 @@ class AccountsSection(Section):
     """Seconds after which this is done in any case."""
 
 
+class OperationSection(Section):
+    """How the plant is run."""
+
+    positions: int = Field(1, ge=1, le=100)
+    """Operating positions that share the alarms; the key figures are per position."""
+
+
 class GatewayConfig(Settings):
     """The whole file."""
 
@@ -113,6 +120,7 @@ class GatewayConfig(Settings):
     store: StoreSection = StoreSection()
     targets: tuple[AnyTarget, ...] = ()
     accounts: AccountsSection = AccountsSection()
+    operation: OperationSection = OperationSection()
     http: HttpSection = HttpSection()
     notifications: Notifications = Notifications()
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypedDict
 
 from edge_agent.core import PharmedgeError
 from edge_agent.core.alarm import ActionKind
+from gateway.kpis import KpiRow
 
 Quality = Literal["good", "uncertain", "bad", "stale"]
 Level = Literal["raw", "window", "60", "3600"]
@@ -429,6 +430,9 @@ class Query(Protocol):
 
     def alarm(self, occurrence: str) -> AlarmRow:
         """One occurrence with all its events."""
+
+    def kpis(self, from_ns: int, to_ns: int) -> KpiRow:
+        """The key figures of the alarm system over [from_ns, to_ns)."""
 
     def edges(self) -> list[EdgeRow]:
         """All edges that were ever heard."""

@@ -16,12 +16,13 @@ from gateway.console.alarms import alarm_routes
 from gateway.console.errors import MEDIA_TYPE, Impossible
 from gateway.console.instants import Instant, rfc3339
 from gateway.console.live import Live, LiveResponse
+from gateway.kpis import KpiRow
 from gateway.query import MAX_POINTS, ActionRow, AlarmRow, EdgeRow, LedgerRow, Query, SeriesRow, StatusRow, TagRow
 
 HOUR_NS: Final = 3_600_000_000_000
 _SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "n_uncertain", "worst_status", "text")
 
-ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, StatusRow, LedgerRow)
+ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, StatusRow, LedgerRow, KpiRow)
 """Row types whose schemas the OpenAPI document carries."""
 
 
@@ -29,7 +30,7 @@ def _json(body: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
 
 
-def _documented(row: type, key: str = "") -> dict[int | str, dict[str, Any]]:
+def documented(row: type, key: str = "") -> dict[int | str, dict[str, Any]]:
     schema: dict[str, Any] = {"$ref": f"#/components/schemas/{row.__name__}"}
     if key:
         schema = {"type": "object", "required": [key], "properties": {key: {"type": "array", "items": schema}}}
@@ -54,12 +55,12 @@ def api(query: Query, live: Live, timezone: str, access: Access) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix="/api/v1")
 
-    @routes.get("/tags", responses=_documented(TagRow, "tags"))
+    @routes.get("/tags", responses=documented(TagRow, "tags"))
     def tags() -> Response:
         """All tags of all edges with their limits and newest value."""
         return _json({"tags": query.tags()})
 
-    @routes.get("/series", responses=_documented(SeriesRow))
+    @routes.get("/series", responses=documented(SeriesRow))
     def series(
         tag: Annotated[str, Parameter(min_length=3, max_length=512, description="<edge>:<tag name>", examples=["press-edge-1:press1/main_force"])],
         from_ns: Annotated[Instant | None, Parameter(alias="from", description="start, included; an hour before `to` when absent")] = None,
@@ -78,19 +79,19 @@ def api(query: Query, live: Live, timezone: str, access: Access) -> APIRouter:
             raise Impossible(str(error)) from error
         return _csv(row) if form == "csv" else _json(row)
 
-    routes.include_router(alarm_routes(query, access, _documented))
+    routes.include_router(alarm_routes(query, access, documented))
 
-    @routes.get("/edges", responses=_documented(EdgeRow, "edges"))
+    @routes.get("/edges", responses=documented(EdgeRow, "edges"))
     def edges() -> Response:
         """All edges that were ever heard, with their sources and backlog."""
         return _json({"edges": query.edges()})
 
-    @routes.get("/status", responses=_documented(StatusRow))
+    @routes.get("/status", responses=documented(StatusRow))
     def status() -> Response:
         """The gateway at a glance."""
         return _json({**query.status(), "timezone": timezone})
 
-    @routes.get("/ledger", responses=_documented(LedgerRow, "ledger"))
+    @routes.get("/ledger", responses=documented(LedgerRow, "ledger"))
     def ledger() -> Response:
         """The accounting of every tag."""
         return _json({"ledger": query.ledger()})

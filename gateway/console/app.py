@@ -22,6 +22,7 @@ from gateway.console.accounts import accounts
 from gateway.console.api import ROWS, api
 from gateway.console.errors import PROBLEM_SCHEMA, install_errors
 from gateway.console.guard import Guard
+from gateway.console.kpis import kpis
 from gateway.console.live import Live, Pace
 from gateway.query import Query
 from gateway.sessions import Sessions
@@ -91,6 +92,7 @@ def create_app(
     access = Access(sessions)
     app.include_router(people(access, query))
     app.include_router(accounts(access))
+    app.include_router(kpis(query))  # before the routes that take any text for an occurrence
     app.include_router(api(query, live, timezone, access))
     _add_health(app, query, live)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="console")

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edge_agent.core import PharmedgeError, Refused, occurrence_id
+from edge_agent.core import AlarmEvent, PharmedgeError, Refused, occurrence_id
+from gateway.kpis import KpiRow, key_figures
 from gateway.query import (
     ALL,
     ActionRow,
@@ -363,6 +364,25 @@ class Plant:
         if occurrence not in self.occurrences:
             raise NotFound(f"there is no alarm occurrence {occurrence!r}")
         return self.occurrences[occurrence]
+
+    def kpis(self, from_ns: int, to_ns: int) -> KpiRow:
+        events = [
+            AlarmEvent(
+                alarm=row["alarm"],
+                tag=row["tag"],
+                raised_ns=row["raised_ns"],
+                priority=row["priority"],
+                advisory=row["advisory"],
+                time_ns=e["time_ns"],
+                received_ns=e["received_ns"],
+                event=e["event"],
+                state_from=e["state_from"],
+                state_to=e["state_to"],
+            )
+            for row in self.occurrences.values()
+            for e in row["events"]
+        ]
+        return key_figures(((EDGES[0], e) for e in events), from_ns, to_ns, offset_s=28_800)
 
     def edges(self) -> list[EdgeRow]:
         now = self.clock()

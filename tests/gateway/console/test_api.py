@@ -232,3 +232,14 @@ async def test_an_unexpected_failure_tells_nothing_of_its_inside(client: httpx.A
 def test_an_unknown_zone_is_refused(plant: Plant) -> None:
     with pytest.raises(ValueError, match="IANA"):
         create_app(plant, timezone="Shanghai time")
+
+
+async def test_key_figures(client: httpx.AsyncClient, plant: Plant) -> None:
+    plant.raise_alarm("press1/main_force", "high", 2, ago_s=60)
+    row = (await client.get("/api/v1/alarms/kpis")).json()
+    assert (row["calls"], row["hours"], row["priorities"]["2"]) == (1, 720.0, 1)
+    table = await client.get("/api/v1/alarms/kpis?format=csv")
+    assert table.text.startswith("\ufefffigure,item,value\r\n")
+    assert "top.calls,press-edge-1~press1/main_force.high,1\r\n" in table.text
+    is_problem(await client.get("/api/v1/alarms/kpis?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z"), 422)
+    is_problem(await client.get("/api/v1/alarms/kpis?from=0&to=2026-01-01T00:00:00Z"), 422)

@@ -69,3 +69,32 @@ def test_an_administrator_changes_a_role(open_page: Open, desk: Desk, language: 
     expect(page.locator("tr[data-user=root] button")).to_have_count(0)
     clean(page)
     picture(page, "users", language)
+
+
+def busy(plant: Plant) -> None:
+    """Half a day with a flood, a chatterer and something that nobody acknowledged."""
+    for i in range(12):
+        tag = ("press1/ejection_force", "press1/hopper_level", "coater1/bed_temp")[i % 3]
+        at = plant.raise_alarm(tag, "low" if "hopper" in tag else "high", (2, 3, 2)[i % 3], ago_s=9000 - 40 * i)
+        row = plant.occurrences[at]
+        plant._event(row, "acknowledge", "ACKED", row["raised_ns"] + (20 + i) * 10**9, user="wang")
+        plant._event(row, "clear", "NORM", row["raised_ns"] + (30 + i) * 10**9)
+    for i in range(5):
+        row = plant.occurrences[plant.raise_alarm("press1/room_temp", "high", 4, ago_s=30_000 - 15 * i)]
+        plant._event(row, "clear", "RTNUN", row["raised_ns"] + 5 * 10**9)
+    plant.raise_alarm("press1/main_force", "high", 1, ago_s=2000)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_key_figures_are_shown_with_their_targets(open_page: Open, plant: Plant, language: str, tmp_path: Path) -> None:
+    busy(plant)
+    page = open_page("#/kpis?span=day", language=language)
+    page.wait_for_selector(".k-plot canvas")
+    expect(page.locator("tr[data-figure=max_10min] td").nth(1)).to_have_text("12")
+    expect(page.locator("tr[data-figure=max_10min] .trouble")).to_be_visible()
+    expect(page.locator("tr[data-figure=mtta_longest] td").nth(1)).to_have_text({"en": "31 s", "zh": "31 秒"}[language])
+    with page.expect_download() as got:
+        page.get_by_role("link", name="CSV").click()
+    assert "\r\nmax_10min,,12\r\n" in Path(got.value.path()).read_bytes().decode("utf-8-sig")
+    clean(page)
+    picture(page, "kpis", language)
