@@ -15,7 +15,8 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
-from edge_agent.agent.clock import Clock
+from edge_agent.agent.clock import ALARM as CLOCK_ALARM
+from edge_agent.agent.clock import BEHIND_NS, Clock
 from edge_agent.agent.commit import OUTBOX, STREAMS
 from edge_agent.agent.engine import Engine
 from edge_agent.agent.intake import Intake
@@ -170,9 +171,11 @@ class Agent:
             log.warning("records came out otherwise when stepped again", count=len(differing), first=differing[0])
             text = f"{len(differing)} records differ, first {differing[0]}"
             self._intake.put(lambda now: Note(received_ns=now, action="restep_differs", object="outbox", reason=text))
-        if clock.behind_ns > 1_000_000_000:
-            text = f"{clock.behind_ns / 1e9:.1f} s behind the journal"
-            self._intake.put(lambda now: Note(received_ns=now, action="clock_behind", object="clock", reason=text))
+        behind = clock.behind_ns > BEHIND_NS
+        said = f"{clock.behind_ns / 1e9:.1f} s behind the journal" if behind else "in step with the journal"
+        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=CLOCK_ALARM, active=behind, explanation=f"the wall clock is {said}"))
+        if behind:
+            self._intake.put(lambda now: Note(received_ns=now, action="clock_behind", object="clock", reason=said))
 
     # -- sources -------------------------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,23 @@
-"""Received time: the wall clock at the start, carried on by the monotonic clock."""
+"""Received time: the wall clock at the start, carried on by the monotonic clock; and the alarm when the two go apart."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from edge_agent.core import ClockStep, Diagnostic, Entry
+
+ALARM: Final = "edge/clock"
 STEP_NS: Final = 100_000_000
 """A wall clock that has gone apart by more is reported as a step (domain: log every step above 100 ms)."""
+BEHIND_NS: Final = 1_000_000_000
+"""A wall clock that is so far behind the journal at the start is told."""
+STEADY_NS: Final = 60_000_000_000
+"""Without a step for so long the wall clock counts as steady again."""
+_APART_NS: Final = 1_000_000
+_TRIES: Final = 5
 
 
 class Clock:
@@ -36,9 +46,53 @@ class Clock:
 
     def step_ns(self) -> int:
         """How far the wall clock has stepped against received time since the last call; 0 when at most STEP_NS."""
-        offset = self() - self._wall()
+        offset = self._apart_ns()
         step = self._offset_ns - offset
         if abs(step) <= STEP_NS:
             return 0
         self._offset_ns = offset
         return step
+
+    def _apart_ns(self) -> int:
+        # Whoever is kept waiting between the two readings would take that for a step.
+        for _ in range(_TRIES):
+            before, wall, after = self(), self._wall(), self()
+            if after - before <= _APART_NS:
+                break
+        return before - wall
+
+
+class ClockWatch:
+    """Whether the wall clock is steady: the alarm `edge/clock` stands from a step until none has come for STEADY_NS.
+
+    A clock that was behind the journal at the start stands like one that has stepped. Asked every few seconds.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._steady_at = clock() + STEADY_NS if self.behind else 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether the clock began behind the journal."""
+        return self._clock.behind_ns > BEHIND_NS
+
+    def look(self) -> list[Callable[[int], Entry]]:
+        """Entries for the journal, to be given their received time: each step, the alarm when one comes, its return when it has been steady."""
+        step = self._clock.step_ns()
+        if step:
+            began, self._steady_at = not self._steady_at, self._clock() + STEADY_NS
+            stepped = partial(_stepped, step)
+            return [stepped, partial(_told, True, f"the wall clock stepped by {step / 1e9:+.3f} s")] if began else [stepped]
+        if self._steady_at and self._clock() >= self._steady_at:
+            self._steady_at = 0
+            return [partial(_told, False, f"no step for {STEADY_NS / 1e9:.0f} s")]
+        return []
+
+
+def _stepped(step_ns: int, now: int) -> Entry:
+    return ClockStep(received_ns=now, step_ns=step_ns)
+
+
+def _told(active: bool, why: str, now: int) -> Entry:
+    return Diagnostic(received_ns=now, alarm=ALARM, active=active, explanation=why)

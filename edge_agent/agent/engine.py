@@ -16,11 +16,11 @@ from typing import Final
 import numpy as np
 import structlog
 
-from edge_agent.agent.clock import Clock
+from edge_agent.agent.clock import Clock, ClockWatch
 from edge_agent.agent.commit import ABANDONED, CHECKPOINTS, JOURNAL, OUTBOX, Commit, abandonment, checkpoint_position, declared, write
 from edge_agent.agent.intake import Intake, Offered
 from edge_agent.config.sections import OutboxSection
-from edge_agent.core import AlarmEvent, ClockStep, Diagnostic, Log, Start
+from edge_agent.core import AlarmEvent, Diagnostic, Log, Start
 from edge_agent.core.log import SHED_SAMPLES, SHED_SUMMARY
 from edge_agent.pipeline.chain import Pipeline
 
@@ -71,6 +71,8 @@ class Engine:
         self.failed: BaseException | None = None
         self.commits = 0
         self._durable_through = 0
+        self._kept_cursors: dict[str, int] = {}
+        self._clock_watch = ClockWatch(clock)
         self._declared: set[str] = set()
 
     def _oldest_checkpoint(self) -> int:
@@ -190,7 +192,8 @@ class Engine:
         pause = 0.1
         while True:
             try:
-                write(self.log, commit, self._never_shed, CHECKPOINTS[self._next_checkpoint], self._cursors())
+                cursors = self._cursors()
+                write(self.log, commit, self._never_shed, CHECKPOINTS[self._next_checkpoint], cursors)
             except sqlite3.OperationalError as error:  # disk full, read-only, locked
                 if not self.write_error:
                     log.error("commit failed, sources wait", error=str(error), path=str(self.log.path))
@@ -202,6 +205,7 @@ class Engine:
                     return False
                 pause = min(5.0, pause * 2)
                 continue
+            self._kept_cursors = cursors
             if self.write_error:
                 log.info("commits succeed again")
                 self.write_error = ""
@@ -226,7 +230,11 @@ class Engine:
     def _keep_house(self) -> None:
         """Forget what is delivered, keep the journal to its ring, shed when the budget is used up, notice clock steps."""
         through = min(self._safe_through(), self.log.head(OUTBOX).seq)
-        self.log.commit(cursors=self._cursors())  # what is forgotten must never lie beyond a durable cursor
+        cursors = self._cursors()
+        if cursors != self._kept_cursors:
+            # What is forgotten must never lie beyond a durable cursor; where none moved, nothing is written: flash wears.
+            self.log.commit(cursors=cursors)
+            self._kept_cursors = cursors
         self._durable_through = through
         self.log.forget(OUTBOX, through)
         checkpoint = min((checkpoint_position(d)[0] for n in CHECKPOINTS if (d := self.log.value(n))), default=0)
@@ -242,8 +250,8 @@ class Engine:
             excess = self.held_bytes - self._settings.max_bytes
         self._declare_abandoned()
         self._say_full(excess > 0)
-        if step := self._clock.step_ns():
-            self._intake.put(lambda now: ClockStep(received_ns=now, step_ns=step))
+        for entry_at in self._clock_watch.look():
+            self._intake.put(entry_at)
 
     def _declare_abandoned(self) -> None:
         """Journal what was shed; its note stays until the entry is durable, so that a death between the two loses no declaration."""

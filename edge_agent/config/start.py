@@ -119,6 +119,8 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
         worst = min([4, *mine])
         definitions.append(_diagnostic(f"source/{source.name}.disconnected", "", "diagnostic", worst, worst > 3, delay_s=SOURCE_DELAY_S))
     definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged")]
+    # Received times go on undisturbed when the wall clock steps; somebody should look after its source all the same.
+    definitions.append(_diagnostic("edge/clock", "", "diagnostic", 3, True))
     # A flood is listed, not called: it is one more alarm when there are too many.
     definitions.append(_diagnostic("edge/flood", "", "diagnostic", 4, True))
     versioned = []

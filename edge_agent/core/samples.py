@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,11 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Float64 = NDArray[np.float64]
 UInt32 = NDArray[np.uint32]
+UInt64 = NDArray[np.uint64]
 UInt8 = NDArray[np.uint8]
+
+UNACKNOWLEDGED: Final = 65_536
+"""Values that a connector whose peer delivers again has handed over and not acknowledged, at most: the pipeline remembers twice as many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

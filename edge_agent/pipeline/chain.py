@@ -302,7 +302,10 @@ class Pipeline:
         self._sources = {source.name: i for i, source in enumerate(plan.sources)}
         self._alarm_names = frozenset(a.name for a in start.alarms)
         self._watermark = Watermark(seconds_ns(plan.idle_s))
-        self._screen = Screen(tags.low, tags.high, tags.group, simulated=plan.simulated, skew_ns=seconds_ns(plan.max_skew_s))
+        self._screen = Screen(
+            tags.low, tags.high, tags.group, simulated=plan.simulated, skew_ns=seconds_ns(plan.max_skew_s),
+            source=tags.source, sources=tuple(self._sources),
+        )  # fmt: skip
         self._windows = Windows(seconds_ns(plan.window_s), tags.group, tags.lateness_ns, tags.version)
         self._silence = Silence(tags.expected_ns, tags.source, tags.lossy, len(plan.sources))
         self._units = Units(self._catalogue, self._windows.mode, self._screen.evaluated)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core import Samples
-from edge_agent.core.samples import Float64, Int32, Int64, UInt8, UInt32
+from edge_agent.core.samples import UNACKNOWLEDGED, Float64, Int32, Int64, UInt8, UInt32, UInt64
 from edge_agent.core.status import (
     BAD_SENSOR_FAILURE,
     CODE_MASK,
@@ -30,10 +30,19 @@ FATE_DUPLICATE: Final = 5
 FATES: Final = ("good", "uncertain", "bad", "late", "rejected", "duplicate")
 """Every value that was received has exactly one fate (rule 7)."""
 
-RING: Final = 128
-"""Values remembered per tag to recognise a repetition. What a broker sends again after a death is what was not acknowledged: at most the values
-of one commit interval, 0.1 s, and of the message before. More than so many unacknowledged values of one tag would be stored twice."""
+RING: Final = 16
+"""Newest values remembered of each tag, however long ago they came: a new subscription shows the last one again."""
 
+REMEMBERED: Final = 2 * UNACKNOWLEDGED
+"""Newest values remembered of each source, whatever their tags. What a broker sends again after a death is the end of what it had sent: as a
+connector never has more than UNACKNOWLEDGED values under way, the other half is for acknowledgements that never reached the broker."""
+
+_SLOTS: Final = REMEMBERED - 1
+_SLOT_MASK: Final = np.uint64(_SLOTS)
+_MIX_TIME: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX_VALUE: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_TAG: Final = np.uint64(0x94D049BB133111EB)
+_SHIFT: Final = np.uint64(31)
 _SIMULATED: Final = np.uint32(UNCERTAIN_SIMULATED)
 _MASK: Final = np.uint32(CODE_MASK)
 _LIMIT_LOW: Final = np.uint32(0x500)
@@ -50,18 +59,24 @@ _FLAG_LAST: Final = np.uint32(0x40950000)
     " Array(float64, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True),"
     " Array(uint32, 1, 'C', readonly=True), int64, int64,"
     " float64[::1], float64[::1], uint8, uint8[::1], int32[::1], int64[::1],"
-    " int64[::1], int64[:, ::1], int64[:, ::1], int32[::1], int64[:, ::1],"
+    " int64[::1], int64[:, ::1], int64[:, ::1], int32[::1],"
+    " int32[::1], uint64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1],"
     " uint8[::1], uint8[::1], uint32[::1])"
 )
 def _screen(
     time_ns: Int64, tag: Int32, value: Float64, bits: Int64, status: UInt32, received_ns: int, skew_ns: int,
     low: Float64, high: Float64, simulated: np.uint8, evaluated: UInt8, group: Int32, closed_ns: Int64,
-    last_ns: Int64, ring_ns: Int64, ring_bits: Int64, ring_at: Int32, totals: Int64, fate: UInt8, usable: UInt8, marked: UInt32,
+    last_ns: Int64, ring_ns: Int64, ring_bits: Int64, ring_at: Int32,
+    source: Int32, seen: UInt64, seen_count: Int64, seen_before: Int64, seen_newest: Int64, seen_indexed: Int64, totals: Int64,
+    fate: UInt8, usable: UInt8, marked: UInt32,
 ) -> int:  # fmt: skip
     """One pass over the rows in order; returns the newest accepted source time, or -2**63 when no row was accepted.
 
     Rows: time_ns, tag, value, bits (the value's 64 bits), status. Per tag: low, high (engineering range), evaluated (its unit's mode lets it be
-    judged), group (index into closed_ns), last_ns, ring_* (the last values), totals (tags, 6). Written: fate, usable, marked (status) per row.
+    judged), group (index into closed_ns), last_ns, ring_* (the last values), source, totals (tags, 6). Written by row: fate, usable, marked.
+
+    Per source: seen holds the newest keys, (time, value, tag) mixed to 64 bits, the n-th at n modulo its size. It is indexed only when something is
+    looked up: seen_newest says which key was the last of a bucket, seen_before which one before it; one that is no longer held ends the chain.
     """
     newest = -(2**63) + 1
     size = ring_ns.shape[1]
@@ -76,12 +91,28 @@ def _screen(
             fate[i] = 4
             totals[k, 4] += 1
             continue
+        m = source[k]
+        key = np.uint64(t) * _MIX_TIME
+        key = ((key ^ (key >> _SHIFT)) + np.uint64(bits[i])) * _MIX_VALUE
+        key = ((key ^ (key >> _SHIFT)) + np.uint64(k)) * _MIX_TAG
+        key = key ^ (key >> _SHIFT)
         if t <= last_ns[k]:
             repeated = False
             for j in range(size):
                 if ring_ns[k, j] == t and ring_bits[k, j] == bits[i]:
                     repeated = True
                     break
+            if not repeated:
+                forgotten = seen_count[m] - REMEMBERED
+                for n in range(max(seen_indexed[m], forgotten) + 1, seen_count[m] + 1):
+                    bucket = np.int64(seen[m, n & _SLOTS] & _SLOT_MASK)
+                    seen_before[m, n & _SLOTS] = seen_newest[m, bucket]
+                    seen_newest[m, bucket] = n
+                seen_indexed[m] = seen_count[m]
+                n = seen_newest[m, np.int64(key & _SLOT_MASK)]
+                while not repeated and n > 0 and n > forgotten:
+                    repeated = seen[m, n & _SLOTS] == key
+                    n = seen_before[m, n & _SLOTS]
             if repeated:
                 fate[i] = 5
                 totals[k, 5] += 1
@@ -90,6 +121,8 @@ def _screen(
         ring_ns[k, at] = t
         ring_bits[k, at] = bits[i]
         ring_at[k] = at + 1 if at + 1 < size else 0
+        seen_count[m] += 1
+        seen[m, seen_count[m] & _SLOTS] = key
         if t > last_ns[k]:
             last_ns[k] = t
         severity = s >> np.uint32(30)
@@ -142,9 +175,20 @@ class Screen:
     low, high  (tags,) engineering range; infinite where there is none
     group      (tags,) index of each tag's lateness
     skew_ns    a source stamp further ahead of the time of receipt is rejected
+    source     (tags,) index into `sources`, -1 for none; absent when all tags are of one
     """
 
-    def __init__(self, low: NDArray[np.float64], high: NDArray[np.float64], group: NDArray[np.int32], *, simulated: bool, skew_ns: int) -> None:
+    def __init__(
+        self,
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+        group: NDArray[np.int32],
+        *,
+        simulated: bool,
+        skew_ns: int,
+        source: NDArray[np.int32] | None = None,
+        sources: Sequence[str] = (),
+    ) -> None:
         n = len(low)
         self._low, self._high, self._group = low, high, group
         self._simulated, self._skew_ns = np.uint8(simulated), skew_ns
@@ -154,6 +198,11 @@ class Screen:
         self._ring_bits = np.zeros((n, RING), np.int64)
         self._ring_at = np.zeros(n, np.int32)
         self.totals = np.zeros((n, len(FATES)), np.int64)
+        self._sources = (*sources, "")  # the last one, which -1 means, is of tags without a source
+        self._source = (np.zeros(n, np.int32) if source is None else np.where(source < 0, len(sources), source)).astype(np.int32)
+        shape = (len(self._sources), REMEMBERED)
+        self._seen, self._seen_count = np.zeros(shape, np.uint64), np.zeros(len(self._sources), np.int64)
+        self._seen_before, self._seen_newest, self._seen_indexed = np.zeros(shape, np.int64), np.zeros(shape, np.int64), self._seen_count.copy()
 
     def step(self, samples: Samples, closed_ns: NDArray[np.int64]) -> Screened:
         """Judge rows in order; values before `closed_ns` of their tag's group are late."""
@@ -162,24 +211,32 @@ class Screen:
         newest = _screen(
             samples.time_ns, samples.tag, samples.value, samples.value.view(np.int64), samples.status, samples.received_ns, self._skew_ns,
             self._low, self._high, self._simulated, self.evaluated, self._group, closed_ns,
-            self.last_ns, self._ring_ns, self._ring_bits, self._ring_at, self.totals, fate, usable, marked,
+            self.last_ns, self._ring_ns, self._ring_bits, self._ring_at,
+            self._source, self._seen, self._seen_count, self._seen_before, self._seen_newest, self._seen_indexed, self.totals,
+            fate, usable, marked,
         )  # fmt: skip
         same = np.array_equal(marked, samples.status)
         rows = samples if same else Samples(samples.time_ns, samples.tag, samples.value, marked, samples.received_ns)
         return Screened(rows, fate, usable, int(newest) if newest > np.iinfo(np.int64).min + 1 else None)
 
     def state(self) -> dict[str, Any]:
-        """Per-tag arrays, all with the tags as first axis."""
+        """Per-tag arrays, all with the tags as first axis, and by source the keys it remembers, oldest first."""
         return {
             "last_ns": self.last_ns.copy(),
             "ring_ns": self._ring_ns.copy(),
             "ring_bits": self._ring_bits.copy(),
             "ring_at": self._ring_at.copy(),
             "totals": self.totals.copy(),
+            "seen": {name: self._keys(m) for m, name in enumerate(self._sources)},
         }
 
+    def _keys(self, m: int) -> UInt64:
+        n = int(self._seen_count[m])
+        return np.take(self._seen[m], np.arange(max(1, n - REMEMBERED + 1), n + 1) & _SLOTS)
+
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of as many tags or fewer: tags are only ever added."""
+        """Take up a state of as many tags or fewer, tags are only ever added; and of the sources that are still there."""
+        same_ring = state["ring_ns"].shape[1] == RING  # an earlier version remembered more of each tag, and nothing of a source
         for mine, name in (
             (self.last_ns, "last_ns"),
             (self._ring_ns, "ring_ns"),
@@ -187,4 +244,10 @@ class Screen:
             (self._ring_at, "ring_at"),
             (self.totals, "totals"),
         ):
-            mine[: len(state[name])] = state[name]
+            if same_ring or not name.startswith("ring_"):
+                mine[: len(state[name])] = state[name]
+        for name, keys in state.get("seen", {}).items():
+            if name in self._sources:
+                m = self._sources.index(name)
+                self._seen[m, np.arange(1, len(keys) + 1) & _SLOTS] = keys
+                self._seen_count[m], self._seen_indexed[m], self._seen_newest[m] = len(keys), 0, 0

@@ -13,7 +13,8 @@ import msgspec
 from pydantic import Field, model_validator
 
 from edge_agent.broker import BrokerConfig, Link
-from edge_agent.core import NotConnected
+from edge_agent.core import NotConnected, Samples
+from edge_agent.core.samples import UNACKNOWLEDGED
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.mqtt_payload import Columns, Parser, PoisonError, TimeUnit, pointer_tokens, routes
 from edge_agent.sources.source import Plug, Received, Source
@@ -90,13 +91,15 @@ class MqttSource:
         self._arrived = asyncio.Event()
         self._held_bytes = 0
         self._held = 0
+        self._values = 0
+        self._freed = asyncio.Event()
         self._link: Link | None = None
         self._resume: bytes | None = None
 
     async def open(self, resume: bytes | None) -> None:
         """Connect and subscribe; filters of the broker's old session that are no longer wanted are left."""
         config = self._config
-        self._waiting, self._held_bytes, self._held = [], 0, 0
+        self._waiting, self._held_bytes, self._held, self._values = [], 0, 0, 0
         self._arrived.clear()
         self._link = Link(
             config, config.client_id, self._message, persistent=config.persistent, version=config.version, in_flight=config.max_in_flight
@@ -116,6 +119,9 @@ class MqttSource:
                 await self._wait(link)
             if not self._waiting:
                 raise NotConnected(link.error)
+            while self._values >= UNACKNOWLEDGED // 2:  # a batch brings at most the other half: 8 bytes a value
+                self._freed.clear()
+                await self._freed.wait()
             received = await self._batch(link)
             if received is not None:
                 return received
@@ -173,7 +179,9 @@ class MqttSource:
             self._let_go(link, good)
             return None
         resume, self._resume = self._resume, None
-        return Received(items, lambda: self._let_go(link, good), resume)
+        values = sum(len(item) for item in items if isinstance(item, Samples))
+        self._values += values
+        return Received(items, lambda: self._let_go(link, good, values), resume)
 
     def _parse(self, message: MQTTMessage, now_ns: int, columns: Columns, good: list[MQTTMessage], useless: list[MQTTMessage]) -> str:
         """Why the message is poison, or ""."""
@@ -191,10 +199,12 @@ class MqttSource:
         good.append(message)
         return ""
 
-    def _let_go(self, link: Link, messages: list[MQTTMessage]) -> None:
+    def _let_go(self, link: Link, messages: list[MQTTMessage], values: int = 0) -> None:
         for message in messages:
             link.ack(message)
         if link is self._link:
+            self._values -= values
+            self._freed.set()
             self._held -= len(messages)
             self._held_bytes -= sum(len(m.payload) + _MESSAGE_COST for m in messages)
             if self._held_bytes <= self._config.max_pending_bytes // 2 and self._held <= self._config.max_in_flight // 2:

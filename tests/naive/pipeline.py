@@ -18,15 +18,20 @@ class NaiveScreen:
     skew_ns: int
     seen: dict[int, list[tuple[int, bytes]]] = field(default_factory=lambda: defaultdict(list))
     last: dict[int, int] = field(default_factory=dict)
+    together: list[tuple[int, int, bytes]] = field(default_factory=list)
 
-    def step(self, time_ns: int, tag: int, value: float, status: int, received_ns: int, closed_ns: int, ring: int) -> tuple[str, int]:
+    def step(
+        self, time_ns: int, tag: int, value: float, status: int, received_ns: int, closed_ns: int, ring: int, remembered: int = 0
+    ) -> tuple[str, int]:
         """Fate and marked status of one value."""
         if time_ns > received_ns + self.skew_ns:
             return "rejected", status
         key = (time_ns, struct.pack("<d", value))
-        if tag in self.last and time_ns <= self.last[tag] and key in self.seen[tag][-ring:]:
+        together = self.together[-remembered:] if remembered else []
+        if tag in self.last and time_ns <= self.last[tag] and (key in self.seen[tag][-ring:] or (tag, *key) in together):
             return "duplicate", status
         self.seen[tag].append(key)
+        self.together.append((tag, *key))
         self.last[tag] = max(self.last.get(tag, time_ns), time_ns)
         simulated = status & 0xFFFF0000 == 0x42090000
         severity = 0 if simulated and self.simulated else min(status >> 30, 2)

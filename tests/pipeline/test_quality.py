@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.core import Samples
+from edge_agent.core import Samples, pack, unpack
 from edge_agent.core.status import BAD_SENSOR_FAILURE, UNCERTAIN_SIMULATED
-from edge_agent.pipeline.quality import FATES, RING, Screen
+from edge_agent.pipeline.quality import FATES, REMEMBERED, RING, Screen
 from tests.naive.pipeline import NaiveScreen
 
 S = 1_000_000_000
@@ -79,9 +79,64 @@ def test_equals_the_naive_twin(rows, simulated, closed):
     s = Screen(np.full(3, -5.0), np.full(3, 50.0), np.zeros(3, np.int32), simulated=simulated, skew_ns=10)
     naive = NaiveScreen([-5.0] * 3, [50.0] * 3, simulated, 10)
     received = 20
-    expected = [naive.step(t, k, v, x, received, closed, RING) for t, k, v, x in rows]
+    expected = [naive.step(t, k, v, x, received, closed, RING, REMEMBERED) for t, k, v, x in rows]
     columns = list(zip(*rows, strict=True)) or [[], [], [], []]
     samples = Samples.of(list(columns[0]), list(columns[1]), list(columns[2]), list(columns[3]), received)
     screened = s.step(samples, np.array([closed]))
     assert [(FATES[f], int(m)) for f, m in zip(screened.fate, screened.samples.status, strict=True)] == expected
     assert s.totals.sum() == len(rows)
+
+
+def test_a_list_of_hundreds_of_values_that_comes_again_is_removed_whole():
+    values = Samples.of(S + np.arange(5_000), np.zeros(5_000), np.arange(5_000) * 0.5, received_ns=2 * S)
+    s = screen()
+    assert set(fates(s, values)) == {"good"}
+    assert set(fates(s, values)) == {"duplicate"}
+    # Others of the same times are not taken for it, also when they come out of order.
+    assert set(fates(s, Samples(values.time_ns, values.tag, values.value + 0.25, values.status, 2 * S))) == {"good"}
+    assert set(fates(s, Samples(values.time_ns, values.tag + np.int32(1), values.value, values.status, 2 * S))) == {"good"}
+
+
+def two_sources() -> Screen:
+    group = np.zeros(2, np.int32)
+    source = np.array([0, 1], np.int32)
+    return Screen(np.full(2, -np.inf), np.full(2, np.inf), group, simulated=False, skew_ns=5 * S, source=source, sources=["a", "b"])
+
+
+def test_a_source_remembers_its_own_newest_values_and_a_tag_its_last_ones_for_ever():
+    s = two_sources()
+    first = Samples.of(S + np.arange(RING + 2), np.zeros(RING + 2), np.arange(RING + 2.0), received_ns=3 * S)
+    fates(s, first)
+    n = REMEMBERED + 7
+    many = Samples.of(2 * S + np.arange(n), np.ones(n), np.arange(n) * 0.5, received_ns=3 * S)
+    assert set(fates(s, many)) == {"good"}
+    assert set(fates(s, many.take(slice(7, None)))) == {"duplicate"}
+    assert set(fates(s, many.take(slice(0, 7)))) == {"good"}, "older than what is remembered"
+    assert set(fates(s, first)) == {"duplicate"}, "another source's values do not drive out these"
+
+
+def test_what_is_remembered_survives_a_checkpoint_and_follows_the_name_of_its_source():
+    values = Samples.of(S + np.arange(400), np.zeros(400), np.arange(400.0), received_ns=2 * S)
+    s = two_sources()
+    fates(s, values)
+    group, limits = np.zeros(2, np.int32), np.full(2, np.inf)
+    for names, source in ((["a", "b"], [0, 1]), (["new", "b", "a"], [2, 1])):
+        again = Screen(-limits, limits, group, simulated=False, skew_ns=5 * S, source=np.array(source, np.int32), sources=names)
+        again.restore(unpack(pack(s.state())))
+        assert set(fates(again, values)) == {"duplicate"}
+    assert pack(again.state()["seen"]) != pack(s.state()["seen"])
+    same = two_sources()
+    same.restore(unpack(pack(s.state())))
+    assert pack(same.state()) == pack(s.state())
+
+
+def test_a_state_of_an_earlier_version_is_taken_up_without_its_rings():
+    s = two_sources()
+    fates(s, Samples.of([S], [0], [1.0], received_ns=S))
+    old = s.state()
+    del old["seen"]
+    old["ring_ns"], old["ring_bits"] = np.zeros((2, 128), np.int64), np.zeros((2, 128), np.int64)
+    again = two_sources()
+    again.restore(old)
+    assert again.last_ns.tolist() == s.last_ns.tolist()
+    assert fates(again, Samples.of([2 * S], [0], [1.0], received_ns=2 * S)) == ["good"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.core import Samples, pack, unpack
-from edge_agent.pipeline.quality import FATES, RING, Screen
+from edge_agent.pipeline.quality import FATES, REMEMBERED, RING, Screen
 from edge_agent.pipeline.windows import Windows
 from tests.naive.pipeline import NaiveScreen, summary
 
@@ -36,7 +36,7 @@ def test_equals_the_naive_twin(batches, steps):
     base = closed = 0
     for batch, step in zip(batches, steps, strict=False):
         for t, k, v, x in batch:
-            fate, marked = naive.step(t, k, v, x, 60, closed, RING)
+            fate, marked = naive.step(t, k, v, x, 60, closed, RING, REMEMBERED)
             start = t - t % LENGTH
             groups[k, start, start < closed].append((t, v, marked, fate))
         feed(s, w, batch, 60)

@@ -16,6 +16,7 @@ import pytest
 from paho.mqtt import publish
 
 from edge_agent.core import NotConnected, Samples, Tag, Texts
+from edge_agent.sources import mqtt
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.mqtt import MqttConfig, MqttSource
 from edge_agent.sources.runner import SourceRunner
@@ -181,6 +182,20 @@ async def test_reading_pauses_when_too_much_is_uncommitted(broker: Broker, tmp_p
         for one in received:
             one.ack()
         assert await values_until(source, 300 - taken) == [float(i) for i in range(taken, 300)]
+
+
+async def test_no_more_values_are_under_way_than_are_remembered(mosquitto: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "UNACKNOWLEDGED", 1000)
+    monkeypatch.setattr(mqtt, "_BATCH_BYTES", 1)  # each message a batch of its own
+    async with opened(config(mosquitto.port), plug(tmp_path)) as source:
+        await send(mosquitto, [("plant/press1/speed", [{"t": n * 300 + i, "v": i} for i in range(300)]) for n in range(4)])
+        first, second = [await read(source) for _ in range(2)]
+        third = asyncio.ensure_future(read(source))
+        done, _ = await asyncio.wait({third}, timeout=0.3)
+        assert not done
+        first.ack()
+        assert len((await third).items[0]) == 300
+        second.ack()
 
 
 async def test_mqtt_5_lets_the_broker_know_the_bound(mosquitto: Broker, tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Steps of the wall clock: received time does not follow them, an alarm tells of them and returns, and a replay says the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_agent.agent.clock import BEHIND_NS, STEADY_NS, Clock, ClockWatch
+from edge_agent.config.start import _diagnostic, start_of
+from edge_agent.core import AlarmEvent, Audit, Entry
+from edge_agent.pipeline.chain import Pipeline
+from tests.agent.line import settings
+from tests.pipeline.line import T0, S, start
+
+
+class Time:
+    """A wall clock and a monotonic one that go as they are told."""
+
+    def __init__(self) -> None:
+        self.wall, self.mono = T0, 0
+
+    def go(self, ns: int, *, step: int = 0) -> None:
+        self.mono += ns
+        self.wall += ns + step
+
+    def clock(self, floor_ns: int = 0) -> Clock:
+        return Clock(floor_ns, wall=lambda: self.wall, monotonic=lambda: self.mono)
+
+
+def looked(watch: ClockWatch, at: int) -> list[Any]:
+    return [entry_at(at) for entry_at in watch.look()]
+
+
+def test_a_step_raises_the_alarm_with_its_size_and_it_returns_when_the_clock_has_been_steady() -> None:
+    time = Time()
+    watch = ClockWatch(time.clock())
+    time.go(5 * S)
+    assert looked(watch, 0) == []
+    time.go(5 * S, step=-2 * S)
+    step, told = looked(watch, 7)
+    assert (step.step_ns, step.received_ns) == (-2 * S, 7)
+    assert (told.alarm, told.active, told.explanation) == ("edge/clock", True, "the wall clock stepped by -2.000 s")
+    time.go(STEADY_NS - S, step=S)
+    assert [type(e).__name__ for e in looked(watch, 8)] == ["ClockStep"], "another step keeps it standing"
+    time.go(STEADY_NS - S)
+    assert looked(watch, 9) == []
+    time.go(S)
+    assert [(e.alarm, e.active) for e in looked(watch, 9)] == [("edge/clock", False)]
+    time.go(STEADY_NS)
+    assert looked(watch, 10) == []
+
+
+def test_a_clock_that_was_behind_the_journal_counts_as_stepped() -> None:
+    time = Time()
+    watch = ClockWatch(time.clock(T0 + 2 * BEHIND_NS))
+    assert watch.behind
+    time.go(STEADY_NS)
+    assert [(e.alarm, e.active) for e in looked(watch, 1)] == [("edge/clock", False)]
+
+
+def test_who_is_kept_waiting_between_the_two_clocks_takes_it_for_no_step() -> None:
+    waits = iter([S, S, 0, *[0] * 20])
+    mono, slow = [0], [False]
+
+    def wall() -> int:
+        mono[0] += next(waits) if slow[0] else 0
+        return T0 + mono[0]
+
+    clock = Clock(wall=wall, monotonic=lambda: mono[0])
+    slow[0] = True
+    assert clock.step_ns() == 0
+
+
+def test_the_alarm_is_defined_on_every_edge(tmp_path) -> None:
+    assert "edge/clock" in {d.name for d in start_of(settings(tmp_path), T0).alarms}
+
+
+def test_the_same_entries_give_the_same_events_again() -> None:
+    time = Time()
+    watch = ClockWatch(time.clock())
+    entries: list[Entry] = [start(alarms=(_diagnostic("edge/clock", "", "diagnostic", 3, True),))]
+    for step in (0, 3 * S, 0, 0):
+        time.go(STEADY_NS // 2 + S, step=step)
+        entries += [entry_at(T0 + time.mono) for entry_at in watch.look()]
+    lives = [[record for entry in entries for record in pipeline.step(entry)] for pipeline in (Pipeline(), Pipeline())]
+    assert lives[0] == lives[1]
+    told = [(r.alarm, r.event) for r in lives[0] if isinstance(r, AlarmEvent)]
+    assert told == [("edge/clock", "raise"), ("edge/clock", "clear")]
+    assert [r.new for r in lives[0] if isinstance(r, Audit) and r.action == "clock_step"] == [f"{3 * S} ns"]
+

@@ -1,0 +1,110 @@
+"""What is forgotten and when: never what a restart or an uplink still needs, and nothing is written when nothing moved."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import Any
+
+import pytest
+
+from edge_agent.agent import engine as engine_module
+from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, STREAMS, checkpoint_position
+from edge_agent.agent.recovery import recover
+from edge_agent.core import Log, pack
+from tests.agent.test_engine import Running
+
+
+@pytest.fixture(autouse=True)
+def _no_housekeeping_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "HOUSEKEEPING_S", 3600.0)
+
+
+def moving(run: Running, through: int) -> None:
+    """An uplink has delivered up to a number."""
+    run.engine._safe_through = lambda: through
+    run.engine._cursors = lambda: {"uplink/site": through}
+
+
+async def test_housekeeping_writes_only_when_a_cursor_moved(tmp_path, monkeypatch):
+    run = Running(tmp_path)
+    await (await run.values(10))
+    await run.stop()
+    committed: list[dict[str, int]] = []
+    real = run.log.commit
+
+    def commit(*args: Any, **keys: Any) -> Any:
+        committed.append(dict(keys.get("cursors") or {}))
+        return real(*args, **keys)
+
+    monkeypatch.setattr(run.log, "commit", commit)
+    wal = tmp_path / "edge.sqlite-wal"
+    moving(run, 3)
+    run.engine._keep_house()
+    assert committed == [{"uplink/site": 3}]
+    size, stamp = wal.stat().st_size, wal.stat().st_mtime_ns
+    for _ in range(5):
+        run.engine._keep_house()
+    assert (len(committed), wal.stat().st_size, wal.stat().st_mtime_ns) == (1, size, stamp)
+    moving(run, 4)
+    run.engine._keep_house()
+    assert committed[1:] == [{"uplink/site": 4}]
+
+
+async def test_nothing_is_forgotten_beyond_a_durable_cursor(tmp_path, monkeypatch):
+    run = Running(tmp_path)
+    await (await run.values(10))
+    await run.stop()
+    head = run.log.head(OUTBOX).seq
+    moving(run, head)
+    seen: list[tuple[int, int]] = []
+    real = run.log.forget
+
+    def forget(stream: str, through: int) -> int:
+        if stream == OUTBOX:
+            with sqlite3.connect(tmp_path / "edge.sqlite") as db:  # what a power cut here would leave
+                seen.append((through, *db.execute("SELECT seq FROM cursor WHERE name='uplink/site'").fetchone()))
+            db.close()
+        return real(stream, through)
+
+    monkeypatch.setattr(run.log, "forget", forget)
+    run.engine._keep_house()
+    assert seen == [(head, head)]
+    assert run.log.first(OUTBOX) == head + 1
+
+
+async def test_a_cursor_that_cannot_be_kept_forgets_nothing(tmp_path, monkeypatch):
+    run = Running(tmp_path)
+    await (await run.values(10))
+    await run.stop()
+    moving(run, run.log.head(OUTBOX).seq)
+
+    def commit(*args: Any, **keys: Any) -> Any:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    first = run.log.first(OUTBOX)
+    monkeypatch.setattr(run.log, "commit", commit)
+    with pytest.raises(sqlite3.OperationalError):
+        run.engine._keep_house()
+    assert run.log.first(OUTBOX) == first
+
+
+async def test_the_journal_is_never_trimmed_past_the_older_checkpoint(tmp_path):
+    run = Running(tmp_path, journal_bytes=1, checkpoint_s=3600.0)
+    for _ in range(5):
+        await (await run.values(200))
+        await asyncio.sleep(0)
+    moving(run, run.log.head(OUTBOX).seq)
+    run.engine._keep_house()
+    positions = [checkpoint_position(d)[0] for n in CHECKPOINTS if (d := run.log.value(n))]
+    assert run.log.first(JOURNAL) <= min(positions, default=0) + 1
+    assert run.log.head(JOURNAL).seq > max(positions)
+    # Here it dies: what stands behind the checkpoint is still there to be stepped again.
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    with sqlite3.connect(tmp_path / "edge.sqlite") as db, sqlite3.connect(dead / "edge.sqlite") as copy:
+        db.backup(copy)
+    found = recover(Log(dead / "edge.sqlite", STREAMS))
+    await run.stop()
+    assert found.differing == ()
+    assert pack(found.pipeline.state()["screen"]) == pack(run.engine.pipeline.state()["screen"])
