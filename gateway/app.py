@@ -32,6 +32,7 @@ from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
 from gateway.kpis import KpiRow, key_figures
 from gateway.notify.runner import Notifier
+from gateway.panels import Panels
 from gateway.query import (
     ALL,
     ActionRow,
@@ -109,6 +110,9 @@ class Gateway:
             anchor_s=accounts.anchor_s,
             clock=self._clock,
             find=lambda name, why: self._writer.submit(self.store.find, name, why).result(),
+        )
+        self.panels = Panels(
+            self.users, signing_key(section.data_dir / "keys"), gateway=section.id, site=section.site, edges=accounts.panels, clock=self._clock
         )
         self.watch.configured(self.config.model_dump(mode="json"))
 
@@ -218,8 +222,10 @@ class Gateway:
                 if self.broker is not None and self.broker.connected:
                     known = [edge for edge, fact in list(self.store.inbox.facts.items()) if not fact.refused]
                     self.watch.give(head, known, self.broker.publish)
+                    self.panels.give(known, self.broker.publish)
                 else:
                     self.watch.disconnected()
+                    self.panels.disconnected()
                 self.audit_error = ""
             except (OSError, PharmedgeError) as error:
                 # A full disk passes; until then whatever needs an entry is refused, and `ready` says so.

@@ -99,6 +99,8 @@ class AccountsSection(Section):
     """Send the session cookie over HTTPS only; for a console behind a TLS proxy."""
     sign: tuple[Literal["acknowledge", "shelve", "out_of_service"], ...] = ()
     """Actions that need an electronic signature: the password again, and a meaning."""
+    panels: tuple[str, ...] = ()
+    """Edges whose panels are given the people who may acknowledge: names, roles and argon2id hashes, over the broker, signed."""
     anchor_entries: int = Field(50, ge=1)
     """Audit entries after which the head of the trail is signed and given to the edges."""
     anchor_s: float = Field(300.0, gt=0)

@@ -161,6 +161,11 @@ class Users:
                     self.db.execute("ROLLBACK")
                 raise
 
+    def handed(self, right: Right) -> list[tuple[Account, str]]:
+        """Accounts that are not disabled and have a right, by name, each with its password hash: for panels beside the line."""
+        rows = self.ask("SELECT name, full_name, role, disabled, changed_ns, hash FROM user ORDER BY name")
+        return [(account, row[5]) for row in rows if (account := _account(row)).may(right)]
+
     def verify(self, name: str, password: str) -> Account | None:
         """The account when the password is its own and it is not disabled; as slow for names that do not exist."""
         rows = self.ask("SELECT hash FROM user WHERE name=?", name)

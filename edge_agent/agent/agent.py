@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
+from edge_agent.agent.beside import Beside
 from edge_agent.agent.clock import ALARM as CLOCK_ALARM
 from edge_agent.agent.clock import BEHIND_NS, Clock
 from edge_agent.agent.commit import OUTBOX, STREAMS
@@ -95,6 +96,7 @@ class Agent:
             file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._safe_through, cursors=self._cursors,
             on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
         )  # fmt: skip
+        beside = self._beside = Beside(self.settings, self._data_dir, start, self._engine, self._intake, file, clock, act=self._act_here)
         self._say_what_was_found(damaged, recovered.differing, clock)
         self._engine.start(start)
         log.info("started", edge=start.edge, epoch=self._epoch, restepped=recovered.restepped, tags=len(start.tags), alarms=len(start.alarms))
@@ -107,16 +109,20 @@ class Agent:
             intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],
             required=frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
         )  # fmt: skip
+        beside.problems = status.problems
+        tasks += beside.tasks()
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(status), host=self.settings.http.host, port=self.settings.http.port, log_config=None, access_log=False, lifespan="off"
+                create_app(status, beside.routes), host=self.settings.http.host, port=self.settings.http.port, log_config=None, access_log=False,
+                lifespan="off", server_header=False,
             )
-        )
+        )  # fmt: skip
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         serving = asyncio.create_task(self._serve(server), name="http")
         try:
             await self._until(stop, tasks, serving)
         finally:
+            beside.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -204,7 +210,7 @@ class Agent:
         edge = self.settings.edge
         return Port(
             site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epoch=lambda: self._epoch, moved=self._mover(name),
-            acted=self._act, anchored=self._anchored(name), ahead=self._ahead, wake=self._waker(), clock=clock,
+            acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, ahead=self._ahead, wake=self._waker(), clock=clock,
             data_dir=self._data_dir / "uplinks" / name,
         )  # fmt: skip
 
@@ -239,8 +245,13 @@ class Agent:
     def _committed(self, events: list[AlarmEvent]) -> None:
         for grown in self._grown:
             grown.set()
+        self._beside.committed(events)
         for event in events:
             log.info("alarm", alarm=event.alarm, change=event.event, state=event.state_to, why=event.explanation)
+
+    def _act_here(self, action: OperatorAction) -> None:
+        """What a person beside the line asks for goes the way of all actions."""
+        self._intake.put(lambda now: Action(received_ns=now, action=action))
 
     def _act(self, actions: tuple[OperatorAction, ...]) -> None:
         # Only new ones become entries; the alarms remember ids themselves, so a restart may hand one over twice without harm.

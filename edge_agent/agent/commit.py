@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.alarms.standing import Standing
 from edge_agent.core import Abandoned, Append, Entry, Log, Record, Samples, Summaries, WireError, decode, encode, kind_of, pack
 from edge_agent.core.log import SHED_NEVER, SHED_SAMPLES, SHED_SUMMARY
 from edge_agent.core.record import lane
@@ -38,6 +39,8 @@ class Commit:
     acks: list[Callable[[], None]] = field(default_factory=list)
     nbytes: int = 0
     state: dict[str, Any] | None = None
+    standing: list[Standing] | None = None
+    """Every alarm that is not normal behind the last entry, when an alarm event is among the records."""
 
     def add(self, entry: Entry, records: list[Record]) -> None:
         """One stepped entry with its records."""

@@ -19,6 +19,7 @@ import structlog
 from edge_agent.agent.clock import Clock, ClockWatch
 from edge_agent.agent.commit import ABANDONED, CHECKPOINTS, JOURNAL, OUTBOX, Commit, abandonment, checkpoint_position, declared, write
 from edge_agent.agent.intake import Intake, Offered
+from edge_agent.alarms.standing import Standing
 from edge_agent.config.sections import OutboxSection
 from edge_agent.core import AlarmEvent, Diagnostic, Log, Start
 from edge_agent.core.log import SHED_SAMPLES, SHED_SUMMARY
@@ -74,6 +75,8 @@ class Engine:
         self._kept_cursors: dict[str, int] = {}
         self._clock_watch = ClockWatch(clock)
         self._declared: set[str] = set()
+        self.standing: list[Standing] = []
+        """Every alarm that is not normal, as of the newest commit that is durable; on the event loop."""
 
     def _oldest_checkpoint(self) -> int:
         positions = [checkpoint_position(d) if (d := self.log.value(n)) else (-1, -1) for n in CHECKPOINTS]
@@ -86,6 +89,7 @@ class Engine:
         commit = Commit()
         commit.add(start, self.pipeline.step(start))
         commit.state = self.pipeline.state()
+        commit.standing = self.pipeline.alarms.standing()
         self._commits.put(commit)
         self._judge.start()
         self._writer.start()
@@ -156,6 +160,9 @@ class Engine:
         if time.monotonic() >= self._checkpoint_at:
             commit.state = self.pipeline.state()
             self._checkpoint_at = time.monotonic() + self._settings.checkpoint_s
+        if any(isinstance(r, AlarmEvent) for r, _ in commit.records):
+            # Taken here, where nothing moves: what is shown is what is durable, and whole.
+            commit.standing = self.pipeline.alarms.standing()
         self._commits.put(commit)
         return Commit()
 
@@ -225,6 +232,8 @@ class Engine:
         for ack in commit.acks:
             self._loop.call_soon(ack)  # each on its own: one that fails keeps none of the others from being told
         self._intake.release(commit.nbytes)
+        if commit.standing is not None:
+            self.standing = commit.standing
         self._on_commit(events)
 
     def _keep_house(self) -> None:

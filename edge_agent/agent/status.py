@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from edge_agent import __version__
 from edge_agent.agent.commit import JOURNAL, OUTBOX
@@ -131,8 +131,8 @@ class _Figures(Collector):
         return [samples, up, age, counts_, delivered, connected, commits, *gauges]
 
 
-def create_app(status: Status) -> Starlette:
-    """The agent's HTTP interface; read only."""
+def create_app(status: Status, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The agent's HTTP interface: its status, read only, and what is served beside it."""
     registry = CollectorRegistry()
     registry.register(_Figures(status))
 
@@ -162,5 +162,6 @@ def create_app(status: Status) -> Starlette:
             Route("/metrics", metrics),
             Route("/version", version),
             Route("/status", everything),
+            *more,
         ]
     )

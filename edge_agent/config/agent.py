@@ -62,6 +62,11 @@ class AgentSettings(Settings):
         yield from self._tag_mistakes()
         yield from self._model_mistakes()
         yield from self._alarm_mistakes()
+        if self.http.panel and self.http.host not in ("127.0.0.1", "localhost", "::1"):
+            yield ("http", "panel"), "http.host on loopback (a panel elsewhere comes through a TLS proxy)", self.http.host
+        for gateway in self.http.panel_keys:
+            if not any(gateway in u.gateways for u in self.uplinks):
+                yield ("http", "panel_keys", gateway), "the id of a gateway of an uplink", repr(gateway)
         if self.alarm_rules.flood_end > self.alarm_rules.flood_start:
             yield ("alarm_rules", "flood_end"), "at most flood_start", f"{self.alarm_rules.flood_end}"
 

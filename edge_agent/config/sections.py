@@ -124,3 +124,9 @@ class HttpSection(Section):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9580
     """TCP port; 0 chooses a free one."""
+    panel: bool = False
+    """Serve the panel beside the line at /panel/, for a browser on this computer."""
+    panel_idle_s: Annotated[int, Field(ge=30, le=86400)] = 300
+    """Seconds without use after which the panel falls back to looking only."""
+    panel_keys: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
+    """Public keys of gateways whose lists of people are believed; absent: the key that a gateway's first list came with."""

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction, ShelveRule
+from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction, ShelveRule, _written
 from edge_agent.core.block import Block
 from edge_agent.core.samples import Samples, Texts
 from edge_agent.core.tag import Tag
@@ -150,15 +150,19 @@ class Abandoned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What their summaries had counted: tag, from and to in source time (ns), values."""
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something the agent did that belongs into the audit trail: a new epoch, a damaged log set aside."""
+class Note(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something that belongs into the audit trail: what the agent did (a new epoch, a damaged log set aside), or a person at its panel."""
 
     received_ns: int
     action: str
     object: str
-    old: str = ""
-    new: str = ""
-    reason: str = ""
+    old: str = _written("")
+    new: str = _written("")
+    reason: str = _written("")
+    user: str = ""
+    """Who did it; empty: the agent itself."""
+    role: str = ""
+    station: str = ""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -96,7 +96,7 @@ class Pipeline:
             case ClockStep():
                 records.append(_system(entry.received_ns, "clock_step", "clock", new=f"{entry.step_ns} ns"))
             case Note():
-                records.append(_system(entry.received_ns, entry.action, entry.object, old=entry.old, new=entry.new, reason=entry.reason))
+                records.append(_noted(entry))
             case Abandoned():
                 records += _given_up(entry)
             case Heartbeat() | KeepAlive():
@@ -396,6 +396,11 @@ def _given_up(entry: Abandoned) -> list[Record]:
     cause, now = f"abandoned {entry.first}..{entry.last}", entry.received_ns
     closing = Gap(tag=-1, from_ns=now, to_ns=now, missing=0, cause=cause, received_ns=now)
     return [closing, *(Gap(tag=k, from_ns=a, to_ns=b, missing=n, cause=cause, received_ns=now) for k, a, b, n in entry.lost)]
+
+
+def _noted(entry: Note) -> Audit:
+    told = _system(entry.received_ns, entry.action, entry.object, old=entry.old, new=entry.new, reason=entry.reason)
+    return msgspec.structs.replace(told, user=entry.user, role=entry.role, station=entry.station) if entry.user else told
 
 
 def _system(time_ns: int, action: str, subject: str, *, old: str = "", new: str = "", reason: str = "") -> Audit:

@@ -62,6 +62,7 @@ class GatewayUplink:
         self._actions = topic(port.site, port.edge, "actions")
         self._anchors = topic(port.site, port.edge, "anchors")
         self._answers = {topic(port.site, port.edge, f"committed/{gateway}"): gateway for gateway in config.gateways}
+        self._people = {topic(port.site, port.edge, f"people/{g}"): g for g in config.gateways} if port.people is not None else {}
         self._news: deque[Committed] = deque()
         self._heard = asyncio.Event()
         self._sessions: dict[str, str] = {}
@@ -78,7 +79,7 @@ class GatewayUplink:
         self._sessions, self._held = {}, {}
         link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", lambda message: self._took(link, message))
         try:
-            await link.open([*self._answers, self._actions, self._anchors])
+            await link.open([*self._answers, self._actions, self._anchors, *self._people])
             self._port.status.update(connected=True, error="")
             await self._greeting(link)
             await self._deliver(link)
@@ -200,6 +201,9 @@ class GatewayUplink:
                 self._port.acted(decode_actions(bytes(message.payload)))
             elif message.topic == self._anchors and message.payload:
                 self._port.anchored(decode_anchor(bytes(message.payload)))
+            elif message.topic in self._people:
+                if message.payload and self._port.people is not None:
+                    self._port.people(self._people[message.topic], bytes(message.payload))
             elif message.payload and message.topic != self._anchors:
                 news = Committed.decode(bytes(message.payload))
                 if news.edge != self._port.edge or news.gateway != self._answers.get(message.topic):

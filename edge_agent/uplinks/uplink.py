@@ -19,6 +19,7 @@ class Port:
     moved     tell the agent that everything up to a number is safe at this uplink's target (the agent keeps the cursor and forgets)
     acted     hand over the outstanding operator actions a gateway shows us (the agent drops those it knows)
     anchored  hand over the head of the gateway's audit trail, to be kept where the gateway's owner cannot change it
+    people    hand over the signed list of people that a gateway gives to panels; None: this edge has none and asks for none
     ahead     tell the agent what the gateways hold of our epoch when that reaches beyond our head: it begins a new epoch and says so
     wake      waits until the outbox has grown, at most the given seconds
     """
@@ -35,6 +36,7 @@ class Port:
     clock: Callable[[], int]
     data_dir: Path
     anchored: Callable[[str], None] = lambda _: None
+    people: Callable[[str, bytes], None] | None = None
     status: dict[str, object] = field(default_factory=dict)
     """What /status and /metrics show, written by the uplink: connected, sent_records, sent_bytes, resent_records, committed_seq, error."""
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import argon2
 import pytest
 
+from edge_agent.core.throttle import Throttle
 from gateway.audit import Trail, Wanted
 from gateway.config import AccountsSection
-from gateway.sessions import NotAllowed, NotLoggedIn, Sessions, Signature, SignatureNeeded, Throttle, TooSoon
+from gateway.sessions import NotAllowed, NotLoggedIn, Sessions, Signature, SignatureNeeded, TooSoon
 from gateway.users import FILE, RIGHTS, Users, WrongAccount
 
 S = 10**9
