@@ -30,11 +30,13 @@ def open_panel(chromium: Browser, served: ServedPanel) -> Iterator[OpenPanel]:
     contexts: list[BrowserContext] = []
     complaints = Complaints()
 
-    def opened(*, language: str = "en", theme: str = "light", size: tuple[int, int] = (1280, 800), outage: bool = False) -> Page:
+    def opened(*, language: str = "en", theme: str = "light", size: tuple[int, int] = (1280, 800), outage: bool = False, script: str = "") -> Page:
         context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, locale="en-GB")
         contexts.append(context)
         keep = {"pharmedge.language": language, "pharmedge.theme": theme}
         context.add_init_script("".join(f"localStorage.getItem({k!r}) ?? localStorage.setItem({k!r}, {v!r});" for k, v in keep.items()))
+        if script:
+            context.add_init_script(script)
         page = context.new_page()
         page.set_default_timeout(10_000)
         complaints.listen(page, outage=outage)
