@@ -105,7 +105,10 @@ window.tones = [];
 window.AudioContext = class {
   state = "suspended"; currentTime = 0; destination = null;
   async resume() { this.state = "running"; }
-  createOscillator() { const tone = { frequency: { value: 0 }, connect: (next) => next, start: () => tones.push(tone.frequency.value), stop() {} }; return tone; }
+  createOscillator() {
+    const tone = { frequency: { value: 0 }, connect: (next) => next, start: () => tones.push(tone.frequency.value), stop() {} };
+    return tone;
+  }
   createGain() { return { gain: { setValueAtTime() {}, exponentialRampToValueAtTime() {} }, connect() {} }; }
 };
 """
