@@ -149,6 +149,7 @@ def write_records(out: IO[str], records: Iterable[Record], catalogue: Catalogue)
 
 def step_recording(recording: Recording) -> Iterator[tuple[Entry, list[Record], Pipeline]]:
     """Every recorded entry, and what the pipeline makes of it now."""
-    pipeline = recording.pipeline()
-    for entry in recording.entries():
-        yield entry, pipeline.step(entry), pipeline
+    for part in recording.parts:
+        pipeline = part.pipeline()
+        for entry in part.entries():
+            yield entry, pipeline.step(entry), pipeline

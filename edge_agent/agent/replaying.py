@@ -49,7 +49,7 @@ class Replay:
 
 
 def run_replay(replay: Replay) -> bool:
-    """Step CSV files or a recording through the pipeline, write and compare what follows; False when it differs from `diff`.
+    """Step CSV files or a recording through the pipeline, write and compare what follows; False when it differs from `diff` or that has holes.
 
     A file is written beside its place and takes it only when everything has gone well: a replay that fails leaves the file of before.
     """
@@ -61,6 +61,8 @@ def run_replay(replay: Replay) -> bool:
         produced = _produced(replay, recording, records_out, scores_out)
         if other is None:
             count = sum(1 for _ in produced)
+            for hole in recording.missing if recording is not None else ():
+                print(f"missing {hole}", file=sys.stderr)
             print(f"{count} records", file=sys.stderr)
             return True
         comparison = Comparison(same_cpu=_same_cpu(other))
@@ -69,8 +71,11 @@ def run_replay(replay: Replay) -> bool:
         print(difference)
     if comparison.count > len(comparison.differences):
         print(f"... and {comparison.count - len(comparison.differences)} more")
-    print(f"{comparison.compared} records compared, {comparison.count or 'no'} difference{'s' if comparison.count != 1 else ''}")
-    return not comparison.count
+    for hole in other.missing:
+        print(f"missing {hole}")
+    holes = f", {len(other.missing)} not recorded" if other.missing else ""
+    print(f"{comparison.compared} records compared, {comparison.count or 'no'} difference{'s' if comparison.count != 1 else ''}{holes}")
+    return not comparison.count and not other.missing
 
 
 def _produced(replay: Replay, recording: Recording | None, records_out: IO[str] | None, scores_out: IO[str] | None) -> Iterator[Record]:

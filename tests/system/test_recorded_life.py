@@ -98,7 +98,7 @@ def test_a_recorded_life_replays_to_no_difference(tmp_path):
     assert sum(int(r.rows["n_late"].sum()) for r in records if isinstance(r, Summaries)) >= 1
     finished = Recording.open(recording)
     assert sum(isinstance(e, Start) for e in finished.entries()) == 2
-    finished.log.close()
+    finished.close()
     with Child([script("edge-agent"), "replay", "--diff", str(recording)]) as replay:
         assert replay.wait_for("compared").endswith("no differences")
         assert replay.process.wait(20) == 0
@@ -109,4 +109,4 @@ def _records(folder: Path) -> list[Any]:
     try:
         return [decode(frame) for frame in recording.records()]
     finally:
-        recording.log.close()
+        recording.close()
