@@ -17,7 +17,8 @@ from edge_agent.alarms.rules import AlarmRules
 from edge_agent.alarms.saved import lives_from, lives_state
 from edge_agent.alarms.states import Cause, Suppression, table_of
 from edge_agent.alarms.words import condition_words, expression_words, over_words
-from edge_agent.core import AlarmDefinition, AlarmEvent, Catalogue, OperatorAction, Samples
+from edge_agent.core import MODES, AlarmDefinition, AlarmEvent, Catalogue, OperatorAction, Samples
+from edge_agent.core.tag import JUDGED_MODES, UNMODED
 
 REMEMBERED_ACTIONS: Final = 4096
 """Operator actions whose repetition is recognised; an older one would be refused by the state of its alarm."""
@@ -54,6 +55,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     permit: str = ""
     why: str = ""
     """Reason of its suppression."""
+    held: str = ""
+    """The mode of its unit in which its limit is not judged, so that it stands as it last was; empty while it is judged."""
 
 
 class Alarms:
@@ -109,7 +112,7 @@ class Alarms:
         out = [msgspec.structs.replace(event, time_ns=tick_ns, received_ns=tick_ns) for event in self._closing]
         self._closing.clear()
         if self._review:
-            out += self._modes(at)
+            out += self._moded_all(at)
         for found in self._detection.tick(tick_ns):
             out += self._turned(found, at)
         out += self._called(self._lives.due(tick_ns, reviewed=self._review), at)
@@ -192,7 +195,7 @@ class Alarms:
         self._context[key] = value.strip().lower() if role == "mode" else value.strip()
         at = time_ns, received_ns
         if role == "mode":
-            return self._modes(at)
+            return self._moded_all(at)
         out: list[AlarmEvent] = []
         for a in self._phased:
             found = self._detection.relimited(a, self._limit(a), time_ns, received_ns)
@@ -200,13 +203,19 @@ class Alarms:
                 out += self._turned(found, at)
         return out
 
+    def modes(self, modes: Mapping[str, str], time_ns: int, received_ns: int) -> list[AlarmEvent]:
+        """The units are now in these modes, units before their parts; what was said of modes before no longer counts."""
+        phases = {key: value for key, value in self._context.items() if not key.endswith("\nmode")}
+        self._context = phases | {f"{unit}\nmode": value.strip().lower() for unit, value in modes.items()}
+        return self._moded_all((time_ns, received_ns))
+
     def _limit(self, a: int) -> float | None:
         d = self._definitions[a]
         limit = d.phase_limits.get(self._of_unit(a, "phase"), d.limit)
         self._lives.definitions[a] = msgspec.structs.replace(d, limit=limit)
         return limit
 
-    def _modes(self, at: tuple[int, int]) -> list[AlarmEvent]:
+    def _moded_all(self, at: tuple[int, int]) -> list[AlarmEvent]:
         out: list[AlarmEvent] = []
         for a, mode in self._switched():
             out += self._called(self._lives.moded(a, mode, at, suppress=mode in self._definitions[a].suppress_modes), at)
@@ -297,11 +306,16 @@ class Alarms:
                 raised_ns=life.raised_ns, last_ns=life.last_ns, value=life.value, limit=d.limit, unit=self._units[a],
                 explanation=life.explanation, acked_by=life.acked_by, acked_ns=life.acked_ns, met=life.met,
                 until_ns=None if self._lives.timers[a, SHELVED_UNTIL] == NEVER else int(self._lives.timers[a, SHELVED_UNTIL]),
-                one_shot=life.one_shot, permit=life.permit, why=life.why,
+                one_shot=life.one_shot, permit=life.permit, why=life.why, held=self._held(a),
             )
             for a, (d, life) in enumerate(zip(self._lives.definitions, self._lives.lives, strict=True))
             if life.shown != "NORM"
         ]  # fmt: skip
+
+    def _held(self, a: int) -> str:
+        mode = self._of_unit(a, "mode")
+        judged = self._detection.is_condition(a) or self._classes[a] in UNMODED or mode not in MODES or mode in JUDGED_MODES
+        return "" if judged else mode
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, for `core.pack`; independent copies."""

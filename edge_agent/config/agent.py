@@ -12,7 +12,16 @@ from pydantic import Field
 
 from edge_agent.alarms.expression import ExpressionError, compiled
 from edge_agent.config.alarm_csv import expand_alarms
-from edge_agent.config.alarms import LONGEST_RESPONSE_S, AlarmRulesSection, AnyAlarm, DeviationAlarm, DiscreteAlarm, ExpressionAlarm, LimitAlarm
+from edge_agent.config.alarms import (
+    LONGEST_RESPONSE_S,
+    AlarmRulesSection,
+    AnyAlarm,
+    DeviationAlarm,
+    DiscreteAlarm,
+    ExpressionAlarm,
+    LimitAlarm,
+    ModeRulesSection,
+)
 from edge_agent.config.sections import EdgeSection, HttpSection, OutboxSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
 from edge_agent.core import Mistake
@@ -40,6 +49,8 @@ class AgentSettings(Settings):
     """What the operator is called for; an item `csv: FILE` stands for the alarms in that file."""
     alarm_rules: AlarmRulesSection = AlarmRulesSection()
     """What people may do with alarms, and when they are too many."""
+    mode_rules: ModeRulesSection = ModeRulesSection()
+    """Who may set the mode of a unit, and for how long."""
     windows: WindowsSection = WindowsSection()
     """Summaries and late data."""
     outbox: OutboxSection = OutboxSection()

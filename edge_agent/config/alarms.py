@@ -11,6 +11,7 @@ from edge_agent.config.texts import Name, Text, as_text
 from edge_agent.core import ShelveRule
 from edge_agent.core.settings import Section
 from edge_agent.core.tag import TagClass
+from edge_agent.pipeline.modes import ModeRules
 
 Mode = Literal["cleaning", "maintenance", "calibration", "simulation"]
 LONGEST_RESPONSE_S = 1800.0
@@ -147,6 +148,19 @@ class ShelveSection(Section):
     """Roles of a second person who has to agree; empty: one person is enough."""
     max_s: Annotated[float, Field(gt=0, le=43200)] = 3600.0
     """Longest time in seconds, at most 12 h: shelving always ends."""
+
+
+class ModeRulesSection(Section):
+    """Who may set the mode of a unit, and for how long."""
+
+    roles: tuple[Annotated[str, Field(min_length=1)], ...] = ModeRules().roles
+    """Roles that may set a mode and withdraw it."""
+    longest_s: Annotated[float, Field(gt=0, le=86400 * 7)] = ModeRules().longest_s
+    """Seconds after which a mode that a person set ends at the latest."""
+
+    def rules(self) -> ModeRules:
+        """The same for the pipeline."""
+        return ModeRules(roles=self.roles, longest_s=self.longest_s)
 
 
 class AlarmRulesSection(Section):

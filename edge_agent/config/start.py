@@ -183,6 +183,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         judgements=tuple(judgements),
         groups=tuple(groups),
         alarm_rules=settings.alarm_rules.rules(),
+        mode_rules=settings.mode_rules.rules(),
     )
     config = msgspec.to_builtins(plan)
     return Start(

@@ -1,6 +1,15 @@
 """The few types that every room speaks; imports nothing of ours."""
 
-from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction, ShelveRule, occurrence_id, parse_occurrence_id, shelve_rule
+from edge_agent.core.alarm import (
+    AlarmDefinition,
+    AlarmEvent,
+    OperatorAction,
+    ShelveRule,
+    UnitMode,
+    occurrence_id,
+    parse_occurrence_id,
+    shelve_rule,
+)
 from edge_agent.core.block import Block
 from edge_agent.core.delivery import Committed, Delivered, Delivery, Ranges, chain_crc, decode_actions, decode_anchor, encode_actions, topic
 from edge_agent.core.errors import ConfigError, EndOfInput, LogError, LogFull, Mistake, NotConnected, PharmedgeError, Refused, WireError
@@ -77,6 +86,7 @@ __all__ = [
     "Summaries",
     "Tag",
     "Texts",
+    "UnitMode",
     "WireError",
     "chain_crc",
     "decode",

@@ -9,11 +9,12 @@ import msgspec
 
 AlarmKind = Literal["limit", "deviation", "rate", "stale", "bad_quality", "diagnostic", "discrete", "expression"]
 Side = Literal["high", "low"]
-ActionKind = Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "comment"]
+ActionKind = Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "comment", "set_mode", "withdraw_mode"]
 Overlay = Literal["", "shelved", "designed", "out_of_service"]
 
 
-def _written(value: Any) -> Any:
+def written(value: Any) -> Any:
+    """A default that is written all the same."""
     # Fields of the first version of the format are written whatever they hold, later ones only when they say something: so what an earlier
     # version wrote is written again as the same bytes. msgspec takes no value made by a factory of ours for a default that may be left out;
     # `dict` itself it would.
@@ -27,24 +28,24 @@ class AlarmDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Unique on its edge, e.g. "press1/main_force.high"."""
     tag: str
     kind: AlarmKind
-    version: int = _written(1)
-    side: Side = _written("high")
-    limit: float | None = _written(None)
+    version: int = written(1)
+    side: Side = written("high")
+    limit: float | None = written(None)
     """In the tag's unit; per second for a rate; relative to the setpoint for a deviation."""
-    setpoint_tag: str | None = _written(None)
-    setpoint: float | None = _written(None)
-    deadband: float = _written(0.0)
-    on_delay_s: float = _written(0.0)
-    off_delay_s: float = _written(0.0)
-    priority: int = _written(3)
+    setpoint_tag: str | None = written(None)
+    setpoint: float | None = written(None)
+    deadband: float = written(0.0)
+    on_delay_s: float = written(0.0)
+    off_delay_s: float = written(0.0)
+    priority: int = written(3)
     """1 urgent, 2 high, 3 medium, 4 low or advisory."""
-    advisory: bool = _written(False)
+    advisory: bool = written(False)
     """A finding without a rationalised response: listed, no horn."""
-    latching: bool = _written(False)
-    unit: str = _written("")
-    cause: dict[str, str] = _written({})
-    consequence: dict[str, str] = _written({})
-    response: dict[str, str] = _written({})
+    latching: bool = written(False)
+    unit: str = written("")
+    cause: dict[str, str] = written({})
+    consequence: dict[str, str] = written({})
+    response: dict[str, str] = written({})
     when: Literal["equals", "not_equals"] = "equals"
     """Of a discrete alarm: met when the value equals `limit`, or when it does not."""
     expression: str = ""
@@ -92,18 +93,18 @@ class AlarmEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     state_from: str
     state_to: str
     priority: int
-    advisory: bool = _written(False)
-    value: float | None = _written(None)
-    limit: float | None = _written(None)
-    status: int = _written(0)
-    explanation: str = _written("")
+    advisory: bool = written(False)
+    value: float | None = written(None)
+    limit: float | None = written(None)
+    status: int = written(0)
+    explanation: str = written("")
     """Why, in one line: driving tag, feature or residual."""
-    contributions: dict[str, float] = _written({})
-    action_id: str = _written("")
-    user: str = _written("")
-    role: str = _written("")
-    station: str = _written("")
-    reason: str = _written("")
+    contributions: dict[str, float] = written({})
+    action_id: str = written("")
+    user: str = written("")
+    role: str = written("")
+    station: str = written("")
+    reason: str = written("")
     overlay: Overlay = ""
     """Of suppress and unsuppress: which of the suppressions came or went."""
     until_ns: int | None = None
@@ -119,6 +120,17 @@ class AlarmEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The first alarm of its group."""
 
 
+class UnitMode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The mode that a person wants a unit to be in."""
+
+    unit: str
+    """Its path."""
+    mode: str = ""
+    """One of MODES; nothing to withdraw what was set."""
+    until_ns: int | None = None
+    """When it ends by itself; needed to set one."""
+
+
 class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a person asked for; it stays outstanding until an event cites its id, done or refused."""
 
@@ -127,11 +139,11 @@ class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     alarm: str
     raised_ns: int
     user: str
-    role: str = _written("")
-    station: str = _written("")
-    reason: str = _written("")
+    role: str = written("")
+    station: str = written("")
+    reason: str = written("")
     time_ns: int
-    duration_s: float | None = _written(None)
+    duration_s: float | None = written(None)
     """Of shelve: seconds, at most what the rules allow; None: as long as they allow."""
     one_shot: bool = False
     """Of shelve: it also ends when the condition does."""
@@ -140,6 +152,8 @@ class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     second_user: str = ""
     """Who agreed, where nobody may do it alone."""
     second_role: str = ""
+    unit_mode: UnitMode | None = None
+    """Of set_mode and withdraw_mode, which are about no alarm."""
 
 
 class ShelveRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

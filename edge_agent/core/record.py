@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction, ShelveRule, _written
+from edge_agent.core.alarm import AlarmDefinition, AlarmEvent, OperatorAction, ShelveRule, written
 from edge_agent.core.block import Block
 from edge_agent.core.samples import Samples, Texts
 from edge_agent.core.tag import Tag
@@ -156,9 +156,9 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     received_ns: int
     action: str
     object: str
-    old: str = _written("")
-    new: str = _written("")
-    reason: str = _written("")
+    old: str = written("")
+    new: str = written("")
+    reason: str = written("")
     user: str = ""
     """Who did it; empty: the agent itself."""
     role: str = ""
@@ -172,7 +172,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     action: OperatorAction
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Batch, phase, lot, operator or mode of a unit changed (ISA-88): valid from `time_ns` until the next of the same unit and role."""
 
     unit: str
@@ -180,10 +180,12 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     value: str
     time_ns: int
     received_ns: int
-    tag: int = -1
-    previous: str = ""
-    user: str = ""
-    reason: str = ""
+    tag: int = written(-1)
+    previous: str = written("")
+    user: str = written("")
+    reason: str = written("")
+    until_ns: int | None = None
+    """Of a mode that a person set: when it ends by itself."""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,18 +203,20 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     received_ns: int = 0
 
 
-class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One entry of the audit trail (domain: 21 CFR 11.10(e), Annex 11 clause 9)."""
 
     time_ns: int
     user: str
-    role: str = ""
-    station: str = ""
+    role: str = written("")
+    station: str = written("")
     action: str
     object: str
-    old: str = ""
-    new: str = ""
-    reason: str = ""
+    old: str = written("")
+    new: str = written("")
+    reason: str = written("")
+    action_id: str = ""
+    """The operator action that it answers, done or refused."""
 
 
 class Definitions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

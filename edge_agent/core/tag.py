@@ -14,6 +14,10 @@ RecordPolicy = Literal["raw", "changes", "summary"]
 
 NEVER_SHED: frozenset[str] = frozenset({"gmp_critical", "gmp", "safety"})
 """Classes whose records are never shed when the outbox runs out of its budget."""
+UNMODED: frozenset[str] = frozenset({"safety", "environment"})
+"""Classes judged in every mode of their unit: cleaning makes no gas leak harmless."""
+JUDGED_MODES: frozenset[str] = frozenset({"production", "simulation"})
+"""Modes in which limits are judged; in the others they hold their state."""
 
 
 class Tag(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

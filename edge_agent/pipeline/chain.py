@@ -45,6 +45,7 @@ from edge_agent.core import (
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.context import Units
 from edge_agent.pipeline.groups import STAGE
+from edge_agent.pipeline.modes import Modes
 from edge_agent.pipeline.plan import TagArrays, banks_of, groups_of, plan_of
 from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
 from edge_agent.pipeline.recorded import Recorder, flips
@@ -90,7 +91,10 @@ class Pipeline:
             case Overflow():
                 records.append(self._silence.overflow(entry.tag, entry.after_ns, entry.before_ns, entry.received_ns))
             case Action():
-                records += self._alarms.act(entry.action, entry.received_ns)
+                if entry.action.kind in ("set_mode", "withdraw_mode"):
+                    records += self._told(self._modes.act(entry.action, entry.received_ns))
+                else:
+                    records += self._alarms.act(entry.action, entry.received_ns)
             case Diagnostic():
                 records += self._condition(entry.alarm, entry.active, entry.received_ns, entry.received_ns, entry.explanation)
             case ClockStep():
@@ -128,10 +132,11 @@ class Pipeline:
             self._windows.supplement_due_ns(self._tick_ns),
             self._silence.due_ns,
             self._alarms.due_ns,
+            self._modes.due_ns,
         )
 
     def _tick(self, tick_ns: int) -> list[Record]:
-        records: list[Record] = []
+        records = self._told(self._modes.tick(tick_ns))
         for silent in self._silence.tick(tick_ns):
             records += self._silent(silent, tick_ns)
         records += self._alarms.tick(tick_ns)
@@ -218,9 +223,19 @@ class Pipeline:
         records: list[Record] = [*gaps, entry] if len(entry) else [*gaps]
         for silent in back:
             records += self._silent(silent, entry.received_ns)
-        for change in self._units.step(entry):
-            records.append(change)
-            records += self._alarms.context(change.unit, change.role, change.value, change.time_ns, change.received_ns)
+        for changes in self._units.step(entry):
+            records += self._told(changes)
+        return records
+
+    def _told(self, told: Sequence[Record]) -> list[Record]:
+        """What units are doing now, and what follows for alarms."""
+        records: list[Record] = list(told)
+        changes = [change for change in told if isinstance(change, Context)]
+        for change in changes:
+            if change.role != "mode":
+                records += self._alarms.context(change.unit, change.role, change.value, change.time_ns, change.received_ns)
+        if any(change.role == "mode" for change in changes):
+            records += self._alarms.modes(self._modes.now, changes[-1].time_ns, changes[-1].received_ns)
         return records
 
     # -- sources -------------------------------------------------------------------------------------------------------------
@@ -308,7 +323,8 @@ class Pipeline:
         )  # fmt: skip
         self._windows = Windows(seconds_ns(plan.window_s), tags.group, tags.lateness_ns, tags.version)
         self._silence = Silence(tags.expected_ns, tags.source, tags.lossy, len(plan.sources))
-        self._units = Units(self._catalogue, self._windows.mode, self._screen.evaluated)
+        self._modes = Modes(self._catalogue, self._windows.mode, self._screen.evaluated, plan.mode_rules)
+        self._units = Units(self._catalogue, self._modes)
         self._recorder = Recorder(tags.raw, tags.changes)
         self._banks = banks_of(plan, self._catalogue)
         self._groups = groups_of(plan, self._catalogue)
@@ -321,6 +337,7 @@ class Pipeline:
             "screen": self._screen,
             "windows": self._windows,
             "silence": self._silence,
+            "modes": self._modes,
             "units": self._units,
             "recorder": self._recorder,
             "banks": self._banks,

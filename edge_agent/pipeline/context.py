@@ -1,32 +1,22 @@
-"""Batch context and modes of equipment units, from text tags (ISA-88, domain: samples outside a phase belong to no phase)."""
+"""Batch context of equipment units, from text tags (ISA-88, domain: samples outside a phase belong to no phase)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge_agent.core import MODES, Catalogue, Context, Tag, Texts
-
-_EVALUATED: Final = frozenset({"production", "simulation"})
-_ALWAYS: Final = frozenset({"safety", "environment"})
-"""Classes judged in every mode: cleaning makes no gas leak harmless."""
+from edge_agent.core import Catalogue, Context, Texts
+from edge_agent.pipeline.modes import Modes
 
 REMEMBERED: Final = 64
 """Texts remembered per tag to recognise a repetition."""
 
 
-def _belongs(tag: Tag, unit: str) -> bool:
-    return tag.unit_path == unit or tag.unit_path.startswith(unit + "/")
-
-
 class Units:
-    """What each unit is doing; writes `mode` and `evaluated`, both (tags,) uint8, when a unit changes its mode."""
+    """What each unit is doing, as its text tags say; modes go on to `Modes`, where persons have a word too."""
 
-    def __init__(self, catalogue: Catalogue, mode: NDArray[np.uint8], evaluated: NDArray[np.uint8]) -> None:
-        self._catalogue, self._mode, self._evaluated = catalogue, mode, evaluated
+    def __init__(self, catalogue: Catalogue, modes: Modes) -> None:
+        self._catalogue, self._modes = catalogue, modes
         self._now: dict[str, str] = {}
         self._since: dict[str, int] = {}
         self._seen: dict[int, list[tuple[int, str]]] = {}
@@ -50,9 +40,8 @@ class Units:
             texts.received_ns,
         )
 
-    def step(self, texts: Texts) -> list[Context]:
-        """Changes of context that these texts bring, in their order; a text with bad quality or the value it had changes nothing."""
-        changes: list[Context] = []
+    def step(self, texts: Texts) -> Iterator[list[Context]]:
+        """The changes of context that each of these texts brings, text by text; one with bad quality or the value it had changes nothing."""
         for time_ns, tag_id, value, status in zip(texts.time_ns, texts.tag, texts.value, texts.status, strict=True):
             tag = self._catalogue[tag_id]
             if tag.role == "value" or status >> 30 >= 2:
@@ -66,28 +55,12 @@ class Units:
                 continue
             self._now[key] = value
             if tag.role == "mode":
-                self._switch(tag.unit_path, value)
-            changes.append(
-                Context(
-                    unit=tag.unit_path,
-                    role=tag.role,
-                    value=value,
-                    time_ns=time_ns,
-                    received_ns=texts.received_ns,
-                    tag=tag_id,
-                    previous=previous or "",
-                )
+                yield self._modes.said(tag.unit_path, value, time_ns, texts.received_ns, tag_id)
+                continue
+            change = Context(
+                unit=tag.unit_path, role=tag.role, value=value, time_ns=time_ns, received_ns=texts.received_ns, tag=tag_id, previous=previous or ""
             )
-        return changes
-
-    def _switch(self, unit: str, value: str) -> None:
-        # An unknown mode is judged like production: a misspelt text must not silence alarms.
-        name = value.strip().lower()
-        index = MODES.index(name) if name in MODES else 0
-        for tag in self._catalogue:
-            if _belongs(tag, unit):
-                self._mode[tag.id] = index
-                self._evaluated[tag.id] = MODES[index] in _EVALUATED or tag.class_ in _ALWAYS
+            yield [change]
 
     def state(self) -> dict[str, Any]:
         """Current texts by unit and role."""
@@ -95,10 +68,6 @@ class Units:
         return {"now": dict(self._now), "since": dict(self._since), "seen": seen}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state and switch every unit to its mode."""
+        """Take up a state."""
         self._now, self._since = dict(state["now"]), dict(state["since"])
         self._seen = {int(tag): [(t, v) for t, v in rows] for tag, rows in state["seen"].items()}
-        for key, value in self._now.items():
-            unit, _, role = key.partition("\n")
-            if role == "mode":
-                self._switch(unit, value)

@@ -13,6 +13,7 @@ from edge_agent.alarms import AlarmRules
 from edge_agent.core import Catalogue, Start
 from edge_agent.pipeline.banks import Banks, Judgement
 from edge_agent.pipeline.groups import Gathering, Groups
+from edge_agent.pipeline.modes import ModeRules
 from edge_agent.pipeline.ticks import seconds_ns
 from models import BANKS, GROUPS, AnyModel
 from models.model import GroupConfig, ModelConfig
@@ -65,6 +66,7 @@ class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     judgements: tuple[JudgementPlan, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
     alarm_rules: AlarmRules = AlarmRules()
+    mode_rules: ModeRules = ModeRules()
 
 
 def plan_of(start: Start) -> PipelinePlan:

@@ -39,6 +39,7 @@ from edge_agent.core import (
     Summaries,
     Tag,
     Texts,
+    UnitMode,
     encode,
     pack,
 )
@@ -96,6 +97,17 @@ ITEMS: Final[dict[str, Any]] = {
         explanation="16.5 kN above 16 kN for 2 s",
     ),
     "context": Context(unit="demo/solids/press-line/press1", role="batch", value="B-0042", time_ns=T, received_ns=T + 1, tag=3, previous="B-0041"),
+    "context_mode": Context(
+        unit="press1", role="mode", value="cleaning", time_ns=T, received_ns=T, previous="production", user="lin", reason="CIP", until_ns=T + 60
+    ),
+    "audit_cited": Audit(time_ns=T, user="lin", role="engineer", action="unit_mode", object="press1", new="cleaning", reason="CIP", action_id="a-2"),
+    "action_mode": Action(
+        received_ns=T,
+        action=OperatorAction(
+            id="a-2", kind="set_mode", alarm="", raised_ns=0, user="lin", role="engineer", reason="CIP", time_ns=T,
+            unit_mode=UnitMode(unit="press1", mode="cleaning", until_ns=T + 60),
+        ),
+    ),
     "gap": Gap(tag=0, from_ns=T, to_ns=T + 5_000_000_000, missing=5, cause="disconnected", received_ns=T + 6_000_000_000),
     "audit": Audit(time_ns=T, user="lin", role="operator", station="console", action="acknowledge", object="press1/main_force.high", reason="seen"),
     "definitions": Definitions(

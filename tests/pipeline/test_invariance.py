@@ -8,7 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.alarms import AlarmRules
-from edge_agent.core import AlarmDefinition, Connection, Heartbeat, Samples, Texts, pack
+from edge_agent.core import Action, AlarmDefinition, Connection, Heartbeat, OperatorAction, Samples, Texts, UnitMode, pack
 from edge_agent.pipeline.chain import Pipeline
 from models import BANKS
 from tests.pipeline.line import MODELS, T0, S, reborn, run, start, substance
@@ -27,6 +27,10 @@ def entries(batches):
             yield [Connection(received_ns=now, source="plc", state="connected")]
         if i % 5 == 4:
             yield [Texts((now,), (3,), (("cleaning", "production")[i % 2],), (0,), now)]
+        if i % 7 == 3:
+            wanted = UnitMode(unit="press1", mode=("maintenance", "production")[i % 2], until_ns=now + 25 * S // 10)
+            fields = {"user": "li", "role": "engineer", "reason": "x", "alarm": "", "raised_ns": 0, "time_ns": now, "unit_mode": wanted}
+            yield [Action(received_ns=now, action=OperatorAction(id=str(i), kind="set_mode", **fields))]
         t, k, v, s = zip(*rows, strict=True) if rows else ((), (), (), ())
         yield [Samples.of([now + a * S // 10 for a in t], list(k), list(v), list(s), now)]
     yield [Heartbeat(received_ns=now + 60 * S)]
