@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from edge_agent.alarms import AlarmRules, Alarms, ShelveRule
+from edge_agent.alarms import AlarmRules, Alarms
 from edge_agent.alarms.kernels import NEVER
 from edge_agent.alarms.states import ANNUNCIATED
-from edge_agent.core import AlarmDefinition, AlarmEvent, Catalogue, OperatorAction, Samples, Tag, decode, encode, pack, unpack
+from edge_agent.core import AlarmDefinition, AlarmEvent, Catalogue, OperatorAction, Samples, ShelveRule, Tag, decode, encode, pack, unpack
 from tests.alarms.plant import CATALOGUE, DOOR, FORCE, QUIET, TEMPERATURE, S, feed, limit, ns
 
 NAME = "press1/main_force.high"
