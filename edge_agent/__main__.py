@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -45,8 +46,14 @@ def run(
 ) -> None:
     """Run the agent until SIGINT or SIGTERM."""
     from edge_agent.agent.agent import run_agent
+    from edge_agent.config.approved import choose_of
 
-    settings = _load(config)
+    try:
+        choice = choose_of(config, time.time_ns())
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+    path = config.resolve()
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False) if log_format == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -54,7 +61,7 @@ def run(
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    run_agent(settings, config.resolve().parent, record)
+    run_agent(choice, path.parent, record, choose=lambda: choose_of(path, time.time_ns()), reload=lambda: load_agent(path))
 
 
 @app.command()
@@ -200,6 +207,55 @@ def log_heads(config: ConfigOption) -> None:
 
     for head in heads(_load(config), config.resolve().parent):
         print(head)
+
+
+@app.command()
+def propose(
+    config: ConfigOption,
+    reason: Annotated[str, typer.Option(help="Why the change is made; the approver reads it.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the proposal here, to be uploaded at the console.", metavar="FILE")] = None,
+    gateway: Annotated[str | None, typer.Option(help="http://HOST:PORT of the gateway to propose it to.")] = None,
+    user: Annotated[str, typer.Option(help="Who proposes: an account of the gateway with the role engineer.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="File with the password; asked for when absent.", metavar="FILE")] = None,
+) -> None:
+    """Propose this configuration for approval (GMP mode): to a gateway, or into a file."""
+    import getpass
+
+    from edge_agent.agent.propose import proposal_of, send, written
+    from edge_agent.core.settings import secret
+
+    if (out is None) == (gateway is None):
+        print("propose: expected either --out FILE or --gateway URL, found both or neither", file=sys.stderr)
+        raise typer.Exit(2)
+    proposal = proposal_of(_load(config), reason)
+    try:
+        if out is not None:
+            out.write_bytes(written(proposal))
+            print(f"{out}: {proposal['sha256']}")
+        elif gateway is not None:
+            password = secret(password_file) if password_file is not None else getpass.getpass("Password: ")
+            answer = send(gateway, user, password or "", proposal)
+            print(f"proposal {answer['id']}: {proposal['sha256']}, {len(answer['differences'])} differences; another person with the right signs it")
+    except (PharmedgeError, OSError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def approved(
+    config: ConfigOption,
+    take: Annotated[Path | None, typer.Option(help="Keep the approvals in this file, which a gateway wrote.", metavar="FILE")] = None,
+) -> None:
+    """Say whether this configuration may run now (GMP mode), how it differs from the approved one, and who approved; exit 1 when it may not."""
+    from edge_agent.agent.propose import state
+
+    try:
+        good, lines = state(config, time.time_ns(), take)
+    except (PharmedgeError, OSError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+    print("\n".join(lines))
+    raise typer.Exit(0 if good else 1)
 
 
 @app.command()

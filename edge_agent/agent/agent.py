@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
+from edge_agent.agent.approving import Approving
 from edge_agent.agent.beside import Beside
 from edge_agent.agent.clock import ALARM as CLOCK_ALARM
 from edge_agent.agent.clock import BEHIND_NS, Clock
@@ -25,6 +26,7 @@ from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
+from edge_agent.config.approved import Choice
 from edge_agent.core import Abandoned, Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Ranges, Start
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
@@ -53,8 +55,15 @@ def sole_owner(data_dir: Path) -> Iterator[None]:
 class Agent:
     """One running edge."""
 
-    def __init__(self, settings: AgentSettings, base: Path, record: Path | None = None) -> None:
+    def __init__(
+        self, settings: AgentSettings, base: Path, record: Path | None = None, *, choice: Choice | None = None,
+        reload: Callable[[], AgentSettings] | None = None,
+    ) -> None:  # fmt: skip
+        """`choice` says by which approval `settings` run (GMP mode); `reload` reads the file again when an approval takes effect."""
         self.settings = settings
+        self.again = False
+        """Whether another configuration took effect: run a new agent with it."""
+        self._choice, self._reload = choice, reload
         self._data_dir = base / settings.edge.data_dir
         self._record = record
         self._started = time.monotonic()
@@ -98,12 +107,15 @@ class Agent:
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, start, self._engine, self._intake, file, clock, act=self._act_here)
         self._say_what_was_found(damaged, recovered.differing, clock)
+        self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._reload)
+        self._approving.say()
         self._engine.start(start)
         log.info("started", edge=start.edge, epoch=self._epoch, restepped=recovered.restepped, tags=len(start.tags), alarms=len(start.alarms))
         runners = self._sources(start, clock)
         uplinks = self._uplinks(clock)
         tasks = [asyncio.create_task(r.run(), name=f"source {r.name}") for r in runners]
         tasks += [asyncio.create_task(u.run(), name=f"uplink {u.name}") for u in uplinks]
+        tasks.append(asyncio.create_task(self._change(stop), name="approvals"))
         status = Status(
             edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._epoch, engine=self._engine,
             intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],
@@ -139,6 +151,11 @@ class Agent:
         with contextlib.suppress(SystemExit):
             # uvicorn ends the process when its port is taken; an edge goes on without its status page and says so.
             await server.serve()
+
+    async def _change(self, stop: asyncio.Event) -> None:
+        await self._approving.until_another_takes_effect()
+        self.again = True
+        stop.set()
 
     async def _until(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]], serving: asyncio.Task[None]) -> None:
         waiting = asyncio.create_task(stop.wait())
@@ -210,7 +227,8 @@ class Agent:
         edge = self.settings.edge
         return Port(
             site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epoch=lambda: self._epoch, moved=self._mover(name),
-            acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, ahead=self._ahead, wake=self._waker(), clock=clock,
+            acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, approved=self._approving.take, ahead=self._ahead,
+            wake=self._waker(), clock=clock,
             data_dir=self._data_dir / "uplinks" / name,
         )  # fmt: skip
 
@@ -310,9 +328,19 @@ def missing(held: Ranges, first: int, last: int) -> list[tuple[int, int]]:
     return [*found, (first, last)] if first <= last else found
 
 
-def run_agent(settings: AgentSettings, base: Path, record: Path | None = None) -> None:
-    """Run an agent in this process until it is told to stop; `base` is the folder that relative paths start from."""
+def run_agent(choice: Choice, base: Path, record: Path | None, *, choose: Callable[[], Choice], reload: Callable[[], AgentSettings]) -> None:
+    """Run an agent in this process until it is told to stop; again with another configuration whenever an approval takes effect (GMP mode).
+
+    base    folder that relative paths start from
+    choose  looks again at what runs
+    reload  reads the configuration file as it is now
+    """
     os.umask(0o077)
     record = record.resolve() if record is not None else None
     os.chdir(base)  # relative paths in a configuration start from its own folder
-    asyncio.run(Agent(settings, base, record).run())
+    while True:
+        agent = Agent(choice.settings, base, record, choice=choice, reload=reload)
+        asyncio.run(agent.run())
+        if not agent.again:
+            return
+        choice = choose()

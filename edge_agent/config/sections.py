@@ -32,6 +32,8 @@ class EdgeSection(Section):
     """Folder of journal, outbox and certificates."""
     simulated: bool = False
     """The line is simulated: UncertainSimulatedValue counts as good, and every record says so."""
+    gmp: bool = False
+    """GMP mode: only a configuration runs that one person proposed and another approved; otherwise the last approved one goes on."""
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     """IANA name of the plant's time zone, for reports; inside everything is UTC."""
 

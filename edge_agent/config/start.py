@@ -121,6 +121,8 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
     definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged")]
     # Received times go on undisturbed when the wall clock steps; somebody should look after its source all the same.
     definitions.append(_diagnostic("edge/clock", "", "diagnostic", 3, True))
+    if settings.edge.gmp:
+        definitions.append(_diagnostic("edge/not_approved", "", "diagnostic", 2, False))
     # A flood is listed, not called: it is one more alarm when there are too many.
     definitions.append(_diagnostic("edge/flood", "", "diagnostic", 4, True))
     versioned = []
@@ -151,6 +153,10 @@ _WORDS = {
     "edge/flood": (
         {"en": "Alarms come faster than people can act", "zh": "报警涌现，超出人员处理能力"},
         {"en": "Begin with the first alarm", "zh": "从首个报警开始处理"},
+    ),
+    "edge/not_approved": (
+        {"en": "The configuration in the file is not the approved one", "zh": "配置文件与已批准的配置不一致"},
+        {"en": "Have the change approved, or put the approved file back", "zh": "请批准该变更，或恢复已批准的文件"},
     ),
     "edge": ({"en": "The edge needs care", "zh": "边缘设备需要处理"}, {"en": "Call the automation engineer", "zh": "联系自动化工程师"}),
 }

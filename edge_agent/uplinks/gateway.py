@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from edge_agent.broker import BrokerConfig, Link
 from edge_agent.core import Committed, Delivered, Delivery, NotConnected, Ranges, WireError, decode_actions, decode_anchor, topic
+from edge_agent.core.change import LEAF, decode_changes
 from edge_agent.uplinks.outgoing import STREAM, Message, Outgoing, common
 from edge_agent.uplinks.uplink import Port, Uplink
 
@@ -61,6 +62,7 @@ class GatewayUplink:
         self._records = topic(port.site, port.edge, "records")
         self._actions = topic(port.site, port.edge, "actions")
         self._anchors = topic(port.site, port.edge, "anchors")
+        self._approvals = {topic(port.site, port.edge, f"{LEAF}/{gateway}") for gateway in config.gateways}
         self._answers = {topic(port.site, port.edge, f"committed/{gateway}"): gateway for gateway in config.gateways}
         self._people = {topic(port.site, port.edge, f"people/{g}"): g for g in config.gateways} if port.people is not None else {}
         self._news: deque[Committed] = deque()
@@ -79,7 +81,7 @@ class GatewayUplink:
         self._sessions, self._held = {}, {}
         link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", lambda message: self._took(link, message))
         try:
-            await link.open([*self._answers, self._actions, self._anchors, *self._people])
+            await link.open([*self._answers, self._actions, self._anchors, *self._people, *self._approvals])
             self._port.status.update(connected=True, error="")
             await self._greeting(link)
             await self._deliver(link)
@@ -199,6 +201,8 @@ class GatewayUplink:
         try:
             if message.topic == self._actions:
                 self._port.acted(decode_actions(bytes(message.payload)))
+            elif message.topic in self._approvals:
+                self._port.approved(decode_changes(bytes(message.payload)))
             elif message.topic == self._anchors and message.payload:
                 self._port.anchored(decode_anchor(bytes(message.payload)))
             elif message.topic in self._people:

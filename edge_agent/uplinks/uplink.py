@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_agent.core import Log, OperatorAction, Ranges
+from edge_agent.core.change import ChangeApproval
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Port:
     acted     hand over the outstanding operator actions a gateway shows us (the agent drops those it knows)
     anchored  hand over the head of the gateway's audit trail, to be kept where the gateway's owner cannot change it
     people    hand over the signed list of people that a gateway gives to panels; None: this edge has none and asks for none
+    approved  hand over what the gateway says was approved for this edge; the agent verifies it
     ahead     tell the agent what the gateways hold of our epoch when that reaches beyond our head: it begins a new epoch and says so
     wake      waits until the outbox has grown, at most the given seconds
     """
@@ -37,6 +39,7 @@ class Port:
     data_dir: Path
     anchored: Callable[[str], None] = lambda _: None
     people: Callable[[str, bytes], None] | None = None
+    approved: Callable[[tuple[ChangeApproval, ...]], None] = lambda _: None
     status: dict[str, object] = field(default_factory=dict)
     """What /status and /metrics show, written by the uplink: connected, sent_records, sent_bytes, resent_records, committed_seq, error."""
 

@@ -1,0 +1,88 @@
+"""GMP mode of a running agent: says what runs and why the file does not, keeps approvals, and notices when one takes effect (docs/changes.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from edge_agent.agent.intake import Intake
+from edge_agent.config import AgentSettings
+from edge_agent.config.approved import Approvals, Choice, document_of
+from edge_agent.core import ConfigError, Diagnostic, Note
+from edge_agent.core.change import ChangeApproval, config_sha256
+
+log = structlog.get_logger()
+
+CHECK_S: Final = 1.0
+ALARM: Final = "edge/not_approved"
+
+
+class Approving:
+    """What an agent does about approvals; nothing outside GMP mode."""
+
+    def __init__(self, choice: Choice, data_dir: Path, intake: Intake, reload: Callable[[], AgentSettings] | None) -> None:
+        """`reload` reads the configuration file as it is now; without it nothing takes effect before the next start."""
+        edge = choice.settings.edge
+        self._choice, self._intake, self._reload, self._on = choice, intake, reload, edge.gmp
+        self._folder = Approvals(data_dir, site=edge.site, edge=edge.id)
+        self._untrusted: set[str] = set()
+        self._came: tuple[ChangeApproval, ...] = ()
+
+    def say(self) -> None:
+        """Put what runs in force, and tell the audit trail and the operator."""
+        choice = self._choice
+        if not self._on:
+            return
+        words = choice.told or "the configuration in the file is the approved one"
+        if choice.problem:
+            log.error("the configuration in the file does not run", why=words)
+            self._note("config_refused", words, old=choice.sha256)
+        elif choice.applied and choice.approval is not None:
+            self._folder.keep(choice.settings, choice.approval)
+            self._note("config_applied", choice.approval.words(), new=choice.sha256)
+        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=ALARM, active=bool(choice.problem), explanation=words))
+
+    def take(self, approvals: tuple[ChangeApproval, ...]) -> None:
+        """A gateway says what was approved: it is verified and kept beside the event loop."""
+        self._came = approvals
+
+    def _keep(self, approvals: tuple[ChangeApproval, ...]) -> None:
+        new, wrong = self._folder.take(approvals)
+        for approval in new:
+            log.info("approval", sha256=approval.sha256[:16], words=approval.words())
+            self._note("approval_kept", approval.words(), new=approval.sha256)
+        for why in sorted(set(wrong) - self._untrusted):  # a retained message comes again at every connect
+            self._untrusted.add(why)
+            log.error("approval refused", why=why)
+            self._note("approval_refused", why)
+
+    def _note(self, action: str, reason: str, *, old: str = "", new: str = "") -> None:
+        self._intake.put(lambda now: Note(received_ns=now, action=action, object="configuration", old=old, new=new, reason=reason))
+
+    async def until_another_takes_effect(self) -> None:
+        """Returns once the configuration in the file is another than what runs, approved and in effect; outside GMP mode never."""
+        if not self._on:
+            await asyncio.Event().wait()
+        while True:
+            came, self._came = self._came, ()
+            if came:
+                await asyncio.to_thread(self._keep, came)
+            if self._reload is not None and await asyncio.to_thread(self._took_effect, self._reload):
+                return
+            await asyncio.sleep(CHECK_S)
+
+    def _took_effect(self, reload: Callable[[], AgentSettings]) -> bool:
+        now = time.time_ns()
+        waiting = {a.sha256 for a in self._folder.known() if a.effective_ns <= now} - {self._choice.sha256}
+        if not waiting:
+            return False
+        try:
+            sha256 = config_sha256(document_of(reload()))
+        except ConfigError:
+            return False  # somebody is writing the file; what runs goes on
+        return sha256 in waiting and self._folder.in_force(sha256, now) is not None
