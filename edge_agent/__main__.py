@@ -30,9 +30,17 @@ app.add_typer(log_app, name="log")
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", metavar="FILE")]
 
 
-def _load(path: Path) -> AgentSettings:
+def _load(path: Path, *, files: bool = False) -> AgentSettings:
+    """The configuration; with `files` the model files that it names are judged as at a start of the agent."""
+    from edge_agent.config.trained import file_mistakes
+    from edge_agent.core.signing import public_keys
+
+    def also(settings: AgentSettings) -> list[Any]:
+        keys = public_keys(path.resolve().parent / settings.edge.data_dir / "keys")
+        return file_mistakes(settings, keys, time.time_ns())
+
     try:
-        return load_agent(path)
+        return load_agent(path, also=also if files else None)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
@@ -67,7 +75,7 @@ def run(
 @app.command()
 def check(config: ConfigOption) -> None:
     """Check a configuration: every mistake on one line, FILE:LINE: key: expected X, found Y. Opens no connection."""
-    settings = _load(config)
+    settings = _load(config, files=True)
     print(f"{config}: ok, {len(settings.sources)} sources, {len(settings.tags)} tags, {len(settings.models)} models, {len(settings.alarms)} alarms")
 
 

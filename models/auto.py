@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from models.auto_fit import AGES, MOST, RECENT, STATES, TAILS, VAST, add, fit, nearest, statistics, store
-from models.baseline import HUGE, check_rows, offsets, take_up
+from models.baseline import HUGE, check_learned, check_rows, enough, offsets, take_up
 from models.compiled import kernel
 from models.model import ModelConfig
 from models.tails import learn_tail, surprise
@@ -20,6 +20,8 @@ LEVELS: Final = np.array([64, 128, 256], np.int64)
 """Rows over which a slow level can be taken."""
 CAP: Final = 6.0
 """Surprise of one member, and of the watch for frozen values, counts at most so much: 10^-6."""
+SETTLING: Final = 33
+"""Rows a static slot takes to fill the windows that it looks at."""
 FROZEN: Final = 0.9
 """Weight of the watch for frozen values."""
 _HOUR_NS: Final = 3_600_000_000_000
@@ -150,7 +152,8 @@ def auto(
 
     table (members, 12)  constants of the members of all profiles; slot s has first[s] .. last[s]
     start (slots + 1,)   where each slot's memory begins
-    setting (slots, 8)   budget, warm-up, refractory, calendar, span (0: none), weight of the gate, least spread, whether runs are judged
+    setting (slots, 9)   budget, warm-up, refractory, calendar, span (0: none), weight of the gate, least spread, whether runs are judged,
+                         whether the slot is static: then only what remembers the last rows changes, and its first SETTLING rows say nothing
     line, held, marks, near, near_bits  scratch without memory
     ints (slots, 4)      rows seen; rows since the last finding; hour since 1970; rows in it
     floats (slots, 15)   first value; lowest, highest, slow mean (relative to the first value, as everything below); variance about the slow
@@ -174,7 +177,8 @@ def auto(
             continue
         n = ints[s, 0]
         warmup = int(setting[s, 1])
-        if n == 0:
+        static = setting[s, 8] > 0.0
+        if n == 0 and not static:
             floats[s, 0] = x
         v = x - floats[s, 0]
         # Rings, range and slow mean.
@@ -183,22 +187,24 @@ def auto(
             if n >= LEVELS[k]:
                 add(floats, s, 8 + k, 11 + k, -recent[s, (n - LEVELS[k]) & (RECENT - 1)])
         recent[s, n & (RECENT - 1)] = v
-        floats[s, 1] = min(floats[s, 1], v)
-        floats[s, 2] = max(floats[s, 2], v)
+        if not static:
+            floats[s, 1] = min(floats[s, 1], v)
+            floats[s, 2] = max(floats[s, 2], v)
         floats[s, 14] = floats[s, 14] + 1.0 if n > 0 and v == recent[s, (n - 1) & (RECENT - 1)] else 0.0
         distance = abs(v - floats[s, 3])
         apart[s, n & 7] = distance
         slow = floats[s, 3]
         rate = max(1.0 / (n + 1), 0.001)
-        floats[s, 4] += rate * (distance * distance - floats[s, 4])
-        floats[s, 3] += rate * (v - slow)
+        if not static:
+            floats[s, 4] += rate * (distance * distance - floats[s, 4])
+            floats[s, 3] += rate * (v - slow)
         # Calendar.
         z = 0.0
         forecast = 0.0
         speaks = False
         if setting[s, 3] > 0.0:
             hour = time_ns[i] // _HOUR_NS
-            if hour != ints[s, 2]:
+            if hour != ints[s, 2] and not static:
                 if ints[s, 3] > 0:
                     mean = floats[s, 7] / ints[s, 3]
                     h = ints[s, 2] % 24
@@ -212,8 +218,9 @@ def auto(
                 ints[s, 2] = hour
                 ints[s, 3] = 0
                 floats[s, 7] = 0.0
-            ints[s, 3] += 1
-            floats[s, 7] += v
+            if not static:
+                ints[s, 3] += 1
+                floats[s, 7] += v
             h = hour % 24
             w = hour % 168
             if day_n[s, h] > 0:
@@ -223,16 +230,19 @@ def auto(
                 spread = 0.5 * day[s, h, 1] + 0.4 * math.sqrt(floats[s, 5])
                 if 2 * n > warmup and spread > 0.0:
                     size = min(size, 5.0 * spread)
-                day[s, h, 1] = size if day_n[s, h] == 1 and ints[s, 3] == 1 else day[s, h, 1] + 0.02 * (size - day[s, h, 1])
-                floats[s, 5] += rate * (size * size - floats[s, 5])
+                if not static:
+                    day[s, h, 1] = size if day_n[s, h] == 1 and ints[s, 3] == 1 else day[s, h, 1] + 0.02 * (size - day[s, h, 1])
+                    floats[s, 5] += rate * (size * size - floats[s, 5])
                 spread = max(0.5 * day[s, h, 1] + 0.4 * math.sqrt(floats[s, 5]), 0.001 * (floats[s, 2] - floats[s, 1]), 1e-30, setting[s, 6])
                 z = min(max(r / spread, -1e6), 1e6)
-                speaks = 2 * n > warmup
+                speaks = static or 2 * n > warmup
         residual[s, n & 31] = z
         ints[s, 0] = n + 1
         ints[s, 1] += 1
         a = start[s]
-        if n < warmup:
+        if static and n < SETTLING:
+            continue
+        if n < warmup and not static:
             memory[a + n] = np.float32(min(max(v, -VAST), VAST))
             memory[a + warmup + n] = np.float32(z)
             if n + 1 == warmup:
@@ -282,7 +292,9 @@ def auto(
             part_s = surprise(tail, s, 4 * m + 1, mean_z, q, xi) if speaks and r2 > table[row, 10] else 0.0
             k = int(table[row, 11])
             mean_v = np.float64(np.float32((floats[s, 8 + k] + floats[s, 11 + k]) / min(n + 1, LEVELS[k])))
-            part_l = gate * max(surprise(tail, s, 4 * m + 2, mean_v, q, xi), surprise(tail, s, 4 * m + 3, -mean_v, q, xi))
+            part_l = 0.0
+            if not static or n + 1 >= LEVELS[k]:
+                part_l = gate * max(surprise(tail, s, 4 * m + 2, mean_v, q, xi), surprise(tail, s, 4 * m + 3, -mean_v, q, xi))
             p = table[row, 8]
             joined = power_of(part_n, p) + power_of(part_s, p) + power_of(part_l, p)
             if joined > 0.0:
@@ -291,6 +303,8 @@ def auto(
             novelty += part_n
             season += part_s
             level += part_l
+            if static:
+                continue
             # Learn.
             store(line, winner, d > table[row, 3], s, m, n, a + 4 * STATES * m, age, memory)
             for f in range(4):
@@ -308,9 +322,11 @@ def auto(
         for j in range(3):
             still = -math.log(stat[5 + 2 + j] + least[s, MOST, j])
             frozen += min(surprise(tail, s, TAILS - 3 + j, still, 0.95, 0.2), CAP) / 3.0
-            learn_tail(tail, s, TAILS - 3 + j, still, 0.95)
+            if not static:
+                learn_tail(tail, s, TAILS - 3 + j, still, 0.95)
         run = surprise(tail, s, TAILS - 4, floats[s, 14], 0.95, 0.2)
-        learn_tail(tail, s, TAILS - 4, floats[s, 14], 0.95)
+        if not static:
+            learn_tail(tail, s, TAILS - 4, floats[s, 14], 0.95)
         if setting[s, 7] > 0.0:
             frozen = max(frozen, min(run, CAP))
         members = last[s] - first[s]
@@ -337,6 +353,8 @@ def auto(
         out[i, 8] = frozen
 
 
+_LEARNED: Final = ("floats", "day", "day_n", "week", "week_n", "tail", "scale", "least", "age", "memory")
+"""Arrays that hold what is normal; the others hold the last rows."""
 _PROFILES: Final[dict[str, tuple[Member, ...]]] = {"auto": MEMBERS, "plant": MEMBERS, "light": MEMBERS[:2]}
 _ROWS: Final = {name: sum(len(m) for m in list(_PROFILES.values())[:i]) for i, name in enumerate(_PROFILES)}
 
@@ -359,6 +377,7 @@ class Auto:
 
     outputs: ClassVar[tuple[str, ...]] = ("score", "alarm")
     units: ClassVar[tuple[str, ...]] = ("", "")
+    watched: ClassVar[tuple[str, ...]] = ("score",)
     reasons: ClassVar[tuple[str, ...]] = ("surprise", "reason", "expected", "novelty", "season", "level", "frozen")
     ragged: ClassVar[tuple[str, ...]] = ("memory",)
 
@@ -374,9 +393,9 @@ class Auto:
         self._start = offsets(self._sizes)
         gate = {"auto": 0.3, "light": 0.3, "plant": 0.0}
         self._setting = np.array(
-            [(c.budget, c.warmup, c.refractory, c.calendar, c.span or 0.0, gate[c.profile], c.min_sigma, c.profile == "plant")
-             for c in configs], np.float64
-        ).reshape(n, 8)  # fmt: skip
+            [(c.budget, c.warmup, c.refractory, c.calendar, c.span or 0.0, gate[c.profile], c.min_sigma, c.profile == "plant",
+              c.file is not None) for c in configs], np.float64
+        ).reshape(n, 9)  # fmt: skip
         longest = int(warmups.max(initial=0))
         near = np.zeros(128, np.float32)
         self._scratch = (
@@ -419,6 +438,26 @@ class Auto:
             slot, time_ns, value, usable, out, self._table, self._first, self._last, self._start, self._setting, *self._scratch,
             *self._state.values(),
         )  # fmt: skip
+
+    @classmethod
+    def train(cls, config: AutoConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """What it has become behind n usable values; see `models.model.Bank.train`."""
+        enough(len(value), config.warmup)
+        bank = cls([config.model_copy(update={"file": None})])
+        n = len(value)
+        bank.step(np.zeros(n, np.int32), time_ns, value, np.ones(n, np.uint8), np.empty((n, 9)))
+        learned = {name: bank._state[name][0] for name in _LEARNED if name != "memory"} | {"memory": bank._state["memory"]}
+        learned["floats"][6:] = 0.0  # the last finding and sums over the last rows are no part of what is normal
+        return learned
+
+    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `train` found; see `models.model.Bank.settle`."""
+        part = slice(int(self._start[slot]), int(self._start[slot + 1]))
+        own = {name: self._state[name][slot] for name in _LEARNED if name != "memory"} | {"memory": self._state["memory"][part]}
+        check_learned(own, learned)
+        for name, array in own.items():
+            array[...] = learned[name]
+        self._state["ints"][slot] = 0, 1 << 40, 0, 0
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

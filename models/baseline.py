@@ -156,6 +156,32 @@ def take_up(own: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
         array[...] = state[name]
 
 
+def spread_of(value: NDArray[np.float64], least: float) -> dict[str, NDArray[Any]]:
+    """mu and sigma of all values (n,) at once, as a warm-up of n rows would find them; ValueError below 10 values."""
+    enough(len(value), 10)
+    kept, mu, sigma, seen = value.copy(), np.zeros(1), np.zeros(1), np.array([len(value) - 1])
+    learned(0, float(value[-1]), np.array([0, len(value)]), seen, kept, np.array([least]), mu, sigma)
+    return {"mu": mu.reshape(()), "sigma": sigma.reshape(())}
+
+
+def enough(rows: int, least: int, most: int = 1 << 40) -> None:
+    """ValueError unless a model has as many rows as it needs, and no more than it can take."""
+    if not least <= rows <= most:
+        raise ValueError(f"expected {'at least' if rows < least else 'at most'} {least if rows < least else most} usable rows, found {rows}")
+
+
+def check_learned(own: Mapping[str, NDArray[Any]], found: Mapping[str, Any]) -> None:
+    """ValueError unless learned arrays have the names, shapes and types of `own` and no infinity."""
+    if set(found) != set(own):
+        raise ValueError(f"arrays: expected {sorted(own)}, found {sorted(found)}")
+    for name, array in own.items():
+        a = found[name]
+        if a.shape != array.shape or a.dtype != array.dtype:
+            raise ValueError(f"arrays.{name}: expected {list(array.shape)} {array.dtype}, found {list(a.shape)} {a.dtype}")
+        if not np.isfinite(a).all():
+            raise ValueError(f"arrays.{name}: expected finite numbers, found others")
+
+
 def check_rows(slots: int, width: int, slot: NDArray[np.int32], out: NDArray[np.float64]) -> None:
     """ValueError unless every slot exists and `out` has a row of `width` numbers for each."""
     if out.shape != (len(slot), width):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import HUGE, check_rows, floored, follow, learned, offsets, take_up
+from models.baseline import HUGE, check_learned, check_rows, floored, follow, learned, offsets, spread_of, take_up
 from models.compiled import kernel
 from models.model import ModelConfig
 
@@ -41,12 +41,14 @@ class CusumConfig(ModelConfig):
     def _both_or_none(self) -> Self:
         if (self.mu is None) != (self.sigma is None):
             raise ValueError("mu, sigma: expected both or none, found one")
+        if self.file is not None and self.adapt:
+            raise ValueError("adapt: expected false beside a file: a trained model learns nothing more")
         return self
 
     @property
     def learns(self) -> bool:
         """Not when mean and sigma are given and stay."""
-        return self.mu is None or self.adapt
+        return self.file is None and (self.mu is None or self.adapt)
 
     @classmethod
     def bank(cls) -> type[Cusum]:
@@ -125,6 +127,7 @@ class Cusum:
 
     outputs: ClassVar[tuple[str, ...]] = ("c",)
     units: ClassVar[tuple[str, ...]] = ("",)
+    watched: ClassVar[tuple[str, ...]] = ("c",)
     reasons: ClassVar[tuple[str, ...]] = ("side", "run", "expected")
     ragged: ClassVar[tuple[str, ...]] = ("kept",)
 
@@ -134,7 +137,7 @@ class Cusum:
         self._ceiling = np.array([c.ceiling for c in configs], np.float64)
         self._least = np.array([c.min_sigma for c in configs], np.float64)
         self._adapt = np.array([c.adapt for c in configs], np.bool_)
-        self._start = offsets(np.array([c.warmup if c.mu is None else 0 for c in configs], np.int64))
+        self._start = offsets(np.array([c.warmup if c.mu is None and c.file is None else 0 for c in configs], np.int64))
         sigma = [floored(c.sigma or 0.0, c.mu or 0.0, c.min_sigma) for c in configs]
         self._state: dict[str, NDArray[Any]] = {
             # In the order of the kernel's arguments.
@@ -163,6 +166,19 @@ class Cusum:
         """Judge n rows in order; see `models.model.Bank.step`."""
         check_rows(len(self._allowance), 4, slot, out)
         cusum(slot, value, usable, out, self._allowance, self._ceiling, self._least, self._adapt, self._start, *self._state.values())
+
+    @classmethod
+    def train(cls, config: CusumConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
+        """mu and sigma of n usable values, or those that are configured; see `models.model.Bank.train`."""
+        if config.mu is not None and config.sigma is not None:
+            return {"mu": np.array(config.mu), "sigma": np.array(floored(config.sigma, config.mu, config.min_sigma))}
+        return spread_of(value, config.min_sigma)
+
+    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up mu and sigma that `train` found; see `models.model.Bank.settle`."""
+        check_learned({"mu": np.zeros(()), "sigma": np.ones(())}, learned)
+        self._state["mu"][slot] = learned["mu"]
+        self._state["sigma"][slot] = learned["sigma"]
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

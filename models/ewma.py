@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import HUGE, SCORE_LIMIT, check_rows, floored, follow, learned, offsets, take_up
+from models.baseline import HUGE, SCORE_LIMIT, check_learned, check_rows, floored, follow, learned, offsets, spread_of, take_up
 from models.compiled import kernel
 from models.model import ModelConfig
 
@@ -40,12 +40,14 @@ class EwmaConfig(ModelConfig):
     def _both_or_none(self) -> Self:
         if (self.mu is None) != (self.sigma is None):
             raise ValueError("mu, sigma: expected both or none, found one")
+        if self.file is not None and self.adapt:
+            raise ValueError("adapt: expected false beside a file: a trained model learns nothing more")
         return self
 
     @property
     def learns(self) -> bool:
         """Not when mean and sigma are given and stay."""
-        return self.mu is None or self.adapt
+        return self.file is None and (self.mu is None or self.adapt)
 
     @classmethod
     def bank(cls) -> type[Ewma]:
@@ -115,6 +117,7 @@ class Ewma:
 
     outputs: ClassVar[tuple[str, ...]] = ("z",)
     units: ClassVar[tuple[str, ...]] = ("",)
+    watched: ClassVar[tuple[str, ...]] = ("z",)
     reasons: ClassVar[tuple[str, ...]] = ("mean", "expected", "sd")
     ragged: ClassVar[tuple[str, ...]] = ("kept",)
 
@@ -124,7 +127,7 @@ class Ewma:
         self._spread = np.array([math.sqrt(c.lambda_ / (2.0 - c.lambda_)) for c in configs], np.float64)
         self._least = np.array([c.min_sigma for c in configs], np.float64)
         self._adapt = np.array([c.adapt for c in configs], np.bool_)
-        self._start = offsets(np.array([c.warmup if c.mu is None else 0 for c in configs], np.int64))
+        self._start = offsets(np.array([c.warmup if c.mu is None and c.file is None else 0 for c in configs], np.int64))
         mu = np.array([c.mu or 0.0 for c in configs], np.float64)
         sigma = [floored(c.sigma or 0.0, c.mu or 0.0, c.min_sigma) for c in configs]
         self._state: dict[str, NDArray[Any]] = {
@@ -153,6 +156,20 @@ class Ewma:
         """Judge n rows in order; see `models.model.Bank.step`."""
         check_rows(len(self._weight), 4, slot, out)
         ewma(slot, value, usable, out, self._weight, self._spread, self._least, self._adapt, self._start, *self._state.values())
+
+    @classmethod
+    def train(cls, config: EwmaConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
+        """mu and sigma of n usable values, or those that are configured; see `models.model.Bank.train`."""
+        if config.mu is not None and config.sigma is not None:
+            return {"mu": np.array(config.mu), "sigma": np.array(floored(config.sigma, config.mu, config.min_sigma))}
+        return spread_of(value, config.min_sigma)
+
+    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up mu and sigma that `train` found; see `models.model.Bank.settle`."""
+        check_learned({"mu": np.zeros(()), "sigma": np.ones(())}, learned)
+        self._state["mu"][slot] = learned["mu"]
+        self._state["sigma"][slot] = learned["sigma"]
+        self._state["mean"][slot] = learned["mu"]
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

@@ -17,11 +17,15 @@ class ModelConfig(pydantic.BaseModel):
 
     tags: tuple[str, ...]
     """Names of the tags it judges; `*` stands for any text."""
+    name: str | None = pydantic.Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$", max_length=200)
+    """What commands call it (`edge-agent model train --model NAME`); its kind when absent."""
+    file: str | None = None
+    """Model file that `edge-agent model train` wrote, seen from the configuration's folder: the model is static and learns nothing more."""
 
     @property
     def learns(self) -> bool:
         """Whether it takes its normal from what it sees while it runs: then it is adaptive and advisory only."""
-        return True
+        return self.file is None
 
 
 class Bank(Protocol):
@@ -38,6 +42,8 @@ class Bank(Protocol):
     reasons: ClassVar[tuple[str, ...]]
     """Names of further numbers that explain an output of the same row, e.g. the expected value."""
 
+    watched: ClassVar[tuple[str, ...]]
+    """Outputs whose population is compared with that of the training while the model is static."""
     ragged: ClassVar[tuple[str, ...]]
     """Names of state arrays that are flat, with `sizes[slot]` numbers per slot; all others have the slots as first axis."""
 
@@ -60,8 +66,15 @@ class Bank(Protocol):
         out     (n, len(outputs) + len(reasons)) is written; NaN where there is nothing to say, as during warm-up
         """
 
+    @classmethod
+    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """What it learns of one tag from n usable values in order: the arrays that `settle` takes up. ValueError when they are too few."""
+
+    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Make a slot, whose configuration has a `file`, what `train` found; from then on it learns nothing. ValueError for other shapes."""
+
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as arrays and numbers; independent copies."""
+        """Everything that `restore` needs beside what was settled, as arrays and numbers; independent copies."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state of `state`; ValueError when it is of another shape."""
@@ -90,6 +103,8 @@ class Group(Protocol):
     """Units of the outputs, "" for none."""
     reasons: ClassVar[tuple[str, ...]]
     """Names of further numbers that explain the outputs of the same instant."""
+    watched: ClassVar[tuple[str, ...]]
+    """Outputs whose population is compared with that of the training while the model is static."""
 
     def step(
         self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]
@@ -101,8 +116,15 @@ class Group(Protocol):
                        the tags in the finding, with the sign of their deviation
         """
 
+    @classmethod
+    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """What it learns from n complete instants (n, k) in order: the arrays that `settle` takes up. ValueError when they are too few."""
+
+    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `train` found, where the configuration has a `file`; from then on it learns nothing. ValueError for other shapes."""
+
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as arrays; independent copies."""
+        """Everything that `restore` needs beside what was settled, as arrays; independent copies."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state of `state`; ValueError when it is of another shape."""

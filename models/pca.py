@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import take_up
+from models.baseline import check_learned, enough, take_up
 from models.compiled import kernel
 from models.limits import spe_limit, t2_limit
 from models.linear import add_ridge, eigen, inverse, mean_and_covariance
 from models.model import GroupConfig
 from models.reference import gather, moments, standardised
 
+CHUNK: Final = 1 << 16
+"""Rows standardised at a time when a model is trained from a file."""
 ROWS: Final = 5
 """Alarm when 3 of the last 5 instants were above a limit."""
 
@@ -118,13 +120,14 @@ def judge(
 
 
 class Pca:
-    """Model of one unit (`models.model.Group`), trained on its first complete instants, then frozen.
+    """Model of one unit (`models.model.Group`), trained on its first complete instants, or from a file, then frozen.
 
     `off` is 1 when SPE leads; the shares are then squares of residuals with their signs, else the parts of T2, which may be negative.
     """
 
     outputs: ClassVar[tuple[str, ...]] = ("t2", "spe", "alarm", "evaluated")
     units: ClassVar[tuple[str, ...]] = ("", "", "", "")
+    watched: ClassVar[tuple[str, ...]] = ("t2", "spe")
     reasons: ClassVar[tuple[str, ...]] = ("off",)
 
     def __init__(self, config: PcaConfig, k: int) -> None:
@@ -133,34 +136,61 @@ class Pca:
             "mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "vectors": np.zeros((k, k)), "values": np.ones(k), "limit": np.ones(2)
         }  # fmt: skip
         self._now: dict[str, NDArray[Any]] = {"ints": np.zeros(3, np.int64)}
-        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((config.train_rows, k)), "kept_ns": np.zeros(config.train_rows, np.int64)}
+        rows = config.train_rows if config.file is None else 0
+        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
 
     def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
         """Judge n instants in order; see `models.model.Group.step`."""
         begin = 0
         ints = self._now["ints"]
-        if ints[0] < self._config.train_rows:
+        if ints[0] < len(self._kept["kept"]):
             begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
             out[:begin] = np.nan
-            if ints[0] == self._config.train_rows:
+            if ints[0] == len(self._kept["kept"]):
                 self._train()
         judge(value, usable, begin, out, *self._model.values(), *self._now.values())
 
     def _train(self) -> None:
-        c, m = self._config, self._model
-        rows = self._kept["kept"]
+        m, rows = self._model, self._kept["kept"]
         m["mean"][:], m["sd"][:] = moments(rows)
-        z = (rows - m["mean"]) / m["sd"]
         covariance = np.empty_like(m["plain"])
-        mean_and_covariance(z, np.ones(len(z), np.uint8), np.empty(z.shape[1]), covariance)
+        mean_and_covariance((rows - m["mean"]) / m["sd"], np.ones(len(rows), np.uint8), np.empty(rows.shape[1]), covariance)
+        self._fit(covariance, len(rows))
+
+    def _fit(self, covariance: NDArray[np.float64], rows: int) -> None:
+        c, m = self._config, self._model
         regular = covariance.copy()
         add_ridge(regular, 0.01)
         inverse(regular, m["plain"])
         eigen(covariance, m["values"], m["vectors"])
         wanted = c.components or int((m["values"] > 1.0).sum())
-        a = max(1, min(wanted, int((m["values"] > 1e-9).sum()), len(rows) - 2))
+        a = max(1, min(wanted, int((m["values"] > 1e-9).sum()), rows - 2))
         self._now["ints"][1] = a
-        m["limit"][:] = t2_limit(c.quantile, a, len(rows)), max(spe_limit(c.quantile, m["values"][a:].tolist()), 1e-12)
+        m["limit"][:] = t2_limit(c.quantile, a, rows), max(spe_limit(c.quantile, m["values"][a:].tolist()), 1e-12)
+
+    @classmethod
+    def train(cls, config: PcaConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
+        """What it learns from n complete instants; see `models.model.Group.train`."""
+        enough(len(value), max(8, value.shape[1] + 2))
+        model = cls(config.model_copy(update={"file": "", "train_rows": 8}), value.shape[1])
+        m = model._model
+        m["mean"][:], m["sd"][:] = moments(value)
+        covariance = np.zeros_like(m["plain"])
+        for begin in range(0, len(value), CHUNK):  # by BLAS: what is kept is the file, never the way to it
+            z = (value[begin : begin + CHUNK] - m["mean"]) / m["sd"]
+            covariance += z.T @ z
+        model._fit(covariance / (len(value) - 1), len(value))
+        return model._learned()
+
+    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `train` found; see `models.model.Group.settle`."""
+        own = self._learned()
+        check_learned(own, learned)
+        for name, array in own.items():
+            array[...] = learned[name]
+
+    def _learned(self) -> dict[str, NDArray[Any]]:
+        return self._model | {"components": self._now["ints"][1:2]}
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

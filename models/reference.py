@@ -15,6 +15,8 @@ MISSING: Final = 0.2
 """Share of the inputs that may be missing; with more an instant is not evaluated (domain: never taken as normal)."""
 GAP_ROWS: Final = 10
 """An interruption is so many times the usual distance between instants."""
+MOST_ROWS: Final = 100_000
+"""Rows at the most from which models that stack or filter rows are trained: more would not fit a small computer."""
 FARTHEST: Final = 1e6
 """Deviations count at most so many standard deviations."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import HUGE, SCORE_LIMIT, check_rows, floored, offsets, take_up
+from models.baseline import HUGE, SCORE_LIMIT, check_learned, check_rows, enough, floored, offsets, take_up
 from models.compiled import kernel
 from models.model import ModelConfig
 
@@ -21,6 +21,8 @@ MEAN_SIGMA: Final = 1.2533
 
 class RobustZConfig(ModelConfig):
     """Distance of each value from the median of the last `window` values, in robust sigma; it follows the process by design.
+
+    With a `file` median and sigma are those of the training data and stay.
 
     Finds single values that do not fit; a lasting shift is soon the new normal: prefer EWMA or CUSUM for those. Usual limit: 3.5
     (Iglewicz and Hoaglin, 1993).
@@ -128,7 +130,7 @@ def robust_sigma(a: NDArray[np.float64], start: int, n: int, centre: float) -> f
 
 @kernel(
     "void(Array(int32, 1, 'C', readonly=True), Array(float64, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), float64[:, ::1],"
-    " float64[::1], int64[::1], int64[::1], int64[::1], float64[::1], float64[::1])"
+    " float64[::1], int64[::1], float64[:, ::1], int64[::1], int64[::1], float64[::1], float64[::1])"
 )
 def robust_z(
     slot: NDArray[np.int32],
@@ -137,12 +139,15 @@ def robust_z(
     out: NDArray[np.float64],
     least: NDArray[np.float64],
     start: NDArray[np.int64],
+    fixed: NDArray[np.float64],
     seen: NDArray[np.int64],
     oldest: NDArray[np.int64],
     arrived: NDArray[np.float64],
     ranked: NDArray[np.float64],
 ) -> None:
     """z = (x - median) / sigma over the window as it was before x; then x replaces the oldest value.
+
+    A slot without a window is static: median and sigma are those in fixed (slots, 2).
 
     arrived, ranked (sum of windows,)  the window in order of arrival (a ring beginning at `oldest`) and in ascending order
     """
@@ -156,6 +161,11 @@ def robust_z(
             continue
         a = start[s]
         n = start[s + 1] - a
+        if n == 0:
+            out[i, 0] = min(max((x - fixed[s, 0]) / fixed[s, 1], -SCORE_LIMIT), SCORE_LIMIT)
+            out[i, 1] = fixed[s, 0]
+            out[i, 2] = fixed[s, 1]
+            continue
         if seen[s] < n:
             j = place(ranked, a, seen[s], x)
             for k in range(a + seen[s], j, -1):
@@ -187,13 +197,15 @@ class RobustZ:
 
     outputs: ClassVar[tuple[str, ...]] = ("z",)
     units: ClassVar[tuple[str, ...]] = ("",)
+    watched: ClassVar[tuple[str, ...]] = ("z",)
     reasons: ClassVar[tuple[str, ...]] = ("expected", "sigma")
     ragged: ClassVar[tuple[str, ...]] = ("arrived", "ranked")
 
     def __init__(self, configs: Sequence[RobustZConfig]) -> None:
         n = len(configs)
         self._least = np.array([c.min_sigma for c in configs], np.float64)
-        self._start = offsets(np.array([c.window for c in configs], np.int64))
+        self._start = offsets(np.array([c.window if c.file is None else 0 for c in configs], np.int64))
+        self._fixed = np.ones((n, 2))
         self._state: dict[str, NDArray[Any]] = {
             # In the order of the kernel's arguments.
             "seen": np.zeros(n, np.int64),
@@ -217,7 +229,21 @@ class RobustZ:
     ) -> None:
         """Judge n rows in order; see `models.model.Bank.step`."""
         check_rows(len(self._least), 3, slot, out)
-        robust_z(slot, value, usable, out, self._least, self._start, *self._state.values())
+        robust_z(slot, value, usable, out, self._least, self._start, self._fixed, *self._state.values())
+
+    @classmethod
+    def train(cls, config: RobustZConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
+        """Median and robust sigma of n usable values; see `models.model.Bank.train`."""
+        enough(len(value), 10)
+        ranked = np.sort(value)
+        centre = median(ranked, 0, len(ranked))
+        sigma = floored(robust_sigma(ranked, 0, len(ranked), centre), centre, config.min_sigma)
+        return {"median": np.array(centre), "sigma": np.array(sigma)}
+
+    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up median and sigma that `train` found; see `models.model.Bank.settle`."""
+        check_learned({"median": np.zeros(()), "sigma": np.ones(())}, learned)
+        self._fixed[slot] = learned["median"], learned["sigma"]
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import take_up
+from models.baseline import check_learned, enough, take_up
 from models.compiled import kernel
 from models.linear import add_ridge, distance, inverse, mean_and_covariance
 from models.model import GroupConfig
-from models.reference import GAP_ROWS, gather, moments, standardised, usual_step
+from models.reference import GAP_ROWS, MOST_ROWS, gather, moments, standardised, usual_step
 
 LAGS: Final = 3
 """Rows stacked: this one and the two before."""
@@ -23,6 +23,8 @@ RUN_IN: Final = 30
 """Rows before a held-out block over which its filter is brought to its state."""
 RAISE: Final = 6
 """Rows in succession above the limit that make a finding."""
+NEVER: Final = -(2**62)
+"""Time of the last instant before the first."""
 CLEAR: Final = 0.7
 """A finding ends when the ratio has stayed below this for 1 / lambda rows of the slow channel."""
 MARGINS: Final = (3.0, 3.5)
@@ -189,13 +191,14 @@ def judge(
 
 
 class Unit:
-    """Model of one unit (`models.model.Group`), trained on its first complete instants, then frozen.
+    """Model of one unit (`models.model.Group`), trained on its first complete instants, or from a file, then frozen.
 
     `channel` is 0 when the slow channel leads (a drift or a lasting shift), 1 when the fast one does (a jump).
     """
 
     outputs: ClassVar[tuple[str, ...]] = ("ratio", "alarm", "evaluated")
     units: ClassVar[tuple[str, ...]] = ("", "", "")
+    watched: ClassVar[tuple[str, ...]] = ("ratio",)
     reasons: ClassVar[tuple[str, ...]] = ("channel", "slow", "fast")
 
     def __init__(self, config: UnitConfig, k: int) -> None:
@@ -208,18 +211,19 @@ class Unit:
             "limit": np.ones(2), "rest": np.zeros(2),
         }  # fmt: skip
         self._now: dict[str, NDArray[Any]] = {
-            "lagged": np.zeros((LAGS, k)), "state": np.zeros((2, d)), "filtered": np.zeros(2), "ints": np.zeros(6, np.int64),
+            "lagged": np.zeros((LAGS, k)), "state": np.zeros((2, d)), "filtered": np.zeros(2), "ints": np.array([0, 0, NEVER, 0, 0, 0], np.int64),
         }  # fmt: skip
-        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((config.train_rows, k)), "kept_ns": np.zeros(config.train_rows, np.int64)}
+        rows = config.train_rows if config.file is None else 0
+        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
 
     def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
         """Judge n instants in order; see `models.model.Group.step`."""
         begin = 0
         ints = self._now["ints"]
-        if ints[0] < self._config.train_rows:
+        if ints[0] < len(self._kept["kept"]):
             begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
             out[:begin] = np.nan
-            if ints[0] == self._config.train_rows:
+            if ints[0] == len(self._kept["kept"]):
                 self._train()
         judge(time_ns, value, usable, begin, out, self._weights, self._distance_weights, *self._model.values(), *self._now.values())
 
@@ -265,6 +269,25 @@ class Unit:
             distances(g, max(a - RUN_IN, 0), b, mu, precision, weight, block)
             found[a:b] = block[a:b]
         return found[START:]
+
+    @classmethod
+    def train(cls, config: UnitConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """What it learns from n complete instants; see `models.model.Group.train`."""
+        enough(len(value), 120, MOST_ROWS)
+        model = cls(config.model_copy(update={"file": None, "train_rows": 120}), value.shape[1])
+        model._kept = {"kept": np.ascontiguousarray(value), "kept_ns": time_ns}
+        model._train()
+        return model._learned()
+
+    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `train` found; see `models.model.Group.settle`."""
+        own = self._learned()
+        check_learned(own, learned)
+        for name, array in own.items():
+            array[...] = learned[name]
+
+    def _learned(self) -> dict[str, NDArray[Any]]:
+        return self._model | {"gap": self._now["ints"][1:2]}
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

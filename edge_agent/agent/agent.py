@@ -22,6 +22,7 @@ from edge_agent.agent.clock import BEHIND_NS, Clock
 from edge_agent.agent.commit import OUTBOX, STREAMS
 from edge_agent.agent.engine import Engine
 from edge_agent.agent.intake import Intake
+from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import recover
 from edge_agent.agent.status import Status, create_app
@@ -97,7 +98,9 @@ class Agent:
             self._epoch = self._epoch_of(file)
             recovered = recover(file)
         clock = Clock(recovered.last_received_ns)
-        start = start_of(self.settings, clock(), self._previous(recovered.pipeline))
+        previous = self._previous(recovered.pipeline)
+        watch = ModelWatch(self.settings, self._data_dir / "keys")
+        start = start_of(self.settings, clock(), previous, watch.begin(clock(), previous))
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}
         recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._epoch) if self._record else None
@@ -116,6 +119,7 @@ class Agent:
         tasks = [asyncio.create_task(r.run(), name=f"source {r.name}") for r in runners]
         tasks += [asyncio.create_task(u.run(), name=f"uplink {u.name}") for u in uplinks]
         tasks.append(asyncio.create_task(self._change(stop), name="approvals"))
+        tasks += [asyncio.create_task(watch.run(self._intake.put), name="model files")] if watch.files else []
         status = Status(
             edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._epoch, engine=self._engine,
             intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
@@ -135,6 +135,29 @@ class AgentSettings(Settings):
         """The measured tags that a model looks at together, in the order of the tags."""
         return [t.name for t in self.tags if t.kind == "numeric" and any(fnmatchcase(t.name, p) for p in model.tags)]
 
+    def judged(self, index: int) -> list[str]:
+        """The tags that a model judges one by one, in their order."""
+        return [n for n in self._judged_before(index) if any(fnmatchcase(n, p) for p in self.models[index].tags)]
+
+    def critical_models(self) -> frozenset[int]:
+        """Models on whose outputs an alarm stands that is not advisory and whose measured tags are gmp_critical."""
+        classes = {t.name: t.class_ for t in self.tags}
+        names = [a.tag for a in self.alarms if not a.advisory and a.tag not in classes]
+        critical = [n for n in names if any(classes.get(root) == "gmp_critical" for root in self.judged_roots(n))]
+        return frozenset(i for i, model in enumerate(self.models) if any(self._makes(model, name) for name in critical))
+
+    def _makes(self, model: Any, derived: str) -> bool:
+        """Whether a model makes a derived tag, or one that it comes from."""
+        if isinstance(model, GroupConfig):
+            return self._group_outputs().get(derived) is model
+        measured = {t.name for t in self.tags}
+        while derived not in measured and derived.count(".") >= 2:
+            base, kind, _ = derived.rsplit(".", 2)
+            if kind == model.kind and any(fnmatchcase(base, p) for p in model.tags):
+                return True
+            derived = base
+        return False
+
     def _judged_before(self, index: int) -> list[str]:
         # A model may judge measured tags and the outputs of models listed before it: so there is no cycle.
         names = [t.name for t in self.tags if t.kind == "numeric"]
@@ -222,8 +245,7 @@ class AgentSettings(Settings):
         group = self._group_outputs().get(derived)
         if group is not None:
             return group.learns
-        base, kind, _ = derived.rsplit(".", 2)
-        return any(m.kind == kind and any(fnmatchcase(base, p) for p in m.tags) and m.learns for m in self.models)
+        return any(self._makes(m, derived) and m.learns for m in self.models)
 
 
 def _twice(section: str, names: Sequence[str]) -> Iterable[tuple[Place, str, str]]:
@@ -238,12 +260,26 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none is configured"
 
 
-def load_agent(path: Path, overrides: Mapping[str, Any] | None = None) -> AgentSettings:
-    """The configuration in a file; ConfigError with every mistake."""
-    return load(AgentSettings, path, overrides=overrides, expand=_expand)
+def load_agent(
+    path: Path,
+    overrides: Mapping[str, Any] | None = None,
+    also: Callable[[AgentSettings], Iterable[tuple[Place, str, str]]] | None = None,
+) -> AgentSettings:
+    """The configuration in a file; ConfigError with every mistake, those that `also` finds among them."""
+    return load(AgentSettings, path, overrides=overrides, expand=_expand, also=also)
 
 
 def _expand(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]], Sequence[Mistake]]:
     data, tags, in_tags = expand_tags(data, path)
     data, alarms, in_alarms = expand_alarms(data, path)
+    models = data.get("models")
+    if isinstance(models, list):
+        data = {**data, "models": [_beside(model, path) for model in models]}
     return data, {**tags, **alarms}, [*in_tags, *in_alarms]
+
+
+def _beside(model: Any, path: Path) -> Any:
+    """A model whose file is named from the folder of the configuration."""
+    if not isinstance(model, dict) or not isinstance(model.get("file"), str):
+        return model
+    return {**model, "file": str(path.resolve().parent / model["file"])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import metadata
 from typing import Any
@@ -15,9 +16,14 @@ from edge_agent.alarms.expression import compiled
 from edge_agent.config.agent import AgentSettings
 from edge_agent.config.alarms import AlarmBase, DiscreteAlarm, ExpressionAlarm
 from edge_agent.config.sections import PeriodicReport
-from edge_agent.core import AlarmDefinition, Catalogue, Start, Tag
-from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, PipelinePlan, SourcePlan
+from edge_agent.config.trained import Trained, TrainedModels, model_name, trained_models
+from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag
+from edge_agent.pipeline.plan import WATCH, GroupPlan, JudgementPlan, PipelinePlan, SourcePlan, StaticPlan
 from models import BANKS, GROUPS, GroupConfig
+from models.drift import Drift
+
+DRIFT = f".{WATCH}.{Drift.outputs[0]}"
+"""How the derived tags of watches over static models end."""
 
 SOURCE_DELAY_S = 5.0
 """A source may be away so long before it is an alarm: a reconnect takes 1 to 2 s."""
@@ -48,53 +54,70 @@ def measured_tags(settings: AgentSettings) -> list[Tag]:
 _CRITICALITY = ("gmp_critical", "gmp", "safety", "environment", "other")
 
 
-def judged_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag], list[JudgementPlan], list[GroupPlan]]:
-    """Derived tags of all models and what computes them."""
+def judged_tags(
+    settings: AgentSettings, measured: list[Tag], trained: Mapping[int, Trained]
+) -> tuple[list[Tag], list[JudgementPlan], list[GroupPlan]]:
+    """Derived tags of all models and what computes them; static ones with what their files hold, and a watch over each of them."""
     known = {t.name: t for t in measured if t.kind == "numeric"}
     level = dict.fromkeys(known, 0)
     derived: list[Tag] = []
     plans: list[JudgementPlan] = []
     gathered: list[Tag] = []
+    watches_of_tags: list[Tag] = []
     groups: list[GroupPlan] = []
-    for model in settings.models:
+    for place, model in enumerate(settings.models):
+        static = trained.get(place)
+        config = model.model_dump(mode="json", by_alias=True) | ({"file": static.sha256} if static else {})
         if isinstance(model, GroupConfig):
             parents = [known[n] for n in settings.gathered(model)]
             made = GROUPS[model.kind]
             outputs = tuple(f"{model.name}.{model.kind}.{output}" for output in made.outputs)
-            groups.append(GroupPlan(model.kind, model.name, tuple(p.name for p in parents), outputs, model.model_dump(mode="json", by_alias=True)))
-            gathered += [_gathered(output, unit, parents, model) for output, unit in zip(outputs, made.units, strict=True)]
+            gathered += [_gathered(output, unit, parents, model, static) for output, unit in zip(outputs, made.units, strict=True)]
+            learned, watched = (static.learned[model.name], {o: part[model.name] for o, part in static.watched.items()}) if static else (b"", {})
+            watches = tuple(_watch(f"{model.name}.{model.kind}.{output}") for output in watched)
+            gathered += [_gathered(name, "", parents, model, static, WATCH) for name in watches]
+            groups.append(GroupPlan(model.kind, model.name, tuple(p.name for p in parents), (*outputs, *watches), config, learned, watched))
             continue
         bank = BANKS[model.kind]
-        config = model.model_dump(mode="json", by_alias=True)
         for name in [n for n in known if any(fnmatchcase(n, p) for p in model.tags)]:
             outputs = tuple(f"{name}.{model.kind}.{output}" for output in bank.outputs)
-            plans.append(JudgementPlan(model.kind, name, outputs, config | {"tags": [name]}, level[name]))
+            plans.append(JudgementPlan(model.kind, name, outputs, config | {"tags": [name]}, level[name], static.learned[name] if static else b""))
             for output, unit in zip(outputs, bank.units, strict=True):
-                derived.append(_derived(output, unit, known[name], model))
+                derived.append(_derived(output, unit, known[name], model, static))
                 level[output] = level[name] + 1
+            for watched_output, calibrations in static.watched.items() if static else ():
+                output = f"{name}.{model.kind}.{watched_output}"
+                drift = {"kind": WATCH, "tags": [output], "file": config["file"]}
+                plans.append(JudgementPlan(WATCH, output, (_watch(output),), drift, level[output], calibrations[name]))
+                watches_of_tags.append(_derived(_watch(output), "", known[name], model, static, WATCH, parent_name=output))
         known |= {t.name: t for t in derived}
-    return [*derived, *gathered], plans, groups
+    return [*derived, *watches_of_tags, *gathered], plans, groups
 
 
-def _gathered(name: str, unit: str, parents: list[Tag], model: Any) -> Tag:
+def _watch(output: str) -> str:
+    """The derived tag of the watch over an output."""
+    return output + DRIFT
+
+
+def _gathered(name: str, unit: str, parents: list[Tag], model: Any, static: Trained | None, what: str = "") -> Tag:
     """A derived tag of several: as critical as the most critical of them."""
     worst = min(parents, key=lambda t: _CRITICALITY.index(t.class_))
-    words = dict.fromkeys(worst.description, f"{model.name} · {model.kind}")
-    return msgspec.structs.replace(_derived(name, unit, worst, model), description=words, derived_from=tuple(p.name for p in parents))
+    words = dict.fromkeys(worst.description, " · ".join(filter(None, (model.name, model.kind, what))))
+    return msgspec.structs.replace(_derived(name, unit, worst, model, static), description=words, derived_from=tuple(p.name for p in parents))
 
 
-def _derived(name: str, unit: str, parent: Tag, model: Any) -> Tag:
+def _derived(name: str, unit: str, parent: Tag, model: Any, static: Trained | None, what: str = "", parent_name: str = "") -> Tag:
     return Tag(
         id=0,
         name=name,
         unit=unit,
         path=parent.unit_path,
         class_=parent.class_,
-        description={lang: f"{text} · {model.kind}" for lang, text in parent.description.items()},
+        description={lang: " · ".join(filter(None, (text, model.kind, what))) for lang, text in parent.description.items()},
         record="summary",
         record_reason="recomputed bit for bit from the journal",
-        derived_from=(parent.name,),
-        model=f"{model.kind}:{_hash(model.model_dump(mode='json', exclude={'tags'}))[:16]}",
+        derived_from=(parent_name or parent.name,),
+        model=f"{model.kind}:{static.sha256 if static else _hash(model.model_dump(mode='json', exclude={'tags', 'name'}))[:16]}",
         adaptive=model.learns,
     )
 
@@ -118,6 +141,7 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
         mine = [blinding[t.name] for t in settings.tags if t.source == source.name and t.name in blinding]
         worst = min([4, *mine])
         definitions.append(_diagnostic(f"source/{source.name}.disconnected", "", "diagnostic", worst, worst > 3, delay_s=SOURCE_DELAY_S))
+    definitions += [_drift(t.name) for t in tags if t.name.endswith(DRIFT)]
     definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged")]
     # Received times go on undisturbed when the wall clock steps; somebody should look after its source all the same.
     definitions.append(_diagnostic("edge/clock", "", "diagnostic", 3, True))
@@ -167,10 +191,26 @@ def _diagnostic(name: str, tag: str, kind: str, priority: int, advisory: bool, d
     return AlarmDefinition(name=name, tag=tag, kind=kind, priority=priority, advisory=advisory, on_delay_s=delay_s, cause=cause, response=response)  # type: ignore[arg-type]
 
 
-def start_of(settings: AgentSettings, received_ns: int, previous: Start | None = None) -> Start:
-    """The Start entry of a configuration; ids and versions go on from the `previous` one."""
+def _drift(tag: str) -> AlarmDefinition:
+    """The advisory that a static model no longer sees what it was trained on."""
+    cause = {"en": "The scores of a static model are no longer those of its training", "zh": "静态模型的评分分布已偏离训练时的分布"}
+    response = {"en": "Find out what changed; train and approve the model anew", "zh": "查明变化原因；重新训练并批准模型"}
+    return AlarmDefinition(
+        name=f"{tag}.high", tag=tag, kind="limit", side="high", limit=1.0, priority=4, advisory=True, cause=cause, response=response
+    )  # fmt: skip
+
+
+def start_of(settings: AgentSettings, received_ns: int, previous: Start | None = None, trained: TrainedModels | None = None) -> Start:
+    """The Start entry of a configuration; ids and versions go on from the `previous` one.
+
+    Model files are read where `trained` does not hold them; ConfigError names those that cannot be used and have no other model in their place.
+    """
+    trained = trained if trained is not None else trained_models(settings)
+    unusable = [error for place, error in trained.refused.items() if place not in trained.by_place]
+    if unusable:
+        raise ConfigError([Mistake(e.path, 1, e.key, e.expected, e.found) for e in unusable])
     measured = measured_tags(settings)
-    derived, judgements, groups = judged_tags(settings, measured)
+    derived, judgements, groups = judged_tags(settings, measured, trained.by_place)
     catalogue = Catalogue(previous.tags if previous else ()).revised([*measured, *derived])
     defined = {t.name for t in (*measured, *derived)}
     alarms = alarm_definitions(settings, [t for t in catalogue if t.name in defined], {a.name: a for a in previous.alarms} if previous else {})
@@ -190,6 +230,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         groups=tuple(groups),
         alarm_rules=settings.alarm_rules.rules(),
         mode_rules=settings.mode_rules.rules(),
+        static=tuple(_static(settings, place, model, trained) for place, model in trained.by_place.items()),
     )
     config = msgspec.to_builtins(plan)
     return Start(
@@ -202,6 +243,18 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         models={t.name: t.model for t in derived},
         fingerprint=fingerprint(),
     )
+
+
+def _static(settings: AgentSettings, place: int, model: Trained, trained: TrainedModels) -> StaticPlan:
+    configured = settings.models[place]
+    refused = trained.refused.get(place)
+    plan = StaticPlan(model_name(configured), configured.kind, model.sha256, refused=str(refused) if refused is not None else "")
+    a = model.approval
+    if a is None:
+        return plan
+    return msgspec.structs.replace(
+        plan, approved_by=a.user, role=a.role, meaning=a.meaning, reason=a.reason, effective_ns=a.effective_ns, signature=a.signature
+    )  # fmt: skip
 
 
 def fingerprint() -> dict[str, str]:

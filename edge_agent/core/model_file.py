@@ -59,6 +59,8 @@ class _About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str
     tags: tuple[str, ...]
     """Names of its inputs, in the order of the arrays."""
+    units: dict[str, str] = {}
+    """Engineering units of the inputs, where they matter: a model of °C is none of K."""
     config: dict[str, Any]
     """The configuration it was trained with."""
     calibration: dict[str, Any] = {}

@@ -220,11 +220,13 @@ def load(
     *,
     overrides: Mapping[str, Any] | None = None,
     expand: Callable[[dict[str, Any], Path], tuple[dict[str, Any], dict[Place, tuple[str, int]], Sequence[Mistake]]] | None = None,
+    also: Callable[[M], Iterable[tuple[Place, str, str]]] | None = None,
 ) -> M:
     """The configuration in a file, with the environment and `overrides` laid over it.
 
     `expand` may rewrite the raw data before it is checked (tags from CSV files); it says which places now come from another file and line, and
     which mistakes it found there.
+    `also` says what is wrong with files that the configuration names.
     Raises ConfigError with every mistake found, in the order of the file; a mistake in a variable names the file "environment", one in `overrides`
     "command line".
     """
@@ -253,12 +255,14 @@ def load(
     try:
         settings = model.model_validate(merged)
         mistakes += [mistake(*found) for found in settings.mistakes()]
+        mistakes += [mistake(*found) for found in also(settings)] if also is not None else []
     except pydantic.ValidationError as error:
         mistakes += [mistake(_place(e["loc"], merged), _expected(e), _found(e)) for e in error.errors(include_url=False)]
         salvage = Salvage(merged, model.placeholders)
         rest: M | None = salvage.read(model.model_validate, _place)
         if rest is not None:
-            mistakes += [mistake(*found) for found in salvage.sound(rest.mistakes())]
+            found_there = [*rest.mistakes(), *(also(rest) if also is not None else ())]
+            mistakes += [mistake(*found) for found in salvage.sound(found_there)]
     if mistakes or settings is None:
         raise ConfigError(sorted(mistakes, key=lambda m: (m.file != str(path), m.line)))
     return settings

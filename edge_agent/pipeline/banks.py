@@ -52,12 +52,14 @@ class Judgement:
     tag      id of the judged tag
     outputs  ids of its derived tags, in the order of the bank's outputs
     key      name and configuration, by which its state is found again after a change of configuration
+    learned  arrays of a static model
     """
 
     tag: int
     config: ModelConfig
     outputs: tuple[int, ...]
     key: str
+    learned: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class _Seat:
         self.outputs = np.array([j.outputs for j in judgements], np.int32).reshape(len(judgements), -1)
         for slot, judgement in enumerate(judgements):
             self.slot[judgement.tag] = slot
+            if judgement.learned is not None:
+                self.bank.settle(slot, judgement.learned)
 
     def step(self, rows: Samples, fate: NDArray[np.uint8], usable: NDArray[np.uint8], origin: NDArray[np.intp] | None) -> Derived | None:
         """Judge the rows that are ours; None when nothing follows from them."""

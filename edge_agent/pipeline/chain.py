@@ -46,7 +46,7 @@ from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.context import Units
 from edge_agent.pipeline.groups import STAGE
 from edge_agent.pipeline.modes import Modes
-from edge_agent.pipeline.plan import TagArrays, banks_of, groups_of, plan_of
+from edge_agent.pipeline.plan import StaticPlan, TagArrays, banks_of, groups_of, plan_of
 from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
 from edge_agent.pipeline.recorded import Recorder, flips
 from edge_agent.pipeline.silence import Silence, Silent
@@ -287,6 +287,7 @@ class Pipeline:
         if state is not None and state["windows"]["length_ns"] != seconds_ns(plan_of(start).window_s):
             records += self._summaries(self._windows.flush(), self._tick_ns)
             state = self.state()
+        before = plan_of(self._start).static if self._start is not None else ()
         self._plan(start)
         if state is not None:
             self._take_up(state)
@@ -305,6 +306,7 @@ class Pipeline:
         )  # fmt: skip
         records.append(described)
         records.append(_system(start.received_ns, "start", start.edge, new=start.config_hash))
+        records += _static_models(start.received_ns, before, plan.static)
         records += self._tick(self._tick_ns)
         return records
 
@@ -406,6 +408,25 @@ class Pipeline:
     def totals(self) -> dict[str, NDArray[np.int64]]:
         """Values received so far per tag, by fate."""
         return {fate: self._screen.totals[:, i] for i, fate in enumerate(FATES)}
+
+
+def _static_models(now: int, before: Sequence[StaticPlan], after: Sequence[StaticPlan]) -> list[Record]:
+    """Audit entries of what a start changes in the static models, of their approvals and of files that were refused."""
+    records: list[Record] = []
+    old = {(s.kind, s.name): s for s in before}
+    for model in after:
+        was = old.pop((model.kind, model.name), None)
+        name = f"model {model.kind} {model.name}"
+        if model.signature and (was is None or was.signature != model.signature):
+            reason = f"{model.meaning}: {model.reason}; from {np.datetime64(model.effective_ns, 's')}Z on; signature {model.signature}"
+            user, role = model.approved_by, model.role
+            records.append(Audit(time_ns=now, user=user, role=role, action="model_approved", object=name, old="", new=model.sha256, reason=reason))
+        if was is None or was.sha256 != model.sha256:
+            records.append(_system(now, "model_in_force", name, old=was.sha256 if was else "", new=model.sha256))
+        if model.refused and (was is None or was.refused != model.refused):
+            records.append(_system(now, "model_refused", name, old=model.sha256, new=model.sha256, reason=model.refused))
+    records += [_system(now, "model_gone", f"model {gone.kind} {gone.name}", old=gone.sha256) for gone in old.values()]
+    return records
 
 
 def _given_up(entry: Abandoned) -> list[Record]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from edge_agent.core import Samples
-from edge_agent.core.samples import UInt8
+from edge_agent.core.samples import Float64, Int64, UInt8
 from edge_agent.core.status import qualities
 from edge_agent.pipeline.align import Alignment
 from edge_agent.pipeline.banks import Derived
+from models.drift import Drift, DriftConfig
 from models.model import Group, GroupConfig
 
 STAGE: Final = 1_000_000
@@ -24,8 +25,10 @@ class Gathering:
     """Tags judged together by one model.
 
     tags     ids of its inputs; names are theirs
-    outputs  ids of its derived tags
+    outputs  ids of its derived tags, those of the watches behind them
     key      name and configuration, by which its state is found again after a change of configuration
+    learned  arrays of a static model
+    watched  columns of outputs whose drift is watched, to their calibration
     """
 
     config: GroupConfig
@@ -35,12 +38,19 @@ class Gathering:
     key: str
     step_ns: int
     hold_ns: int
+    learned: Mapping[str, Any] | None = None
+    watched: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class _Seat:
     def __init__(self, make: Callable[[GroupConfig, int], Group], gathering: Gathering, tags: int, stage: int, simulated: bool) -> None:
         self.gathering, self.stage, self.simulated = gathering, stage, simulated
         self.group = make(gathering.config, len(gathering.tags))
+        if gathering.learned is not None:
+            self.group.settle(gathering.learned)
+        self.drift = Drift([DriftConfig(tags=gathering.names)] * len(gathering.watched))
+        for slot, calibration in enumerate(gathering.watched.values()):
+            self.drift.settle(slot, calibration)
         place = np.full(tags, -1, np.int32)
         place[list(gathering.tags)] = np.arange(len(gathering.tags))
         self.alignment = Alignment(place, len(gathering.tags), gathering.step_ns, gathering.hold_ns)
@@ -50,8 +60,10 @@ class _Seat:
         if not len(instants):
             return None
         n_outputs, reasons = len(self.gathering.outputs), self.group.reasons
-        out = np.full((len(instants), n_outputs + len(reasons) + len(self.gathering.tags)), np.nan)
-        self.group.step(instants.time_ns, instants.value, instants.usable, out)
+        n_said = n_outputs - len(self.gathering.watched)
+        said = np.full((len(instants), n_said + len(reasons) + len(self.gathering.tags)), np.nan)
+        self.group.step(instants.time_ns, instants.value, instants.usable, said)
+        out = np.concatenate([said[:, :n_said], *self._drifts(instants.time_ns, said), said[:, n_said:]], axis=1)
         at, column = np.nonzero(~np.isnan(out[:, :n_outputs]))
         if not len(at):
             return None
@@ -67,6 +79,25 @@ class _Seat:
         used = np.ones(len(at), np.uint8)
         return Derived(samples, fate, used, instants.row[at], self.stage, (*reasons, *self.gathering.names), out[at, n_outputs:])
 
+    def _drifts(self, time_ns: Int64, said: Float64) -> list[Float64]:
+        """Column of the watch over each watched output."""
+        found = []
+        for slot, column in enumerate(self.gathering.watched):
+            out = np.empty((len(said), len(self.drift.outputs) + len(self.drift.reasons)))
+            every = np.ones(len(said), np.uint8)
+            self.drift.step(np.full(len(said), slot, np.int32), time_ns, np.ascontiguousarray(said[:, column]), every, out)
+            found.append(out[:, :1])
+        return found
+
+    def state(self) -> dict[str, Any]:
+        return {"alignment": self.alignment.state(), "group": self.group.state(), "drift": self.drift.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.alignment.restore(state["alignment"])
+        self.group.restore(state["group"])
+        if "drift" in state:  # a checkpoint of an earlier version has none
+            self.drift.restore(state["drift"])
+
 
 class Groups:
     """All models of several tags on this edge."""
@@ -80,12 +111,11 @@ class Groups:
 
     def state(self) -> dict[str, Any]:
         """States by key."""
-        return {seat.gathering.key: {"alignment": seat.alignment.state(), "group": seat.group.state()} for seat in self._seats}
+        return {seat.gathering.key: seat.state() for seat in self._seats}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state; models that are new or changed start untaught."""
         for seat in self._seats:
             found = state.get(seat.gathering.key)
             if found is not None:
-                seat.alignment.restore(found["alignment"])
-                seat.group.restore(found["group"])
+                seat.restore(found)

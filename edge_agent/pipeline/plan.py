@@ -10,14 +10,17 @@ import pydantic
 from numpy.typing import NDArray
 
 from edge_agent.alarms import AlarmRules
-from edge_agent.core import Catalogue, Start
+from edge_agent.core import Catalogue, Start, unpack
 from edge_agent.pipeline.banks import Banks, Judgement
 from edge_agent.pipeline.groups import Gathering, Groups
 from edge_agent.pipeline.modes import ModeRules
 from edge_agent.pipeline.ticks import seconds_ns
 from models import BANKS, GROUPS, AnyModel
+from models.drift import Drift, DriftConfig
 from models.model import GroupConfig, ModelConfig
 
+WATCH: Final = "drift"
+"""Kind of the judgements that watch over static models."""
 _model: Final[pydantic.TypeAdapter[Any]] = pydantic.TypeAdapter(AnyModel)
 
 
@@ -29,6 +32,8 @@ class JudgementPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: tuple[str, ...]
     config: dict[str, Any]
     level: int = 0
+    learned: bytes = b""
+    """Packed arrays of a static model; its configuration has the SHA-256 of the model file as `file`."""
 
 
 class GroupPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +44,25 @@ class GroupPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tags: tuple[str, ...]
     outputs: tuple[str, ...]
     config: dict[str, Any]
+    learned: bytes = b""
+    """Packed arrays of a static model; its configuration has the SHA-256 of the model file as `file`."""
+    watched: dict[str, bytes] = {}
+    """Outputs whose drift is watched to their packed calibration; the watch's own derived tags stand behind those of the model."""
+
+
+class StaticPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A static model in force: its file, who approved it, and why another file was refused in its favour."""
+
+    name: str
+    kind: str
+    sha256: str
+    approved_by: str = ""
+    role: str = ""
+    meaning: str = ""
+    reason: str = ""
+    effective_ns: int = 0
+    signature: str = ""
+    refused: str = ""
 
 
 class SourcePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +91,8 @@ class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: tuple[GroupPlan, ...] = ()
     alarm_rules: AlarmRules = AlarmRules()
     mode_rules: ModeRules = ModeRules()
+    static: tuple[StaticPlan, ...] = ()
+    """Static models; what changes here from one start to the next is an audit entry."""
 
 
 def plan_of(start: Start) -> PipelinePlan:
@@ -115,11 +141,13 @@ def banks_of(plan: PipelinePlan, catalogue: Catalogue) -> Banks:
     """The model banks of a plan, by level and kind in the order of their first appearance."""
     levels: dict[int, dict[str, list[Judgement]]] = {}
     for j in plan.judgements:
-        config: ModelConfig = _model.validate_python(j.config)
+        config: ModelConfig = DriftConfig(**j.config) if j.kind == WATCH else _model.validate_python(j.config)
         outputs = tuple(catalogue.id(name) for name in j.outputs)
-        key = f"{j.tag}\n{config.model_dump_json(exclude={'tags'})}"
-        levels.setdefault(j.level, {}).setdefault(j.kind, []).append(Judgement(catalogue.id(j.tag), config, outputs, key))
-    return Banks([[(kind, BANKS[kind], judged) for kind, judged in levels[level].items()] for level in sorted(levels)], len(catalogue))
+        key = f"{j.tag}\n{config.model_dump_json(exclude={'tags', 'name'})}"
+        learned = unpack(j.learned) if j.learned else None
+        levels.setdefault(j.level, {}).setdefault(j.kind, []).append(Judgement(catalogue.id(j.tag), config, outputs, key, learned))
+    banks: dict[str, Any] = {**BANKS, WATCH: Drift}
+    return Banks([[(kind, banks[kind], judged) for kind, judged in levels[level].items()] for level in sorted(levels)], len(catalogue))
 
 
 def groups_of(plan: PipelinePlan, catalogue: Catalogue) -> Groups:
@@ -131,5 +159,7 @@ def groups_of(plan: PipelinePlan, catalogue: Catalogue) -> Groups:
         hold_ns = seconds_ns(config.hold_s) if config.hold_s is not None else 3 * step_ns
         key = f"{g.name}\n{config.model_dump_json()}"
         tags, outputs = (tuple(catalogue.id(name) for name in names) for names in (g.tags, g.outputs))
-        gatherings.append((GROUPS[g.kind], Gathering(config, tags, g.tags, outputs, key, step_ns, hold_ns)))
+        learned = unpack(g.learned) if g.learned else None
+        watched = {GROUPS[g.kind].outputs.index(name): unpack(data) for name, data in g.watched.items()}
+        gatherings.append((GROUPS[g.kind], Gathering(config, tags, g.tags, outputs, key, step_ns, hold_ns, learned, watched)))
     return Groups(gatherings, len(catalogue), simulated=plan.simulated)

@@ -154,7 +154,9 @@ class NaiveMember:
         window = values[-(64 << self.m.level) :]
         return single(math.fsum(window) / len(window))
 
-    def judge(self, values: Sequence[float], z: Sequence[float], row: int, gate: float, speaks: bool, r2: float, calendar: bool) -> tuple[float, ...]:
+    def judge(
+        self, values: Sequence[float], z: Sequence[float], row: int, gate: float, speaks: bool, r2: float, calendar: bool, static: bool
+    ) -> tuple[float, ...]:
         f = []
         for (w, c), floor, centre, scale in zip(self.columns, self.floors, self.centre, self.scale, strict=True):
             x = looks(values, w)[c]
@@ -163,9 +165,11 @@ class NaiveMember:
         a, departure = self.slow(values), self.departure(z)
         n = gate * self.novel.surprise(d)
         s = self.season.surprise(departure) if speaks and r2 > self.m.explained else 0.0
-        level = gate * max(self.high.surprise(a), self.low.surprise(-a))
+        level = 0.0 if static and len(values) < 64 << self.m.level else gate * max(self.high.surprise(a), self.low.surprise(-a))
         p = self.m.power
         e = (n**p + s**p + level**p) ** (1 / p)
+        if static:
+            return e, n, s, level
         self.memory.store(f, winner, d > self.m.radius, row)
         for i in range(4):
             off = bounded(f[i] - self.drift[i], 5 * math.sqrt(self.growth[i]))
@@ -194,6 +198,15 @@ class NaiveAuto:
         self.week: dict[int, list[float]] = {}
         self.members: list[NaiveMember] = []
         self.bar, self.age = 0.0, 1 << 40
+        self.static = False
+        self.seen = (0.0, 0.0)
+
+    def settle(self) -> None:
+        """Keep what is normal, forget the last rows."""
+        self.static = True
+        self.seen = min(0.0, *self.values), max(0.0, *self.values)
+        self.values, self.z, self.apart = [], [], []
+        self.bar, self.age = 0.0, 1 << 40
 
     def row(self, x: float, time_ns: int) -> list[float]:
         n = len(self.values)
@@ -203,14 +216,17 @@ class NaiveAuto:
         self.values.append(v)
         slow, rate = self.slow, max(1 / (n + 1), 0.001)
         self.apart.append(abs(v - slow))
-        self.variance += rate * (abs(v - slow) ** 2 - self.variance)
-        self.slow += rate * (v - slow)
-        low, high = min(0.0, *self.values), max(0.0, *self.values)
+        if not self.static:
+            self.variance += rate * (abs(v - slow) ** 2 - self.variance)
+            self.slow += rate * (v - slow)
+        low, high = self.seen if self.static else (min(0.0, *self.values), max(0.0, *self.values))
         forecast, z = self.calendar(v, time_ns, n, rate, high - low) if self.c.calendar else (0.0, 0.0)
         speaks = self.spoken
         self.z.append(z)
         self.age += 1
-        if n < self.c.warmup:
+        if self.static and n < 33:
+            return [NAN] * 9
+        if n < self.c.warmup and not self.static:
             if n + 1 == self.c.warmup:
                 self.begin()
             return [NAN] * 9
@@ -219,16 +235,18 @@ class NaiveAuto:
         gate = 1.0 if moved >= 0.2 * span else moved / (0.2 * span)
         gate = 1 - (0.0 if self.c.profile == "plant" else 0.3) * (1 - gate)
         r2 = 1 - self.square / self.variance if self.variance > 0 else 0.0
-        said = [m.judge(self.values, self.z, n, gate, speaks, r2, self.c.calendar) for m in self.members]
+        said = [m.judge(self.values, self.z, n, gate, speaks, r2, self.c.calendar, self.static) for m in self.members]
         frozen = 0.0
         for w, least, tail in self.still:
             quiet = -math.log(looks(self.values, w)[1] + least)
             frozen += min(tail.surprise(quiet), 6.0) / 3
-            tail.learn(quiet)
+            if not self.static:
+                tail.learn(quiet)
         run = next((i for i in range(n) if self.values[n - i] != self.values[n - i - 1]), n)
         if self.c.profile == "plant":
             frozen = max(frozen, min(self.runs.surprise(run), 6.0))
-        self.runs.learn(run)
+        if not self.static:
+            self.runs.learn(run)
         joint = sum(min(e, 6.0) for e, *_ in said) / len(said)
         e = max(joint, 0.9 * frozen)
         alarm = float(e >= self.c.budget and (self.age > self.c.refractory or e > 3 * self.bar))
@@ -242,7 +260,7 @@ class NaiveAuto:
 
     def calendar(self, v: float, time_ns: int, n: int, rate: float, seen: float) -> tuple[float, float]:
         hour = time_ns // HOUR_NS
-        if hour != self.hour:
+        if hour != self.hour and not self.static:
             if self.hour is not None:
                 total = 0.0
                 for x in self.in_hour:
@@ -262,15 +280,19 @@ class NaiveAuto:
         day, week = self.day[hour % 24], self.week.get(hour % 168, [0, 0.0])
         forecast = (week[0] * week[1] + day[1]) / (week[0] + 1)
         size = abs(v - forecast)
-        late = 2 * n > self.c.warmup
+        late = self.static or 2 * n > self.c.warmup
         spread = 0.5 * day[2] + 0.4 * math.sqrt(self.square)
         if late and spread > 0:
             size = min(size, 5 * spread)
-        day[2] = size if day[0] == 1 and len(self.in_hour) == 1 else day[2] + 0.02 * (size - day[2])
-        self.square += rate * (size * size - self.square)
+        if not self.static:
+            self.spread(day, size, rate)
         spread = max(0.5 * day[2] + 0.4 * math.sqrt(self.square), 0.001 * seen, 1e-30, self.c.min_sigma)
         self.spoken = late
         return forecast, bounded((v - forecast) / spread, 1e6)
+
+    def spread(self, day: list[float], size: float, rate: float) -> None:
+        day[2] = size if day[0] == 1 and len(self.in_hour) == 1 else day[2] + 0.02 * (size - day[2])
+        self.square += rate * (size * size - self.square)
 
     def begin(self) -> None:
         assert self.first is not None

@@ -138,3 +138,30 @@ def judged(configs: list[Any], slots: list[int], times: list[int], values: list[
         seen = ok == 1 and math.isfinite(x) and abs(x) <= 1e150
         out.append(charts[s].row(x, t) if seen else [NAN] * width)
     return out
+
+
+class _Fixed:
+    """Median and sigma of the training values, which stay."""
+
+    def __init__(self, config: RobustZConfig, values: list[float]) -> None:
+        self.centre = statistics.median(values)
+        away = [abs(v - self.centre) for v in values]
+        mad = statistics.median(away)
+        self.sigma = _floor(1.4826 * mad if mad > 0 else 1.2533 * statistics.fmean(away), self.centre, config.min_sigma)
+
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
+        return [_clip((x - self.centre) / self.sigma, 1e6), self.centre, self.sigma] if abs(x) <= 1e150 else [NAN] * 3
+
+
+def settled(config: Any, times: list[int], values: list[float]) -> Any:
+    """The static form of a model, trained on these rows."""
+    if isinstance(config, RobustZConfig):
+        return _Fixed(config, values)
+    if isinstance(config, EwmaConfig | CusumConfig):
+        mu, sigma = (config.mu, config.sigma) if config.mu is not None else baseline(values, config.min_sigma)
+        return NAIVE[config.kind](config.model_copy(update={"mu": mu, "sigma": sigma}))
+    chart = NAIVE[config.kind](config)
+    for t, x in zip(times, values, strict=True):
+        chart.row(x, t)
+    chart.settle()
+    return chart

@@ -1,0 +1,79 @@
+"""Watching the model files of a running agent: what changes on the disk is told at once and takes effect at the next start only."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from edge_agent.config import AgentSettings
+from edge_agent.config.trained import TrainedModels, model_name, trained_models
+from edge_agent.core import Note, Start
+from edge_agent.core.signing import public_keys
+
+log = structlog.get_logger()
+
+EVERY_S: Final = 10.0
+
+
+class ModelWatch:
+    """The model files of a configuration, as they are on the disk."""
+
+    def __init__(self, settings: AgentSettings, keys: Path, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._settings, self._keys, self._sleep = settings, keys, sleep
+        self.files = {Path(m.file): f"model {m.kind} {model_name(m)}" for m in settings.models if m.file is not None}
+        self._stamps: dict[Path, tuple[int, int] | None] = {}
+        self._hashes: dict[Path, str] = {}
+
+    def begin(self, now_ns: int, previous: Start | None) -> TrainedModels:
+        """The models to start with; where a file is refused, the one of the plan in force goes on, and the log says so."""
+        for path in self.files:
+            self._stamps[path], self._hashes[path] = _stamp(path), _hash(path)
+        found = trained_models(self._settings, keys=public_keys(self._keys), now_ns=now_ns, previous=previous)
+        for place, error in found.refused.items():
+            log.error("a model file is refused", error=str(error), goes_on_with=found.by_place[place].sha256 if place in found.by_place else "none")
+        return found
+
+    async def run(self, put: Callable[[Callable[[int], Any]], Any]) -> None:
+        """Look every 10 s; a change becomes a note in the journal."""
+        while True:
+            await self._sleep(EVERY_S)
+            for note in await asyncio.to_thread(self.changes):
+                log.warning("a model file changed", object=note[0], old=note[1], new=note[2])
+                put(lambda now, n=note: Note(received_ns=now, action="model_file_changed", object=n[0], old=n[1], new=n[2], reason=REASON))  # type: ignore[misc]
+
+    def changes(self) -> list[tuple[str, str, str]]:
+        """Model, old and new SHA-256 of every file that is not as it was at the last look."""
+        found = []
+        for path, name in self.files.items():
+            stamp = _stamp(path)
+            if stamp == self._stamps[path]:
+                continue
+            self._stamps[path] = stamp
+            new, old = _hash(path), self._hashes[path]
+            if new != old:
+                self._hashes[path] = new
+                found.append((name, old, new))
+        return found
+
+
+REASON: Final = "the agent goes on with the model it started with; the file is judged at the next start"
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

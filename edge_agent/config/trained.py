@@ -1,0 +1,194 @@
+"""Trained models behind the configuration: the files named in it, read, checked against it and turned into what the pipeline is planned with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from edge_agent.config.agent import AgentSettings
+from edge_agent.core import Start, pack
+from edge_agent.core.approval import Approval, verified
+from edge_agent.core.model_file import ModelFile, ModelFileError, read
+from edge_agent.core.salvage import Place
+from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, plan_of
+from models import GroupConfig, ModelConfig
+
+MOST_BYTES: Final = 32 << 20
+"""Arrays of all static models of an edge together: they stand in the journal and in every checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a static model of the configuration is planned with.
+
+    learned     packed arrays of each tag; of a model of several tags under its name
+    watched     the same of the calibrations, by output, then by tag
+    approval    who approved it, where that was asked for
+    """
+
+    sha256: str
+    learned: Mapping[str, bytes]
+    watched: Mapping[str, Mapping[str, bytes]]
+    approval: Approval | None = None
+
+
+@dataclass(slots=True)
+class TrainedModels:
+    """The static models of a configuration by their place in `models`, and the files that were refused."""
+
+    by_place: dict[int, Trained] = field(default_factory=dict)
+    refused: dict[int, ModelFileError] = field(default_factory=dict)
+    """Why a file is not used; where a model of the journal goes on in its stead, `by_place` has that one."""
+
+
+def model_name(model: ModelConfig) -> str:
+    """What commands call a model."""
+    return model.name or model.kind  # type: ignore[attr-defined]
+
+
+def settled_config(model: ModelConfig) -> dict[str, Any]:
+    """The options that a model file must have been trained with."""
+    return model.model_dump(mode="json", by_alias=True, exclude={"tags", "name", "file"})
+
+
+def inputs(settings: AgentSettings, place: int) -> list[str]:
+    """The tags that a model judges, in their order."""
+    model = settings.models[place]
+    return settings.gathered(model) if isinstance(model, GroupConfig) else settings.judged(place)
+
+
+def trained_models(
+    settings: AgentSettings, *, keys: Mapping[str, Ed25519PublicKey] | None = None, now_ns: int = 0, previous: Start | None = None
+) -> TrainedModels:
+    """Read and check every model file of a configuration.
+
+    keys      public keys whose approvals count; None asks for no approvals (replay, training)
+    now_ns    an approval that takes effect later does not count yet
+    previous  the plan in force: where a file is refused, the model that it holds for the same purpose goes on
+    """
+    found = TrainedModels()
+    room = MOST_BYTES
+    for place, model in enumerate(settings.models):
+        if model.file is None:
+            continue
+        try:
+            file = read(Path(model.file))
+            approval = _approval(Path(model.file), file, keys, now_ns, needed=place in settings.critical_models()) if keys is not None else None
+            trained = _fitting(settings, place, file, approval)
+            room -= sum(len(data) for part in (trained.learned, *trained.watched.values()) for data in part.values())
+            if room < 0:
+                raise ModelFileError(model.file, "arrays", f"at most {MOST_BYTES} bytes in all model files of an edge", f"{MOST_BYTES - room}")
+            found.by_place[place] = trained
+        except ModelFileError as error:
+            found.refused[place] = error
+            kept = _kept(settings, place, previous) if previous is not None else None
+            if kept is not None and (place not in settings.critical_models() or (kept.approval and kept.approval.meaning == "approved for use")):
+                found.by_place[place] = kept
+    return found
+
+
+def _approval(path: Path, file: ModelFile, keys: Mapping[str, Ed25519PublicKey], now_ns: int, *, needed: bool) -> Approval | None:
+    """The approval in force; where none is needed, also None."""
+    try:
+        approval = verified(path, file, keys)
+    except ModelFileError:
+        if needed:
+            raise
+        return None
+    if not needed:
+        return approval
+    if approval.meaning != "approved for use":
+        raise ModelFileError(path, "approval.meaning", "approved for use, as a gmp_critical alarm stands on it", approval.meaning)
+    if approval.effective_ns > now_ns:
+        raise ModelFileError(path, "approval.effective_ns", "an approval in force", f"one from {_utc(approval.effective_ns)} on")
+    return approval
+
+
+def _utc(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="seconds")
+
+
+def _fitting(settings: AgentSettings, place: int, file: ModelFile, approval: Approval | None) -> Trained:
+    """The file as what the configuration needs; ModelFileError where the two differ."""
+    model = settings.models[place]
+    path, names = str(model.file), inputs(settings, place)
+    if file.kind != model.kind:
+        raise ModelFileError(path, "kind", model.kind, file.kind)
+    wanted, trained = settled_config(model), file.config
+    for key in sorted({*wanted, *trained}):
+        if wanted.get(key) != trained.get(key):
+            raise ModelFileError(path, f"config.{key}", f"{wanted.get(key)!r} as configured", repr(trained.get(key)))
+    group = isinstance(model, GroupConfig)
+    missing = [n for n in names if n not in file.tags]
+    if missing or (group and list(file.tags) != names):
+        raise ModelFileError(path, "tags", ", ".join(names) if group else f"also {missing[0]}", ", ".join(file.tags))
+    units = {t.name: t.unit for t in settings.tags}
+    for name in names:
+        if name in units and units[name] != file.units.get(name, ""):
+            raise ModelFileError(path, f"units.{name}", repr(units[name]), repr(file.units.get(name, "")))
+    outer = [model_name(model)] if group else names
+    try:
+        parts = {key: _parts(file, key) for key in ("learned", *(k for k in _watched(file)))}
+        at = {name: file.tags.index(name) for name in names}
+        packed = {
+            key: {n: pack(arrays if group else {a: np.ascontiguousarray(x[at[n]]) for a, x in arrays.items()}) for n in outer}
+            for key, arrays in parts.items()
+        }
+    except (IndexError, KeyError, TypeError) as error:
+        raise ModelFileError(path, "arrays", f"those of {len(file.tags)} tags", str(error)) from error
+    return Trained(file.sha256, packed["learned"], {k.partition(".")[2]: v for k, v in packed.items() if k != "learned"}, approval)
+
+
+def _watched(file: ModelFile) -> list[str]:
+    return list(dict.fromkeys(".".join(name.split(".")[:2]) for name in file.arrays if name.startswith("watch.")))
+
+
+def _parts(file: ModelFile, prefix: str) -> dict[str, Any]:
+    return {name[len(prefix) + 1 :]: a for name, a in file.arrays.items() if name.startswith(prefix + ".")}
+
+
+def _kept(settings: AgentSettings, place: int, previous: Start) -> Trained | None:
+    """The static model that the plan in force has for the same tags and options."""
+    model = settings.models[place]
+    plan = plan_of(previous)
+    names = inputs(settings, place)
+    approvals = {
+        s.sha256: Approval(
+            model_sha256=s.sha256, kind=s.kind, name=s.name, user=s.approved_by, role=s.role, meaning=s.meaning, reason=s.reason,  # type: ignore[arg-type]
+            effective_ns=s.effective_ns, signed_ns=0, key="", signature=s.signature,
+        )
+        for s in plan.static if s.signature
+    }  # fmt: skip
+
+    def fits(p: JudgementPlan | GroupPlan) -> bool:
+        options = {k: v for k, v in p.config.items() if k not in ("tags", "name", "file")}
+        return p.kind == model.kind and bool(p.learned) and options == settled_config(model)
+
+    if isinstance(model, GroupConfig):
+        for g in plan.groups:
+            if fits(g) and g.name == model.name and list(g.tags) == names:
+                watches = {o: {model.name: data} for o, data in g.watched.items()}
+                return Trained(g.config["file"], {model.name: g.learned}, watches, approvals.get(g.config["file"]))
+        return None
+    mine = {j.tag: j for j in plan.judgements if fits(j) and j.tag in names}
+    if set(mine) != set(names) or len({j.config["file"] for j in mine.values()}) != 1:
+        return None
+    watched: dict[str, dict[str, bytes]] = {}
+    for j in plan.judgements:
+        tag, _, output = j.tag.rpartition(f".{model.kind}.")
+        if j.kind == "drift" and tag in mine:
+            watched.setdefault(output, {})[tag] = j.learned
+    sha256 = mine[names[0]].config["file"]
+    return Trained(sha256, {n: j.learned for n, j in mine.items()}, watched, approvals.get(sha256))
+
+
+def file_mistakes(settings: AgentSettings, keys: Mapping[str, Ed25519PublicKey], now_ns: int) -> list[tuple[Place, str, str]]:
+    """What is wrong with the model files of a configuration, as mistakes of its keys."""
+    refused = trained_models(settings, keys=keys, now_ns=now_ns).refused
+    return [(("models", place, "file"), f"{e.key}: {e.expected}", f"{e.found} ({Path(e.path).name})") for place, e in refused.items()]
