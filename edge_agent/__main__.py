@@ -18,6 +18,7 @@ import typer
 from edge_agent import __version__
 from edge_agent.config import AgentSettings, load_agent
 from edge_agent.core import ConfigError, PharmedgeError
+from edge_agent.training.commands import app as model_app
 
 app = typer.Typer(
     help="Reads a line, judges every value, calls the operator and keeps the record.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -26,6 +27,7 @@ config_app = typer.Typer(help="Configuration files.", no_args_is_help=True)
 log_app = typer.Typer(help="The journal and outbox of an edge.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(log_app, name="log")
+app.add_typer(model_app, name="model")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", metavar="FILE")]
 

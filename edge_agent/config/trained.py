@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,7 +17,8 @@ from edge_agent.core.approval import Approval, verified
 from edge_agent.core.model_file import ModelFile, ModelFileError, read
 from edge_agent.core.salvage import Place
 from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, plan_of
-from models import GroupConfig, ModelConfig
+from models import BANKS, GROUPS, GroupConfig, ModelConfig
+from models.drift import Drift, DriftConfig
 
 MOST_BYTES: Final = 32 << 20
 """Arrays of all static models of an edge together: they stand in the journal and in every checkpoint."""
@@ -136,13 +137,28 @@ def _fitting(settings: AgentSettings, place: int, file: ModelFile, approval: App
     try:
         parts = {key: _parts(file, key) for key in ("learned", *(k for k in _watched(file)))}
         at = {name: file.tags.index(name) for name in names}
-        packed = {
-            key: {n: pack(arrays if group else {a: np.ascontiguousarray(x[at[n]]) for a, x in arrays.items()}) for n in outer}
-            for key, arrays in parts.items()
-        }
-    except (IndexError, KeyError, TypeError) as error:
+        single = {key: {n: arrays if group else {a: np.array(x[at[n]]) for a, x in arrays.items()} for n in outer} for key, arrays in parts.items()}
+        _try(model, len(names), single)
+    except IndexError as error:
         raise ModelFileError(path, "arrays", f"those of {len(file.tags)} tags", str(error)) from error
+    except ValueError as error:
+        key, _, rest = str(error).partition(": expected ")
+        raise ModelFileError(path, key, *rest.split(", found ", 1)) from error
+    packed = {key: {n: pack(arrays) for n, arrays in of.items()} for key, of in single.items()}
     return Trained(file.sha256, packed["learned"], {k.partition(".")[2]: v for k, v in packed.items() if k != "learned"}, approval)
+
+
+def _try(model: ModelConfig, k: int, single: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """ValueError where arrays are not those that the model and its watches take up."""
+    config = model.model_copy(update={"file": "tried"})
+    for key, of in single.items():
+        for arrays in of.values():
+            if key != "learned":
+                Drift([DriftConfig(tags=model.tags)]).settle(0, arrays)
+            elif isinstance(config, GroupConfig):
+                cast("Any", GROUPS[config.kind])(config, k).settle(arrays)  # type: ignore[attr-defined]
+            else:
+                cast("Any", BANKS[config.kind])([config]).settle(0, arrays)  # type: ignore[attr-defined]
 
 
 def _watched(file: ModelFile) -> list[str]:

@@ -66,9 +66,13 @@ class NotStarted(RuntimeError):
 
 
 class Pipeline:
-    """Judges entries one after the other; planned by the Start entries among them."""
+    """Judges entries one after the other; planned by the Start entries among them.
 
-    def __init__(self) -> None:
+    `observe` is shown every screened and every derived batch, as training needs to see them; it changes nothing.
+    """
+
+    def __init__(self, observe: Callable[[Screened], None] | None = None) -> None:
+        self._observe = observe
         self._start: Start | None = None
         self._tick_ns = 0
 
@@ -155,6 +159,8 @@ class Pipeline:
 
     def _samples(self, entry: Samples) -> list[Record]:
         rows = self._screen.step(entry, self._windows.closed_ns)
+        if self._observe is not None:
+            self._observe(rows)
         if rows.newest_ns is not None:
             self._watermark.heard(rows.newest_ns, entry.received_ns)
         records: list[Record] = []
@@ -185,6 +191,8 @@ class Pipeline:
         records: list[Record] = []
         for derived in [*self._banks.step(rows.samples, rows.fate, rows.usable), *self._groups.step(rows.samples, rows.usable)]:
             screened = Screened(derived.samples, derived.fate, derived.usable, None)
+            if self._observe is not None:
+                self._observe(screened)
             self._windows.step(screened)
             if (recorded := self._recorder.step(screened)) is not None:
                 records.append(recorded)
@@ -365,7 +373,7 @@ class Pipeline:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become the pipeline that gave this state."""
         if state["start"] is None:
-            self.__init__()  # type: ignore[misc]
+            self.__init__(self._observe)  # type: ignore[misc]
             return
         start = decode(state["start"].tobytes())
         if not isinstance(start, Start):
