@@ -111,8 +111,14 @@ def train_group(job: Job) -> Made:
     """A model of several tags: trained and calibrated on the instants at which all of them have a usable value."""
     rows = _gathered(job)
     config = cast("GroupConfig", job.config.model_copy(update={"file": "training"}))
-    group = GROUPS[cast("str", config.kind)]  # type: ignore[attr-defined]
     time_ns, value, incomplete = instants(rows, config)
+    arrays, calibration = calibrated_group(config, time_ns, value)
+    return Made(arrays, calibration, _training(job, rows, len(time_ns), rows.left_out | {"incomplete": incomplete}, time_ns))
+
+
+def calibrated_group(config: GroupConfig, time_ns: Int64, value: Float64) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and calibration of a model of several tags from complete rows (n, k) in order of time; the configuration has a `file`."""
+    group = GROUPS[cast("str", config.kind)]  # type: ignore[attr-defined]
 
     def score(learned: Mapping[str, Any], time_ns: Int64, value: Float64) -> Float64:
         one = cast("Any", group)(config, value.shape[1])
@@ -121,8 +127,7 @@ def train_group(job: Job) -> Made:
         one.step(time_ns, value, np.ones(value.shape, np.uint8), out)
         return out[:, [group.outputs.index(o) for o in group.watched]]
 
-    arrays, calibration = _trained(config.name, group, config, time_ns, value, score)
-    return Made(arrays, calibration, _training(job, rows, len(time_ns), rows.left_out | {"incomplete": incomplete}, time_ns))
+    return _trained(config.name, group, config, time_ns, value, score)
 
 
 TRAINERS: Final[dict[str, Trainer]] = {
