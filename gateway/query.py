@@ -182,6 +182,8 @@ class AlarmRow(TypedDict):
     value: float | None
     limit: float | None
     unit: str
+    description: dict[str, str]
+    """Of its tag."""
     acked_by: str
     acked_ns: int | None
     cause: dict[str, str]
@@ -407,7 +409,7 @@ class AlarmFilter:
         words = self.text.lower().split()
         if not words:
             return True
-        texts = [*row["cause"].values(), *row["response"].values(), *row["consequence"].values()]
+        texts = [*row["description"].values(), *row["cause"].values(), *row["response"].values(), *row["consequence"].values()]
         people = [e["user"] for e in row["events"]]
         found = " ".join((row["alarm"], row["tag"], row["explanation"], row["edge"], row["group"], *texts, *people)).lower()
         return all(word in found for word in words)

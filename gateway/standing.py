@@ -138,6 +138,7 @@ def alarm_row(
         "value": raised.value,
         "limit": raised.limit,
         "unit": unit,
+        "description": dict(tag.description) if tag is not None else {},
         "acked_by": acked.user if acked is not None else "",
         "acked_ns": acked.time_ns if acked is not None else None,
         "cause": dict(definition.cause) if definition is not None else {},

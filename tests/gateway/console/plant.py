@@ -58,6 +58,8 @@ class Plant:
     not_ready: list[str] = field(default_factory=list)
     acknowledged: list[tuple[str, str, str]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+    """Why actions were refused; empty for those that were done."""
     answer_s: float = 0.3
     """Seconds until the edge answers an action."""
 
@@ -152,6 +154,7 @@ class Plant:
             "value": value,
             "limit": limit,
             "unit": s.unit,
+            "description": {"en": s.en, "zh": s.zh} if s.en else {},
             "acked_by": "",
             "acked_ns": None,
             "cause": texts.get("cause", {}),
@@ -175,6 +178,22 @@ class Plant:
         self.occurrences[occurrence] = row
         self.tell({occurrence: row})
         return occurrence
+
+    def flood(self) -> None:
+        """A trip with its consequences, and the edge's word that this is a flood."""
+        trip = "press1 stop"
+        self.raise_alarm("press1/hopper_level", "low", 2, ago_s=60, group=trip, first_out=True)
+        for i, name in enumerate(("fill_depth", "tablet_weight", "main_force", "pre_force", "ejection_force")):
+            self.raise_alarm(f"press1/{name}", "low" if i < 3 else "high", 2 + i % 2, ago_s=50.0 - i, group=trip)
+        for i, name in enumerate(("bed_temp", "inlet_temp", "spray_rate", "pan_dp")):
+            self.raise_alarm(f"coater1/{name}", "high", 3, ago_s=40.0 - i)
+        row = self.occurrences[self.raise_alarm("press1/room_temp", "high", 4, ago_s=30, advisory=True)]
+        del self.occurrences[row["occurrence"]]
+        words = "10 alarms in 10 min, first press1/hopper_level.low"
+        id_ = row["occurrence"].replace("press1/room_temp.high", "edge/flood")
+        row |= {"alarm": "edge/flood", "tag": "", "occurrence": id_, "explanation": words, "value": 10.0, "limit": None, "unit": "", "plant_unit": ""}
+        self.occurrences[id_] = row
+        self.tell({id_: row})
 
     def clear(self, occurrence: str) -> None:
         row = self.occurrences[occurrence]
@@ -236,6 +255,7 @@ class Plant:
             self._event(row, "unsuppress", "UNACK" if row["met"] else "NORM", at, overlay=overlay, **told)
         else:
             self._event(row, kind, row["state"] if kind == "comment" else "NORM", at, **told)
+        self.answers[action] = row["events"][-1]["reason"] if row["events"][-1]["event"] == "refuse" else ""
         self.tell({row["occurrence"]: row})
 
     def suppress(
@@ -484,7 +504,25 @@ class Plant:
         return action
 
     def action(self, action_id: str) -> ActionRow:
-        raise NotFound(f"action: expected one that was asked for here, found {action_id!r}")
+        i = int(action_id.removeprefix("action-")) - 1
+        asked, answer = self.asked[i], self.answers.get(action_id)
+        return {
+            "action_id": action_id,
+            "kind": asked.kind,
+            "user": asked.user,
+            "time_ns": self.started_ns,
+            "occurrence": asked.occurrence,
+            "state": "pending" if answer is None else "refused" if answer else "done",
+            "reason": answer or "",
+            "settled_ns": None if answer is None else self.clock(),
+        }
+
+    def wait_answered(self) -> None:
+        """Until the edge has answered everything."""
+        deadline = time.monotonic() + 10
+        while len(self.answers) < len(self.asked):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def ready(self) -> list[str]:
         return list(self.not_ready)

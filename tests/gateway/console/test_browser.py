@@ -191,7 +191,7 @@ def test_keys_go_to_pages_find_tags_and_help(open_page: Open) -> None:
     expect(page.locator("dialog.help")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("s")
-    expect(page.locator(".notice").last).to_contain_text("shelving")
+    expect(page.locator(".notice").last).to_contain_text("no alarm chosen")
     page.keyboard.press("/")
     page.keyboard.type("出片力")
     expect(page.locator(".hits button")).to_have_count(1)
@@ -282,7 +282,7 @@ def test_a_live_trend_moves_on_and_names_an_unknown_tag(open_page: Open) -> None
 def test_nothing_is_wider_than_the_screen(open_page: Open, plant: Plant, size: tuple[int, int], language: str) -> None:
     plant.raise_alarm("press1/ejection_force", "high", 2)
     page = open_page(size=size, language=language)
-    for address in ("#/overview", TREND, "#/alarms", "#/system"):
+    for address in ("#/overview", "#/unit?name=press1", TREND, "#/alarms", "#/alarms?view=history", "#/system"):
         page.goto(page.url.split("#")[0] + address)
         page.wait_for_selector("main > *")
         page.wait_for_timeout(150)

@@ -38,6 +38,13 @@ def plant() -> Iterator[Plant]:
     over["acked_by"], over["acked_ns"] = "li", over["raised_ns"] + 12 * S
     made._event(over, "acknowledge", "ACKED", over["raised_ns"] + 12 * S, user="li")
     made._event(over, "clear", "NORM", over["raised_ns"] + 75 * S)
+    shelved, service, designed = (
+        made.occurrences[made.raise_alarm(name, side, priority, ago_s=2400)]
+        for name, side, priority in (("press1/fill_depth", "high", 3), ("coater1/air_flow", "low", 3), ("press1/pre_force", "high", 3))
+    )
+    made.suppress(shelved, "shelved", duration_s=1800, user="li", reason="depth sensor being adjusted")
+    made.suppress(service, "out_of_service", permit="WP-2214", user="wu", reason="flow meter sent for calibration")
+    made.suppress(designed, "designed", reason="the unit is in cleaning")
     made.bad.add("press-edge-1:blender1/torque")
     made.silent.add("coat-edge-1:coater1/exhaust_rh")
     yield made
@@ -54,14 +61,26 @@ def plant() -> Iterator[Plant]:
         ("trends", TREND, "light", (1280, 720)),
         ("alarms", "#/alarms?view=history", "light", (1280, 720)),
         ("alarm", "#/alarms", "light", (1280, 720)),
+        ("alarms-standing", "#/alarms", "dark", (1280, 720)),
+        ("alarms-shelved", "#/alarms?view=shelved", "light", (1280, 720)),
+        ("alarms-flood", "#/alarms", "light", (1280, 720)),
+        ("alarms-phone", "#/alarms", "light", (390, 844)),
+        ("shelve", "#/alarms", "light", (1280, 720)),
+        ("unit", "#/unit?name=press1", "light", (1280, 720)),
+        ("unit-phone", "#/unit?name=press1", "light", (390, 844)),
         ("system", "#/system", "light", (1280, 720)),
     ],
 )
-def test_picture(open_page: Open, language: str, name: str, address: str, theme: str, size: tuple[int, int]) -> None:
+def test_picture(open_page: Open, plant: Plant, language: str, name: str, address: str, theme: str, size: tuple[int, int]) -> None:
+    if name == "alarms-flood":
+        plant.flood()
     page = open_page(address, language=language, theme=theme, size=size)
     page.wait_for_timeout(1500)
     if name == "alarm":
         page.locator(".alarm-row.row").first.click()
+    if name == "shelve":
+        page.locator(".alarm-row.row").nth(1).locator("input").check()
+        page.keyboard.press("s")
     # The marker is caught in its filled half.
     page.evaluate("document.getAnimations().forEach(a => { a.pause(); a.currentTime = 0; })")
     page.wait_for_timeout(200)

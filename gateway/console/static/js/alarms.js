@@ -1,70 +1,98 @@
-// Alarms: standing and history, filtered, selected, acknowledged. What is being read does not move.
+// Alarms: what stands, what is suppressed, and the history; filtered, selected, acted upon. What is being read does not move.
 
 import { attribute, h, text } from "./dom.js";
-import { plain, shortStamp, span, stamp, utc } from "./format.js";
+import { clock, plain, plantInstant, plantLocal } from "./format.js";
 import { t } from "./i18n.js";
-import { acknowledge, waiting } from "./acknowledge.js";
-import { closeAlarm, lasting, openAlarm } from "./detail.js";
-import { alarmPlace, alarmTitle, alarmUnit, alarmValue, mark, setMark, setTitle, stateWord } from "./marks.js";
-import { compare, get, MS, plant, unacknowledged } from "./plant.js";
+import { acknowledge, act, allowed, fits } from "./actions.js";
+import { floods, inOrder, matches, ofView, VIEWS } from "./alarmlist.js";
+import { makeRow, showGroup, showRow } from "./alarmrow.js";
+import { closeAlarm, openAlarm } from "./detail.js";
+import { stateWord } from "./marks.js";
+import { get, MS, plant, unacknowledged } from "./plant.js";
 import { note } from "./route.js";
 import { Rows } from "./rows.js";
-import { session } from "./session.js";
 
 const HISTORY = 2000;
+const TYPING_MS = 250;
+const FILTERS = ["unit", "priority", "state", "q", "from", "to"];
 
 export function alarms(root, params) {
   let filter = read(params);
   let history = [];
   let told = "";
   let all = new Map();
-  let order = [];
+  let entries = [];
   const selected = new Set();
   let cursor = -1;
   let closed = false;
+  let typing = 0;
+  let asked = 0;
 
-  const views = ["standing", "history"].map((name) => h("button", { type: "button", role: "tab", onclick: () => change({ view: name }) }, t(`alarms.${name}`)));
+  const views = VIEWS.map((name) => h("button", { type: "button", role: "tab", onclick: () => change({ view: name }) }, t(`alarms.${name}`)));
   const unitChoice = h("select", { "aria-label": t("filter.unit"), onchange: () => change({ unit: unitChoice.value }) });
   const priorityChoice = h("select", { "aria-label": t("filter.priority"), onchange: () => change({ priority: priorityChoice.value }) },
     h("option", { value: "" }, t("filter.anyPriority")), [1, 2, 3, 4].map((p) => h("option", { value: p }, `${p} ${t(`priority.${p}`)}`)));
   const stateChoice = h("select", { "aria-label": t("filter.state"), onchange: () => change({ state: stateChoice.value }) },
-    h("option", { value: "" }, t("filter.anyState")), ["UNACK", "ACKED", "RTNUN", "NORM"].map((s) => h("option", { value: s }, stateWord(s))));
-  const find = h("input", { type: "search", placeholder: t("filter.text"), "aria-label": t("filter.text"), oninput: () => change({ q: find.value }) });
+    h("option", { value: "" }, t("filter.anyState")), ["UNACK", "ACKED", "RTNUN", "SHLVD", "DSUPR", "OOSRV", "NORM"].map((s) => h("option", { value: s }, stateWord(s))));
+  const find = h("input", { type: "search", placeholder: t("filter.text"), "aria-label": t("filter.text"), oninput: () => { clearTimeout(typing); typing = setTimeout(() => change({ q: find.value }), filter.view === "history" ? TYPING_MS : 0); } });
+  const times = ["from", "to"].map((name) => h("input", { type: "datetime-local", step: 1, "aria-label": t(`filter.${name}`), title: t(`filter.${name}`), onchange: (event) => change({ [name]: event.target.value ? new Date(plantInstant(event.target.value)).toISOString() : "" }) }));
+  const span = h("span", { class: "filter-span" }, times[0], "–", times[1]);
   const fresh = h("button", { type: "button", class: "fresh", onclick: () => arrange(true) });
   const count = h("span", { class: "count" });
+  const buttons = [
+    ["comment", "standing", () => acknowledge(chosen(), { comment: true }), "acknowledge"], ["shelve", "standing history", () => act("shelve", chosen())], ["out_of_service", "standing history", () => act("out_of_service", chosen())],
+    ["unshelve", "shelved", () => act("unshelve", chosen())], ["in_service", "service", () => act("in_service", chosen())],
+  ].map(([name, where, onclick, kind = name]) => ({ where, kind, node: h("button", { type: "button", "data-act": name, onclick }, name === "comment" ? t("ack.withComment") : t(`act.do.${name}`)) }));
   const ackButton = h("button", { type: "button", class: "primary", onclick: () => acknowledge(chosen(), { comment: chosen().length > 1 }) });
-  const commentButton = h("button", { type: "button", onclick: () => acknowledge(chosen(), { comment: true }) }, t("ack.withComment"));
-  const everything = h("input", { type: "checkbox", "aria-label": t("select.all"), onchange: () => { selected.clear(); if (everything.checked) for (const id of order) selected.add(id); draw(); } });
+  const everything = h("input", { type: "checkbox", "aria-label": t("select.all"), onchange: () => { selected.clear(); if (everything.checked) for (const id of ids()) selected.add(id); draw(); } });
+  const floodWords = h("span", null);
+  const floodSwitch = h("button", { type: "button", onclick: () => change({ grouped: isGrouped() ? "0" : "1" }) });
+  const floodBar = h("div", { class: "flood", role: "status", hidden: true }, floodWords, floodSwitch);
   const empty = h("p", { class: "empty" });
-  const rows = new Rows({ make, show, label: t("page.alarms") });
+  const rows = new Rows({ make: () => makeRow({ select, open }), show, label: t("page.alarms") });
+  const since = h("span", { class: "c-since" });
+  const last = h("span", { class: "c-last" });
   const head = h("div", { class: "alarm-row head" },
     h("span", { class: "c-check" }, everything), h("span", { class: "c-mark" }), h("span", { class: "c-what" }, t("alarm.what")), h("span", { class: "c-where" }, t("alarm.where")),
-    h("span", { class: "c-value" }, t("alarm.howBad")), h("span", { class: "c-since" }, t("alarm.since")), h("span", { class: "c-last" }, t("alarm.lasted")), h("span", { class: "c-state" }, t("alarm.state")));
+    h("span", { class: "c-value" }, t("alarm.howBad")), since, last, h("span", { class: "c-state" }, t("alarm.state")), h("span", { class: "c-trend" }));
   root.append(h("div", { class: "alarms-page" },
-    h("div", { class: "bar" }, h("div", { class: "tabs", role: "tablist" }, views), unitChoice, priorityChoice, stateChoice, find, count, h("span", { class: "push" }), commentButton, ackButton),
-    h("div", { class: "table panel" }, head, rows.node, empty, fresh)));
+    h("div", { class: "bar" }, h("div", { class: "tabs", role: "tablist" }, views), unitChoice, priorityChoice, stateChoice, find, span, count, h("span", { class: "push" }), buttons.map((b) => b.node), ackButton),
+    floodBar, h("div", { class: "table panel" }, head, rows.node, empty, fresh)));
   rows.node.addEventListener("pointerleave", () => arrange());
   rows.node.addEventListener("keydown", keys);
 
   function read(from) {
-    return { view: from.get("view") === "history" ? "history" : "standing", unit: from.get("unit") ?? "", priority: from.get("priority") ?? "", state: from.get("state") ?? "", q: from.get("q") ?? "", id: from.get("id") ?? "" };
+    const found = Object.fromEntries(FILTERS.map((name) => [name, from.get(name) ?? ""]));
+    return { ...found, view: VIEWS.includes(from.get("view")) ? from.get("view") : "standing", grouped: from.get("grouped") ?? "", id: from.get("id") ?? "" };
   }
 
   function change(part) {
     filter = { ...filter, ...part, id: "" };
     note("alarms", { ...filter, view: filter.view === "standing" ? "" : filter.view }, { step: "view" in part });
     selected.clear();
+    cursor = -1;
     apply();
   }
 
+  function isGrouped() {
+    return filter.grouped === "1" || (filter.grouped !== "0" && floods().length > 0);
+  }
+
   function apply() {
-    views.forEach((button, i) => attribute(button, "aria-selected", ["standing", "history"][i] === filter.view));
+    views.forEach((button, i) => attribute(button, "aria-selected", VIEWS[i] === filter.view));
     if (find.value !== filter.q) find.value = filter.q;
     const units = [...new Set(plant.order.map((tag) => tag.unitName))];
     unitChoice.replaceChildren(h("option", { value: "" }, t("filter.anyUnit")), ...units.map((name) => h("option", { value: name }, name)));
     unitChoice.value = filter.unit;
     priorityChoice.value = filter.priority;
     stateChoice.value = filter.state;
+    span.hidden = filter.view !== "history";
+    times.forEach((node, i) => { node.value = filter[["from", "to"][i]] ? plantLocal(Date.parse(filter[["from", "to"][i]])) : ""; });
+    const covering = !["standing", "history"].includes(filter.view);
+    text(since, t(covering ? "alarm.suppressedSince" : "alarm.since"));
+    text(last, t(covering ? "alarm.for" : "alarm.lasted"));
+    for (const { where, node } of buttons) node.hidden = !where.split(" ").includes(filter.view);
+    ackButton.hidden = filter.view !== "standing";
     rows.node.scrollTop = 0;
     if (filter.view === "history") load();
     arrange(true);
@@ -75,8 +103,13 @@ export function alarms(root, params) {
   }
 
   async function load() {
+    const mine = asked += 1;
+    const search = new URLSearchParams({ state: "history", limit: HISTORY });
+    for (const [name, key] of [["unit", "unit"], ["priority", "priority"], ["state", "is"], ["from", "from"], ["to", "to"], ["q", "q"]]) if (filter[name]) search.set(key, filter[name]);
     try {
-      history = (await get(`api/v1/alarms?state=history&limit=${HISTORY}`)).alarms;
+      const found = (await get(`api/v1/alarms?${search}`)).alarms;
+      if (mine !== asked) return;
+      history = found;
       told = "";
     } catch (error) {
       told = error.message;
@@ -84,33 +117,31 @@ export function alarms(root, params) {
     if (!closed) arrange(true);
   }
 
-  function matches(row) {
-    if (filter.unit && alarmUnit(row) !== filter.unit) return false;
-    if (filter.priority && String(row.priority) !== filter.priority) return false;
-    if (filter.state && row.state !== filter.state) return false;
-    const words = filter.q.toLowerCase().split(/\s+/).filter(Boolean);
-    if (!words.length) return true;
-    const all = `${row.alarm} ${alarmTitle(row)} ${row.explanation} ${row.edge} ${row.acked_by}`.toLowerCase();
-    return words.every((word) => all.includes(word));
+  function ids() {
+    return entries.filter((entry) => entry.id).map((entry) => entry.id);
   }
 
-  /** Put the rows in order; while the pointer rests on them only when asked to. */
+  /** Put the rows in order; while the pointer rests on them or some are selected only when asked to. */
   function arrange(now = false) {
     const rest = rows.node.matches(":hover") || selected.size > 0;
-    const source = filter.view === "history" ? history : [...plant.alarms.values()];
-    const next = source.filter(matches);
-    if (filter.view === "standing") next.sort(compare);
-    const known = new Set(order);
+    const source = filter.view === "history" ? history : ofView(filter.view);
+    // The words of a history were looked for where it is kept.
+    const sieve = filter.view === "history" ? { ...filter, q: "" } : filter;
+    const next = source.filter((row) => matches(row, sieve));
+    const known = new Set(ids());
     const arrived = next.filter((row) => !known.has(row.occurrence)).length;
     if (now || !rest) {
       all = new Map(next.map((row) => [row.occurrence, row]));
-      order = next.map((row) => row.occurrence);
+      const at = entries[cursor]?.id;
+      entries = inOrder(next, { view: filter.view, grouped: filter.view === "standing" && isGrouped() });
+      cursor = at ? entries.findIndex((entry) => entry.id === at) : -1;
       for (const id of selected) if (!all.has(id)) selected.delete(id);
       fresh.hidden = true;
     } else {
       for (const row of next) if (known.has(row.occurrence)) all.set(row.occurrence, row);
       const here = new Set(next.map((row) => row.occurrence));
-      for (const id of order) if (!here.has(id) && filter.view === "standing") all.set(id, { ...all.get(id), state: "NORM" });
+      // What left the list stays where it was read, with what it is now.
+      for (const id of known) if (!here.has(id) && filter.view !== "history") all.set(id, plant.alarms.get(id) ?? { ...all.get(id), state: "NORM" });
       fresh.hidden = arrived === 0;
       text(fresh, t("alarms.new", { n: arrived }));
     }
@@ -118,74 +149,60 @@ export function alarms(root, params) {
   }
 
   function draw() {
-    rows.count(order.length);
-    const n = chosen().length;
-    const open = chosen().filter(unacknowledged).length;
-    text(ackButton, n > 1 ? t("ack.doMany", { n: open }) : t("ack.do"));
-    const may = !session.user || session.may("acknowledge");
-    ackButton.disabled = open === 0 || !may;
-    commentButton.disabled = open === 0 || !may;
-    everything.checked = order.length > 0 && selected.size === order.length;
-    const filtered = filter.unit || filter.priority || filter.state || filter.q;
-    text(count, told || t("alarms.shown", { n: plain(order.length) }));
-    empty.hidden = order.length > 0;
-    text(empty, filtered ? t("alarms.noMatch") : filter.view === "history" ? t("alarms.noHistory") : t("alarms.none"));
+    rows.count(entries.length);
+    const picked = chosen();
+    const open = picked.filter(unacknowledged).length;
+    text(ackButton, picked.length > 1 ? t("ack.doMany", { n: open }) : t("ack.do"));
+    ackButton.disabled = open === 0 || !allowed("acknowledge");
+    for (const { kind, node } of buttons) node.disabled = !allowed(kind) || !picked.some((row) => fits(kind, row));
+    const shown = ids().length;
+    everything.checked = shown > 0 && selected.size === shown;
+    const counts = VIEWS.map((view) => (view === "history" ? 0 : ofView(view).length));
+    views.forEach((button, i) => text(button, t(`alarms.${VIEWS[i]}`) + (counts[i] && i ? ` ${plain(counts[i])}` : "")));
+    text(count, told || t("alarms.shown", { n: plain(shown) }));
+    empty.hidden = shown > 0;
+    text(empty, FILTERS.some((name) => filter[name]) ? t("alarms.noMatch") : t({ history: "alarms.noHistory", standing: "alarms.none" }[filter.view] ?? "alarms.noneHere"));
+    const now = floods();
+    floodBar.hidden = !now.length && filter.grouped !== "1";
+    text(floodWords, now.map((row) => t("alarms.flood", { edge: row.edge, time: clock(row.raised_ns / MS), why: row.explanation })).join(" · "));
+    text(floodSwitch, t(isGrouped() ? "alarms.oneList" : "alarms.byTrip"));
+    floodSwitch.hidden = filter.view !== "standing";
   }
 
   function chosen() {
-    const ids = selected.size ? [...selected] : cursor >= 0 && order[cursor] ? [order[cursor]] : [];
-    return ids.map((id) => all.get(id)).filter(Boolean);
+    const picked = selected.size ? [...selected] : entries[cursor]?.id ? [entries[cursor].id] : [];
+    return picked.map((id) => all.get(id)).filter(Boolean);
   }
 
-  function make() {
-    const row = {};
-    row.check = h("input", { type: "checkbox", "aria-label": t("select.one"), onclick: (event) => event.stopPropagation(), onchange: () => { if (row.check.checked) selected.add(row.id); else selected.delete(row.id); draw(); } });
-    row.mark = mark(null);
-    for (const name of ["what", "why", "where", "value", "since", "last", "state"]) row[name] = h("span", null);
-    const node = h("div", { class: "alarm-row", role: "row", onclick: () => { cursor = order.indexOf(row.id); openAlarm(row.id, all.get(row.id)); draw(); } },
-      h("label", { class: "c-check", onclick: (event) => event.stopPropagation() }, row.check), h("span", { class: "c-mark" }, row.mark),
-      h("span", { class: "c-what" }, row.what, row.why), h("span", { class: "c-where" }, row.where), h("span", { class: "c-value" }, row.value),
-      h("span", { class: "c-since" }, row.since), h("span", { class: "c-last" }, row.last), h("span", { class: "c-state" }, row.state));
-    row.what.className = "title";
-    row.why.className = "why";
-    node.parts = row;
-    return node;
+  function select(id, on) {
+    if (on) selected.add(id);
+    else selected.delete(id);
+    draw();
+  }
+
+  function open(id) {
+    cursor = entries.findIndex((entry) => entry.id === id);
+    openAlarm(id, all.get(id));
+    draw();
   }
 
   function show(node, index) {
-    const row = all.get(order[index]);
-    const p = node.parts;
-    p.id = row.occurrence;
-    p.check.checked = selected.has(row.occurrence);
-    setMark(p.mark, row);
-    setTitle(p.what, row);
-    text(p.why, row.explanation);
-    text(p.where, alarmPlace(row));
-    text(p.value, alarmValue(row));
-    const raised = row.raised_ns / MS;
-    text(p.since, shortStamp(raised, plant.now()));
-    attribute(p.since, "title", `${stamp(raised)}\n${utc(raised)}`);
-    text(p.last, lasting(row));
-    text(p.state, waiting(row.occurrence) ? t("ack.waiting") : row.state === "ACKED" && row.acked_by ? t("alarm.ackedShort", { user: row.acked_by }) : stateWord(row.state));
-    attribute(node, "data-occurrence", row.occurrence);
-    attribute(node, "data-state", row.state);
-    attribute(node, "aria-selected", selected.has(row.occurrence) || index === cursor);
+    const entry = entries[index];
+    if (entry.id) showRow(node, all.get(entry.id), { selected: selected.has(entry.id), current: index === cursor });
+    else showGroup(node, entry);
   }
 
   function keys(event) {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
     if (step) {
-      cursor = Math.max(0, Math.min(order.length - 1, cursor + step));
+      cursor = Math.max(0, Math.min(entries.length - 1, cursor + step));
+      if (entries[cursor] && !entries[cursor].id) cursor = Math.max(0, Math.min(entries.length - 1, cursor + Math.sign(step)));
       rows.reveal(cursor);
-      draw();
-      event.preventDefault();
-    } else if (event.key === " " && cursor >= 0) {
-      const id = order[cursor];
-      if (selected.has(id)) selected.delete(id);
-      else selected.add(id);
-      draw();
-      event.preventDefault();
-    } else if (event.key === "Enter" && cursor >= 0) openAlarm(order[cursor], all.get(order[cursor]));
+    } else if (event.key === " " && entries[cursor]?.id) select(entries[cursor].id, !selected.has(entries[cursor].id));
+    else if (event.key === "Enter" && entries[cursor]?.id) open(entries[cursor].id);
+    else return;
+    draw();
+    event.preventDefault();
   }
 
   function changed(event) {
@@ -193,7 +210,7 @@ export function alarms(root, params) {
       const place = new Map(history.map((row, i) => [row.occurrence, i]));
       for (const row of event.detail) {
         if (place.has(row.occurrence)) history[place.get(row.occurrence)] = row;
-        else history.unshift(row);
+        else if (!filter.to && matches(row, filter)) history.unshift(row);
       }
     }
     arrange();
@@ -208,9 +225,11 @@ export function alarms(root, params) {
     rebuild: apply,
     params: (next) => { filter = read(next); apply(); },
     acknowledge: () => acknowledge(chosen(), { comment: chosen().length > 1 }),
+    act: (kind) => act(kind, chosen()),
     hasChoice: () => chosen().length > 0,
     close: () => {
       closed = true;
+      clearTimeout(typing);
       rows.close();
       closeAlarm();
       plant.removeEventListener("alarms", changed);

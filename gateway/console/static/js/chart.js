@@ -3,7 +3,7 @@
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { attribute, color, h, rem, text } from "./dom.js";
 import { clock, day, number, parts, unit, zoneName } from "./format.js";
-import { t } from "./i18n.js";
+import { has, t } from "./i18n.js";
 import { shapePath, tagTitle } from "./marks.js";
 import { MS, statusQuality, plant } from "./plant.js";
 
@@ -41,6 +41,7 @@ export class Pane {
     this.act = { view, zoom, out, over };
     this.alarms = [];
     this.phases = [];
+    this.modes = [];
     this.last = false;
     this.error = "";
     this.name = h("b", { class: "p-name" });
@@ -51,7 +52,7 @@ export class Pane {
     this.host = h("div", { class: "p-plot" });
     this.words = h("p", { class: "p-words" });
     this.node = h("section", { class: "pane panel", "data-tag": key },
-      h("header", null, this.name, this.code, this.value, this.extent, this.level, h("button", { type: "button", class: "close", "aria-label": t("trends.remove", { tag: key }), title: t("trends.removeShort"), onclick: remove }, "×")),
+      h("header", null, this.name, this.code, this.value, this.extent, this.level, remove ? h("button", { type: "button", class: "close", "aria-label": t("trends.remove", { tag: key }), title: t("trends.removeShort"), onclick: remove }, "×") : null),
       this.host, this.words);
   }
 
@@ -221,6 +222,7 @@ export class Pane {
     pen.rect(left, top, right - left, bottom - top);
     pen.clip();
     const x = (s) => u.valToPos(s, "x", true);
+    for (const band of this.modes) this.#mode(u, band, x, top, bottom, ratio);
     for (const [a, b] of this.#gaps) hatch(pen, x(a), top, x(b), bottom, ratio, color("outline"), 8, 0.5);
     if (this.isText) this.#blocks(u, x, top, bottom, ratio);
     else {
@@ -247,6 +249,24 @@ export class Pane {
       }
     }
     pen.restore();
+  }
+
+  /** The unit was not producing: a ground of its own, and the mode in words. */
+  #mode(u, { from, to, words }, x, top, bottom, ratio) {
+    const pen = u.ctx;
+    const a = Math.max(u.bbox.left, x(from));
+    const b = Math.min(u.bbox.left + u.bbox.width, x(to));
+    if (b <= a) return;
+    pen.fillStyle = color("band");
+    pen.globalAlpha = 0.6;
+    pen.fillRect(a, top, b - a, bottom - top);
+    pen.globalAlpha = 1;
+    pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
+    if (pen.measureText(words).width + 8 * ratio > b - a) return;
+    pen.fillStyle = color("quiet");
+    pen.textAlign = "left";
+    pen.textBaseline = "top";
+    pen.fillText(has(`mode.is.${words}`) ? t(`mode.is.${words}`) : words, a + 4 * ratio, top + 3 * ratio);
   }
 
   #blocks(u, x, top, bottom, ratio) {

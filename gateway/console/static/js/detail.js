@@ -3,10 +3,10 @@
 import { attribute, h, text } from "./dom.js";
 import { number, span, stamp, unit, utc } from "./format.js";
 import { has, local, t } from "./i18n.js";
-import { acknowledge, waiting } from "./acknowledge.js";
-import { alarmPlace, alarmTitle, alarmValue, mark, setMark, stateWord } from "./marks.js";
+import { acknowledge, act, allowed, fits, waiting, waitingWords } from "./actions.js";
+import { people, suppressionWords } from "./alarmrow.js";
+import { alarmPlace, alarmTitle, alarmTrend, alarmValue, mark, setMark, stateWord } from "./marks.js";
 import { get, MS, plant, unacknowledged } from "./plant.js";
-import { link } from "./route.js";
 
 let open = null;
 
@@ -20,11 +20,13 @@ export function openAlarm(occurrence, known) {
   const ack = h("button", { type: "button", class: "primary", onclick: () => open?.row && acknowledge([open.row]) });
   const comment = h("button", { type: "button", onclick: () => open?.row && acknowledge([open.row], { comment: true }) }, t("ack.withComment"));
   const trend = h("a", { class: "button" }, t("alarm.trend"));
+  const more = ["shelve", "unshelve", "out_of_service", "in_service", "reset", "comment"].map((kind) => h("button", { type: "button", "data-act": kind, onclick: () => open?.row && act(kind, [open.row]) }, t(`act.do.${kind}`)));
+  const under = h("p", { class: "quiet", role: "status" });
   const node = h("aside", { class: "drawer panel", role: "dialog", "aria-label": t("alarm.detail"), tabindex: "-1" },
     h("header", null, shape, title, h("button", { type: "button", class: "close", "aria-label": t("close"), onclick: closeAlarm }, "×")),
-    h("div", { class: "buttons" }, ack, comment, trend), body);
+    h("div", { class: "buttons" }, ack, comment, trend, more), under, body);
   document.body.append(node);
-  open = { occurrence, node, body, shape, title, ack, comment, trend, row: known ?? plant.alarms.get(occurrence), back, drawn: "" };
+  open = { occurrence, node, body, shape, title, ack, comment, trend, more, under, row: known ?? plant.alarms.get(occurrence), back, drawn: "" };
   node.focus();
   draw();
   get(`api/v1/alarms/${encodeURIComponent(occurrence)}`).then((row) => {
@@ -58,12 +60,16 @@ function draw() {
   const can = unacknowledged(row);
   setMark(open.shape, row);
   text(open.title, alarmTitle(row));
-  text(open.ack, waiting(row.occurrence) ? t("ack.waiting") : t("ack.do"));
-  open.ack.disabled = !can || waiting(row.occurrence);
+  text(open.under, waiting(row) ? waitingWords(row) : "");
+  open.ack.disabled = !can || !fits("acknowledge", row) || !allowed("acknowledge");
   open.comment.disabled = open.ack.disabled;
+  for (const button of open.more) {
+    const kind = button.dataset.act;
+    button.hidden = !fits(kind, row) || (kind === "comment" && row.state === "NORM");
+    button.disabled = !allowed(kind);
+  }
   const raised = row.raised_ns / MS;
-  const end = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / MS : plant.now();
-  attribute(open.trend, "href", link("trends", { tag: [`${row.edge}:${row.tag}`], from: new Date(raised - 600_000).toISOString(), to: new Date(Math.min(plant.now(), Math.max(end, raised + 60_000) + 300_000)).toISOString() }));
+  attribute(open.trend, "href", alarmTrend(row));
   const sight = `${row.state} ${row.events.length} ${row.last_ns}`;
   if (sight === open.drawn) return;
   open.drawn = sight;
@@ -77,16 +83,19 @@ function draw() {
       field(t("alarm.since"), stamp(raised), { title: utc(raised) }),
       field(t("alarm.howBad"), alarmValue(row)),
       field(t("alarm.why"), row.explanation),
+      field(t("alarm.firstOut"), row.group && `${row.group}${row.first_out ? ` · ${t("alarm.first_out")}` : ""}`),
+      field(t("alarm.respondWithin"), row.respond_within_s && span(row.respond_within_s)),
+      row.suppressions.flatMap((one) => field(t(`overlay.${one.overlay}`), [people(one), one.reason, suppressionWords(one)].filter(Boolean).join(" · "))),
       field(t("alarm.ackedBy"), row.acked_by && `${row.acked_by} · ${stamp(row.acked_ns / MS)}`)),
     h("dl", { class: "texts" },
       field(t("alarm.response"), local(row.response), { class: "response" }),
-      field(t("alarm.cause"), local(row.cause)), field(t("alarm.consequence"), local(row.consequence))),
+      field(t("alarm.check"), local(row.check)), field(t("alarm.cause"), local(row.cause)), field(t("alarm.consequence"), local(row.consequence))),
     local(row.response) ? null : h("p", { class: "empty" }, t("alarm.noResponse")),
     why.length ? h("section", null, h("h3", null, t("alarm.contributions")), h("table", null, why.map(([name, share]) => h("tr", null, h("td", null, name), h("td", { class: "n" }, number(share, 3)))))) : null,
     h("h3", null, t("alarm.events")),
     h("ol", { class: "events" }, [...row.events].reverse().map((e) => h("li", null,
-      h("time", { title: utc(e.time_ns / MS) }, stamp(e.time_ns / MS)), h("b", null, has(`event.${e.event}`) ? t(`event.${e.event}`) : e.event),
-      h("span", null, [e.user, e.reason, e.user ? "" : e.explanation || (e.value === null ? "" : `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}`)].filter(Boolean).join(" · "))))),
+      h("time", { title: utc(e.time_ns / MS) }, stamp(e.time_ns / MS)), h("b", null, e.overlay ? `${t(`event.${e.event}`)}: ${t(`overlay.${e.overlay}`)}` : has(`event.${e.event}`) ? t(`event.${e.event}`) : e.event),
+      h("span", null, [[e.user, e.second_user].filter(Boolean).join(" + "), e.reason, e.permit, e.user ? "" : e.explanation || (e.value === null ? "" : `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}`)].filter(Boolean).join(" · "))))),
   ].filter(Boolean));
 }
 
@@ -98,9 +107,3 @@ plant.addEventListener("alarms", (event) => {
   draw();
 });
 plant.addEventListener("pending", () => open && draw());
-
-/** How long the alarm has lasted, or lasted. */
-export function lasting(row) {
-  const end = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / MS : plant.now();
-  return span((end - row.raised_ns / MS) / 1000);
-}

@@ -70,6 +70,24 @@ export function utc(ms) {
   return new Date(ms).toISOString().replace("T", " ").replace("Z", " UTC");
 }
 
+/** "2026-01-01T08:00:00" of the plant's clock as ms UTC. */
+export function plantInstant(local) {
+  const guess = Date.parse(`${local}Z`);
+  const at = guess - shift(guess);
+  // Around a change of the clock the offset of the answer counts, not that of the guess.
+  return guess - shift(at);
+}
+
+function shift(ms) {
+  const p = parts(ms);
+  return Date.UTC(p.year, p.month - 1, p.day, p.hour, p.minute, p.second) - Math.floor(ms / 1000) * 1000;
+}
+
+/** ms UTC as a field of a form has it, by the plant's clock. */
+export function plantLocal(ms) {
+  return `${day(ms)}T${clock(ms)}`;
+}
+
 export function span(seconds) {
   const s = Math.max(0, Math.floor(seconds));
   if (s < 60) return t("span.s", { s });

@@ -1,6 +1,6 @@
 // The shell around every page: header, alarm banner, stream loss, foot, keyboard, language and light.
 
-import { acknowledge } from "./acknowledge.js";
+import { acknowledge, act } from "./actions.js";
 import { alarms } from "./alarms.js";
 import { audit } from "./audit.js";
 import { closeAlarm, openAlarm, shownAlarm } from "./detail.js";
@@ -11,16 +11,19 @@ import { kpis } from "./kpis.js";
 import { alarmUnit, alarmValue, mark, setMark, setTitle } from "./marks.js";
 import { notice } from "./notice.js";
 import { overview } from "./overview.js";
-import { compare, get, MS, plant, unacknowledged } from "./plant.js";
+import { called, compare, get, MS, plant, unacknowledged } from "./plant.js";
 import { go, link, place } from "./route.js";
 import { search } from "./search.js";
-import { horn, hornOn, setHorn } from "./horn.js";
 import { session } from "./session.js";
+import { sound, soundMenu } from "./sound.js";
 import { system } from "./system.js";
 import { trends } from "./trends.js";
+import { unit } from "./unit.js";
 import { users } from "./users.js";
 
-const PAGES = { overview, trends, alarms, kpis, audit, users, system };
+const PAGES = { overview, trends, alarms, kpis, audit, users, system, unit };
+/** Pages that are reached from another one. */
+const BENEATH = { unit: "overview" };
 const KEYS = { o: "overview", a: "alarms", t: "trends", k: "kpis", r: "audit", u: "users", s: "system" };
 /** Pages that only some may see; everybody sees the others. */
 const ONLY = { audit: "read_audit", users: "manage_users" };
@@ -43,14 +46,15 @@ function paint() {
 }
 
 function shell() {
-  const tabs = Object.keys(PAGES).map((key) => h("a", { href: link(key, {}), "data-page": key, title: `g ${Object.keys(KEYS).find((k) => KEYS[k] === key)}` }, t(`page.${key}`)));
+  const tabs = Object.keys(PAGES).filter((key) => !BENEATH[key]).map((key) => h("a", { href: link(key, {}), "data-page": key, title: `g ${Object.keys(KEYS).find((k) => KEYS[k] === key)}` }, t(`page.${key}`)));
   ui = { tabs };
   ui.where = h("span", { class: "where" });
   ui.badge = h("span", { class: "badge" }, t("simulated"));
   ui.clock = h("span", { class: "clock" });
   ui.zone = h("span", { class: "zone" });
   ui.light = h("button", { type: "button", title: t("light"), "aria-label": t("light"), onclick: () => { localStorage.setItem(THEME, theme() === "dark" ? "light" : "dark"); paint(); } }, "◐");
-  ui.horn = h("button", { type: "button", title: t("horn"), "aria-label": t("horn"), "aria-pressed": hornOn(), onclick: () => { setHorn(!hornOn()); attribute(ui.horn, "aria-pressed", hornOn()); } }, "♪");
+  ui.horn = h("button", { type: "button", class: "horn", title: t("horn"), "aria-label": t("horn"), onclick: soundMenu }, "♪");
+  ui.quiet = h("button", { type: "button", class: "sound-off", onclick: () => (sound.state === "muted" ? soundMenu() : sound.set(true)) });
   ui.who = h("button", { type: "button", class: "who", onclick: () => session.menu() });
   ui.speech = h("button", { type: "button", class: "speech", lang: language === "en" ? "zh-CN" : "en", onclick: () => say(language === "en" ? "zh" : "en") }, language === "en" ? "中文" : "English");
   ui.lost = h("div", { class: "lost-bar", role: "alert", hidden: true });
@@ -63,7 +67,7 @@ function shell() {
   ui.bannerCounts = h("span", { class: "b-counts" });
   ui.bannerAck = h("button", { type: "button", class: "primary", title: "a", onclick: () => acknowledgeBanner() }, t("ack.do"));
   ui.bannerOpen = h("button", { type: "button", class: "b-open", onclick: () => ui.shown && openAlarm(ui.shown.occurrence, ui.shown) }, ui.bannerMark, ui.bannerText, ui.bannerWhy, ui.bannerSince);
-  ui.banner = h("div", { class: "banner", role: "region", "aria-label": t("banner"), "data-quiet": "" }, ui.bannerOpen, ui.bannerCounts, ui.bannerAck);
+  ui.banner = h("div", { class: "banner", role: "region", "aria-label": t("banner"), "data-quiet": "" }, ui.bannerOpen, ui.quiet, ui.bannerCounts, ui.bannerAck);
   ui.main = h("main", { id: "page" });
   ui.links = h("div", { class: "links" });
   ui.foot = h("footer", null, ui.links, h("span", { class: "push" }), ui.zone);
@@ -97,7 +101,7 @@ function visit() {
     name = key;
     page = PAGES[key](ui.main, here.params);
   }
-  for (const tab of ui.tabs) attribute(tab, "aria-current", tab.dataset.page === key ? "page" : null);
+  for (const tab of ui.tabs) attribute(tab, "aria-current", tab.dataset.page === (BENEATH[key] ?? key) ? "page" : null);
 }
 
 /** Everything around the page: place, clock, banner, foot, and whether the stream lives. */
@@ -112,6 +116,14 @@ function chrome() {
   attribute(ui.who, "title", session.open ? t("session.noAccounts") : session.user ? `${session.user.name} · ${t(`role.is.${session.user.role}`)}` : t("session.looking"));
   attribute(ui.who, "data-in", session.user ? "" : null);
   for (const tab of ui.tabs) tab.hidden = tab.dataset.page in ONLY && Boolean(session.user ? !session.may(ONLY[tab.dataset.page]) : tab.dataset.page === "users");
+  const silent = sound.state !== "on";
+  // Its room is kept, so that nothing moves under the pointer that switches the sound on.
+  ui.quiet.classList.toggle("gone", !silent);
+  text(ui.quiet, t("sound.off"));
+  attribute(ui.quiet, "title", t(`sound.is.${sound.state}`));
+  attribute(ui.quiet, "tabindex", silent ? "0" : "-1");
+  attribute(ui.quiet, "aria-hidden", !silent);
+  attribute(ui.horn, "aria-pressed", !silent);
   lost(now);
   banner(now);
 }
@@ -126,10 +138,10 @@ function lost(now) {
 }
 
 function banner(now) {
-  const standing = [...plant.alarms.values()].sort(compare);
+  const standing = called().sort(compare);
   const worst = standing[0] ?? null;
   // What is under the pointer stays until the pointer goes or the alarm is over.
-  if (!ui.shown || !plant.alarms.has(ui.shown.occurrence) || !ui.banner.matches(":hover")) ui.shown = worst;
+  if (!ui.shown || !standing.some((row) => row.occurrence === ui.shown.occurrence) || !ui.banner.matches(":hover")) ui.shown = worst;
   else ui.shown = plant.alarms.get(ui.shown.occurrence);
   const row = ui.shown;
   attribute(ui.banner, "data-quiet", row ? null : "");
@@ -188,9 +200,9 @@ function find() {
 
 function help() {
   if (document.querySelector("dialog[open]")) return;
-  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["/", "help.search"], ["g o", "page.overview"], ["g a", "page.alarms"], ["g t", "page.trends"], ["g k", "page.kpis"], ["g r", "page.audit"], ["g u", "page.users"], ["g s", "page.system"], ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
+  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["m", "help.m"], ["/", "help.search"], ["g o", "page.overview"], ["g a", "page.alarms"], ["g t", "page.trends"], ["g k", "page.kpis"], ["g r", "page.audit"], ["g u", "page.users"], ["g s", "page.system"], ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
   const marks = [1, 2, 3, 4].map((p) => h("li", null, mark({ priority: p, state: "ACKED" }), t(`priority.${p}`)));
-  const looks = [["UNACK", "help.unack"], ["ACKED", "help.acked"], ["RTNUN", "help.rtnun"]].map(([state, words]) => h("li", null, mark({ priority: 2, state }), t(words)));
+  const looks = [["UNACK", "help.unack"], ["ACKED", "help.acked"], ["RTNUN", "help.rtnun"], ["SHLVD", "help.covered"]].map(([state, words]) => h("li", null, mark({ priority: 2, state }), t(words)));
   const dialog = h("dialog", { class: "help", "aria-label": t("help.title") }, h("h2", null, t("help.title")),
     h("table", null, keys.map(([key, words]) => h("tr", null, h("td", null, h("kbd", null, key)), h("td", null, t(words))))),
     h("h3", null, t("help.marks")), h("ul", { class: "plain legend" }, marks, looks),
@@ -218,18 +230,23 @@ addEventListener("keydown", (event) => {
     return;
   }
   chord = -Infinity;
-  const act = {
+  const press = {
     g: () => { chord = now; },
     "/": find,
     "?": help,
     u: () => session.menu(),
-    s: () => notice(t("shelve.notYet")),
+    s: () => {
+      if (page?.hasChoice?.() && !shownAlarm()) page.act("shelve");
+      else if (shownAlarm() ?? ui.shown) act("shelve", [shownAlarm() ?? ui.shown]);
+      else notice(t("act.nothing", { what: t("act.is.shelve") }));
+    },
+    m: () => notice(t("sound.silenced", { n: sound.silence() })),
     a: () => (page?.hasChoice?.() && !shownAlarm() ? page.acknowledge() : acknowledgeBanner()),
     A: () => acknowledgeBanner({ comment: true }),
   }[event.key];
-  if (act) {
+  if (press) {
     event.preventDefault();
-    act();
+    press();
   }
 });
 
@@ -255,7 +272,9 @@ async function begin() {
   plant.addEventListener("hello", () => setZone(plant.hello.timezone));
   plant.addEventListener("tags", () => { page?.rebuild?.(); soon(); });
   for (const event of ["values", "edges", "beat", "link", "pending"]) plant.addEventListener(event, soon);
-  plant.addEventListener("alarms", (event) => { horn(event.detail); soon(); });
+  plant.addEventListener("alarms", soon);
+  sound.addEventListener("change", soon);
+  sound.start();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   addEventListener("hashchange", visit);
   setInterval(soon, 500);

@@ -3,7 +3,8 @@
 import { attribute, h, svg, text } from "./dom.js";
 import { has, local, t } from "./i18n.js";
 import { number, unit } from "./format.js";
-import { plant } from "./plant.js";
+import { covered, MS, plant } from "./plant.js";
+import { link } from "./route.js";
 
 const SHAPES = {
   1: "M2.5 2.5h15v15h-15z",
@@ -31,12 +32,13 @@ export function setMark(node, row) {
     return;
   }
   const [shape, digit] = node.children;
-  const look = row.state === "RTNUN" ? "hollow" : row.state === "UNACK" || row.state === "LATUN" ? "flash" : row.state === "NORM" ? "over" : "steady";
+  const under = covered(row);
+  const look = under ? "covered" : row.state === "RTNUN" ? "hollow" : row.state === "UNACK" || row.state === "LATUN" ? "flash" : row.state === "NORM" ? "over" : "steady";
   attribute(node, "class", `mark p${row.priority} ${look}`);
   attribute(node, "aria-hidden", null);
   attribute(node, "aria-label", `${t(`priority.${row.priority}`)}, ${stateWord(row.state)}`);
-  attribute(shape, "d", shapePath(row.priority));
-  attribute(digit, "y", MIDDLE[row.priority] ?? 14);
+  attribute(shape, "d", under ? SHAPES[1] : shapePath(row.priority));
+  attribute(digit, "y", under ? MIDDLE[1] : MIDDLE[row.priority] ?? 14);
   if (digit.textContent !== String(row.priority)) digit.textContent = row.priority;
 }
 
@@ -77,6 +79,16 @@ export function alarmUnit(row) {
 export function alarmPlace(row) {
   const name = alarmUnit(row);
   return row.tag.startsWith(`${name}/`) ? row.tag : `${name} · ${row.tag}`;
+}
+
+/** Where the trend around an alarm is: its tag, and the tags that contributed most to it. */
+export function alarmTrend(row) {
+  const why = Object.entries(row.contributions ?? {}).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).map(([name]) => `${row.edge}:${name}`);
+  const tags = [...new Set([`${row.edge}:${row.tag}`, ...why])].filter((key) => plant.tags.has(key)).slice(0, 5);
+  const raised = row.raised_ns / MS;
+  const end = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / MS : plant.now();
+  const to = Math.min(plant.now(), Math.max(end, raised + 60_000) + 300_000);
+  return link("trends", { tag: tags, from: new Date(raised - 600_000).toISOString(), to: new Date(Math.max(to, raised + 1000)).toISOString() });
 }
 
 /** "16.52 kN, limit 16.00" with the tag's decimals. */

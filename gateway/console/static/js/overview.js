@@ -5,7 +5,7 @@ import { plain, span } from "./format.js";
 import { t } from "./i18n.js";
 import { Indicator } from "./indicator.js";
 import { mark, setMark, setTitle } from "./marks.js";
-import { compare, MS, plant, unacknowledged } from "./plant.js";
+import { called, compare, MS, plant, unacknowledged } from "./plant.js";
 import { link } from "./route.js";
 import { openAlarm } from "./detail.js";
 
@@ -34,7 +34,7 @@ class UnitCard {
     const facts = this.context.map(([role], i) => h("div", null, h("dt", null, t(`role.${role}`)), this.fields[i]));
     if (this.derived.length) facts.push(h("div", null, h("dt", null, t("models")), this.models));
     this.node = h("section", { class: "unit panel", "aria-label": name, "data-unit": name },
-      h("header", null, h("h2", null, this.mark, h("a", { href: link("trends", { tag: shown.slice(0, 6).map((tag) => tag.key) }), title: t("unit.trends") }, name)), h("dl", { class: "facts" }, facts)),
+      h("header", null, h("h2", null, this.mark, h("a", { href: link("unit", { name }), title: t("unit.open") }, name)), h("dl", { class: "facts" }, facts)),
       h("div", { class: "indicators" }, this.indicators.map((i) => i.node)),
       shown.length ? null : h("p", { class: "empty" }, t("unit.empty")));
     this.visible = true;
@@ -75,7 +75,7 @@ class Rail {
   }
 
   refresh(sort = false) {
-    const standing = [...plant.alarms.values()].sort(compare);
+    const standing = called().sort(compare);
     const still = this.node.matches(":hover") && !sort;
     if (!still) this.#order = standing.slice(0, RAIL_ROWS).map((row) => row.occurrence);
     const shown = new Set(this.#order);

@@ -192,7 +192,7 @@ class Plant extends EventTarget {
   /** Each tag knows its worst standing alarm. */
   #mark() {
     for (const tag of this.order) tag.alarm = null;
-    for (const row of this.alarms.values()) {
+    for (const row of called()) {
       const tag = this.tags.get(`${row.edge}:${row.tag}`);
       if (tag && (!tag.alarm || worse(row, tag.alarm))) tag.alarm = row;
     }
@@ -221,6 +221,23 @@ export function statusQuality(status, simulated) {
 function unitName(tag) {
   const path = tag.path || tag.name.slice(0, Math.max(0, tag.name.lastIndexOf("/")));
   return path.slice(path.lastIndexOf("/") + 1) || tag.edge;
+}
+
+const COVERED = new Set(["SHLVD", "DSUPR", "OOSRV"]);
+
+/** Whether a suppression lies over an alarm: it is listed, and nobody is called. */
+export function covered(row) {
+  return COVERED.has(row.state);
+}
+
+/** Whether this suppression (shelved, designed, out_of_service) lies over it, perhaps under a stronger one. */
+export function laid(row, overlay) {
+  return Boolean(row.suppressions?.some((one) => one.overlay === overlay));
+}
+
+/** Standing alarms that call somebody: all but the suppressed ones. */
+export function called() {
+  return [...plant.alarms.values()].filter((row) => !covered(row));
 }
 
 export function unacknowledged(row) {

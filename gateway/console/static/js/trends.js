@@ -4,7 +4,8 @@ import { attribute, h, text } from "./dom.js";
 import { clock, utc, zoneName, zoneOffset } from "./format.js";
 import { t } from "./i18n.js";
 import { Pane, picture, spanTitle } from "./chart.js";
-import { get, MS, plant } from "./plant.js";
+import { happenings, series, textSeries } from "./happenings.js";
+import { plant } from "./plant.js";
 import { note } from "./route.js";
 import { notice } from "./notice.js";
 import { search } from "./search.js";
@@ -12,7 +13,6 @@ import { search } from "./search.js";
 const SPANS = [300, 3600, 28800, 86400, 604800, 2592000];
 const MOST_TAGS = 8;
 const POINTS = 1000;
-const PAST_S = 30 * 86_400;
 
 export function trends(root, params) {
   let view = read(params);
@@ -158,22 +158,6 @@ export function trends(root, params) {
     const { from, to } = bounds();
     const sight = `${view.keys} ${view.live} ${from} ${to}`;
     loadedSpan = sight;
-    const ns = (s) => `${Math.round(s * 1000)}000000`;
-    const ask = (key, points) => get(`api/v1/series?tag=${encodeURIComponent(key)}&from=${ns(from)}&to=${ns(to)}&points=${points}`);
-    // A text holds until the next one: the last before the span is where the span begins.
-    const askText = async (key) => {
-      const begin = Math.round(from * 1000) * MS;
-      const [before, row] = await Promise.all([
-        get(`api/v1/series?tag=${encodeURIComponent(key)}&from=${ns(Math.max(0, from - PAST_S))}&to=${ns(from)}&points=1`), ask(key, POINTS),
-      ]);
-      if (before.text.length && row.time_ns[0] !== begin) {
-        row.time_ns.unshift(begin);
-        row.text.unshift(before.text.at(-1));
-        const held = { n: 1, mean: null, min: null, max: null, first: null, last: null, n_bad: 0, n_uncertain: 0, worst_status: before.worst_status.at(-1) };
-        for (const [column, value] of Object.entries(held)) row[column].unshift(value);
-      }
-      return row;
-    };
     const current = panes;
     await Promise.all([
       ...current.map(async (pane) => {
@@ -182,43 +166,21 @@ export function trends(root, params) {
           return;
         }
         try {
-          const row = await (pane.isText ? askText(pane.key) : ask(pane.key, POINTS));
+          const row = await (pane.isText ? textSeries : series)(pane.key, from, to, POINTS);
           if (loadedSpan === sight && !closed) pane.show(row);
         } catch (error) {
           if (loadedSpan === sight && !closed) pane.fail(error.message);
         }
       }),
-      happenings(current, askText, sight),
+      happened(current, { from, to }, sight),
     ]);
   }
 
-  /** Alarms of the tags and the batch and phase changes of their units. */
-  async function happenings(current, askText, sight) {
-    const units = new Set(current.map((pane) => pane.tag?.unitName).filter(Boolean));
-    const context = plant.order.filter((tag) => units.has(tag.unitName) && (tag.role === "batch" || tag.role === "phase") && tag.kind === "text");
+  async function happened(current, view_, sight) {
     try {
-      const [past, ...changes] = await Promise.all([get("api/v1/alarms?state=history&limit=2000"), ...context.slice(0, 8).map((tag) => askText(tag.key))]);
-      if (loadedSpan !== sight || closed) return;
-      history = past.alarms;
-      const told = new Set();
-      for (const pane of current) {
-        pane.phases = [];
-        const name = pane.tag?.unitName;
-        context.forEach((tag, i) => {
-          if (tag.unitName !== name || tag.key === pane.key || !changes[i]) return;
-          const row = changes[i];
-          row.time_ns.forEach((time_ns, k) => {
-            if (!k || row.text[k] === row.text[k - 1]) return;
-            const time = time_ns / 1e9;
-            const same = pane.phases.find((phase) => Math.abs(phase.time - time) < 1);
-            // Batch and phase that change together are one line: "B0008 start-up".
-            if (same) same.words = tag.role === "batch" ? `${row.text[k]} ${same.words}` : `${same.words} ${row.text[k]}`;
-            else pane.phases.push({ time, words: row.text[k], first: !told.has(name) });
-          });
-        });
-        pane.phases.sort((a, b) => a.time - b.time);
-        told.add(name);
-      }
+      const found = await happenings(current, view_, POINTS, () => loadedSpan === sight && !closed);
+      if (!found) return;
+      history = found;
       markAlarms();
       for (const pane of current) pane.draw();
     } catch {

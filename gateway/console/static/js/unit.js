@@ -1,0 +1,150 @@
+// Level 2: one unit with all its indicators grouped by what they are for, and its last hour on one time axis.
+
+import { attribute, h, text } from "./dom.js";
+import { clock, span } from "./format.js";
+import { t } from "./i18n.js";
+import { Pane } from "./chart.js";
+import { openAlarm } from "./detail.js";
+import { happenings, series } from "./happenings.js";
+import { Indicator } from "./indicator.js";
+import { alarmValue, mark, setMark, setTitle } from "./marks.js";
+import { called, compare, MS, plant } from "./plant.js";
+import { go, link } from "./route.js";
+
+const GROUPS = ["gmp_critical", "gmp", "safety", "environment", "other", "model"];
+const SPAN_S = 3600;
+const POINTS = 600;
+const MOST = 6;
+
+function groupOf(tag) {
+  return tag.derived_from.length || tag.model ? "model" : GROUPS.includes(tag.class) ? tag.class : "other";
+}
+
+export function unit(root, params) {
+  let name = params.get("name") ?? "";
+  let indicators = [];
+  let panes = [];
+  let history = [];
+  let fields = [];
+  let asked = 0;
+  let turn = 0;
+  const shape = mark(null);
+  const title = h("h1", null);
+  const facts = h("dl", { class: "facts" });
+  const trends = h("a", { class: "button" }, t("unit.trends"));
+  const alarms = h("a", { class: "button" }, t("unit.alarms"));
+  const standing = h("div", { class: "unit-alarms" });
+  const groups = h("div", { class: "unit-groups" });
+  const pointed = h("span", { class: "pointed" });
+  const list = h("div", { class: "unit-panes" });
+  const empty = h("p", { class: "empty panel" });
+  root.append(h("div", { class: "unit-page" },
+    h("header", { class: "unit-head" }, shape, title, facts, h("span", { class: "push" }), alarms, trends), standing,
+    h("div", { class: "unit-body" }, groups, h("section", { "aria-label": t("unit.hour") }, h("h2", null, t("unit.hour"), pointed), list)), empty));
+
+  const bounds = () => ({ from: plant.now() / 1000 - SPAN_S, to: plant.now() / 1000 });
+  const shown = () => panes.map((pane) => pane.key);
+
+  function build() {
+    for (const pane of panes) pane.close();
+    const tags = plant.order.filter((tag) => tag.unitName === name);
+    text(title, name);
+    empty.hidden = tags.length > 0;
+    text(empty, plant.ready ? t("unit.none", { name }) : t("loading"));
+    const context = ["batch", "phase", "mode"].map((role) => [role, tags.find((tag) => tag.role === role)]).filter(([, tag]) => tag);
+    fields = context.map(([role, tag]) => ({ key: tag.key, node: h("dd", { "data-role": role }) }));
+    facts.replaceChildren(...context.map(([role], i) => h("div", null, h("dt", null, t(`role.${role}`)), fields[i].node)));
+    const values = tags.filter((tag) => tag.role === "value" || tag.role === "");
+    indicators = values.map((tag) => ({ group: groupOf(tag), indicator: new Indicator(tag, link("trends", { tag: [tag.key] })) }));
+    groups.replaceChildren(...GROUPS.filter((group) => indicators.some((one) => one.group === group)).map((group) => h("section", { class: "unit panel", "data-group": group, "aria-label": t(`unit.group.${group}`) },
+      h("header", null, h("h2", null, t(`unit.group.${group}`))), h("div", { class: "indicators" }, indicators.filter((one) => one.group === group).map((one) => one.indicator.node)))));
+    const weight = (tag) => GROUPS.indexOf(groupOf(tag)) + (tag.limits.length ? 0 : 10);
+    const charted = values.filter((tag) => tag.kind === "numeric").sort((a, b) => weight(a) - weight(b)).slice(0, MOST);
+    panes = (plant.ready ? charted : []).map((tag) => new Pane(tag.key, {
+      view: bounds, remove: null, out: () => go("trends", { tag: shown(), span: SPAN_S * 2 }),
+      zoom: (from, to) => go("trends", { tag: shown(), from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString() }),
+      over: (s) => text(pointed, s === null ? "" : ` ▸ ${clock(s * 1000)}`),
+    }));
+    if (panes.length) panes.at(-1).last = true;
+    list.replaceChildren(...panes.map((pane) => pane.node));
+    attribute(trends, "href", link("trends", { tag: shown(), span: SPAN_S }));
+    attribute(alarms, "href", link("alarms", { unit: name }));
+    asked = 0;
+    refresh();
+  }
+
+  async function load() {
+    asked = Date.now();
+    const mine = turn += 1;
+    const current = panes;
+    const still = () => mine === turn && current === panes;
+    const { from, to } = bounds();
+    await Promise.all([
+      ...current.map(async (pane) => {
+        try {
+          const row = await series(pane.key, from, to, POINTS);
+          if (still()) pane.show(row);
+        } catch (error) {
+          if (still()) pane.fail(error.message);
+        }
+      }),
+      happenings(current, { from, to }, POINTS, still).then((found) => { if (found) history = found; }, () => {
+        // Marks are an addition; the panes themselves tell when the gateway does not answer.
+      }),
+    ]);
+    if (still()) marks();
+  }
+
+  function marks() {
+    for (const pane of panes) {
+      pane.alarms = history.filter((row) => `${row.edge}:${row.tag}` === pane.key);
+      pane.draw();
+    }
+  }
+
+  function refresh() {
+    const mine = called().filter((row) => (plant.tags.get(`${row.edge}:${row.tag}`)?.unitName ?? row.plant_unit) === name).sort(compare);
+    setMark(shape, mine[0] ?? null);
+    if (!standing.matches(":hover")) {
+      standing.replaceChildren(...mine.slice(0, 3).map((row) => {
+        const words = h("span", { class: "title" });
+        setTitle(words, row);
+        return h("button", { type: "button", onclick: () => openAlarm(row.occurrence, row) }, mark(row), words, h("span", { class: "quiet" }, [alarmValue(row), span((plant.now() - row.raised_ns / MS) / 1000)].filter(Boolean).join(" · ")));
+      }), ...(mine.length > 3 ? [h("a", { class: "more", href: link("alarms", { unit: name }) }, t("alarms.more", { n: mine.length - 3 }))] : []));
+    }
+    for (const { key, node } of fields) {
+      const tag = plant.tags.get(key);
+      if (!tag) continue;
+      text(node, tag.value === null || tag.value === "" ? "—" : String(tag.value));
+      attribute(node, "data-quality", plant.quality(tag).quality);
+    }
+    for (const { indicator } of indicators) indicator.refresh();
+    if (plant.live && panes.length && Date.now() - asked > 15_000) load();
+    for (const pane of panes) {
+      if (plant.live) pane.extend();
+      pane.draw();
+    }
+  }
+
+  function changed(event) {
+    const place = new Map(history.map((row, i) => [row.occurrence, i]));
+    for (const row of event.detail) {
+      if (place.has(row.occurrence)) history[place.get(row.occurrence)] = row;
+      else history.unshift(row);
+    }
+    marks();
+  }
+  plant.addEventListener("alarms", changed);
+  build();
+  return {
+    refresh,
+    rebuild: build,
+    recolor: () => { for (const pane of panes) { pane.reset(); pane.draw(); } },
+    params: (next) => { name = next.get("name") ?? ""; build(); },
+    close: () => {
+      turn += 1;
+      plant.removeEventListener("alarms", changed);
+      for (const pane of panes) pane.close();
+    },
+  };
+}
