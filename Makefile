@@ -14,8 +14,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+KERNELS := $(shell grep -rl --include='*.py' '^@kernel' edge_agent models)
 
-venv: $(READY)
+venv: $(READY) .venv/.kernels
 
 $(READY): requirements.lock pyproject.toml
 	@for python in $${PYTHON:-} python3.11 python3 python; do \
@@ -29,8 +30,14 @@ $(READY): requirements.lock pyproject.toml
 	fi
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
-	@# Compiled loops are cached beside their source: the first start of the agent is then as fast as every other.
-	@grep -rl --include='*.py' '^@kernel(' edge_agent models | sed 's/\.py$$//; s,/,.,g' | sort | xargs -r $(BIN)/python -c 'import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]'
+	@touch $@
+
+# Loops are compiled once, here. Where there is no C compiler or no Python.h, numba keeps them beside the source instead; they are the same loops.
+.venv/.kernels: $(READY) $(KERNELS) models/compiled.py models/ahead.py
+	@modules=$$(echo $(KERNELS:.py=) | tr / .); \
+	  $(BIN)/python -m models.ahead $$modules >/dev/null 2>&1 || { rm -f models/_kernels.*.so; \
+	    echo "make venv: no C compiler with the headers of Python: kernels are compiled at start" >&2; \
+	    $(BIN)/python -c 'import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]' $$modules; }
 	@touch $@
 
 demo: venv

@@ -8,9 +8,13 @@ they change the last bits (see docs/decisions).
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,7 +31,27 @@ class Kernel(NamedTuple):
 DECLARED: Final[dict[str, Kernel]] = {}
 """Every kernel declared so far, by its name `<module>.<function>`."""
 
-_AHEAD: Final = importlib.import_module("models._kernels") if importlib.util.find_spec("models._kernels") else None
+JIT: Final = "PHARMEDGE_JIT"
+"""Environment variable: set to anything, kernels are compiled at start although ahead-of-time ones are there."""
+
+
+def _ahead() -> ModuleType | None:
+    """The kernels compiled ahead of time, unless they were made of other sources than those that are here."""
+    if os.environ.get(JIT) or importlib.util.find_spec("models._kernels") is None:
+        return None
+    try:
+        found = importlib.import_module("models._kernels")
+    except ImportError:  # made for another processor or library
+        return None
+    root = Path(__file__).resolve().parent.parent
+    for name, known in found.SOURCES.items():
+        path = root / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != known:
+            return None
+    return found
+
+
+_AHEAD: Final = _ahead()
 
 
 def kernel(signature: str) -> Callable[[F], F]:
@@ -51,24 +75,33 @@ def kernel(signature: str) -> Callable[[F], F]:
         DECLARED[name] = Kernel(name, signature, function)
         ahead = getattr(_AHEAD, name.replace(".", "__"), None)
         if ahead is not None:
-            return _Ahead(ahead, function)  # type: ignore[return-value]
-        import numba
-
-        cache = "<" not in function.__code__.co_filename  # functions typed at a prompt have no file to cache beside
-        compiled: F = numba.njit(signature, nogil=True, cache=cache, error_model="numpy")(function)
-        return compiled
+            return _Ahead(ahead, signature, function)  # type: ignore[return-value]
+        return _compiled_now(signature, function)
 
     return declare
+
+
+def _compiled_now(signature: str, function: F) -> F:
+    import numba
+
+    cache = "<" not in function.__code__.co_filename  # functions typed at a prompt have no file to cache beside
+    compiled: F = numba.njit(signature, nogil=True, cache=cache, error_model="numpy")(function)
+    return compiled
 
 
 class _Ahead:
     """A kernel compiled ahead of time, with the interface of a numba dispatcher that callers use."""
 
-    __slots__ = ("_compiled", "py_func")
+    __slots__ = ("_compiled", "_signature", "py_func")
 
-    def __init__(self, compiled: Callable[..., Any], function: Callable[..., Any]) -> None:
-        self._compiled = compiled
+    def __init__(self, compiled: Callable[..., Any], signature: str, function: Callable[..., Any]) -> None:
+        self._compiled, self._signature = compiled, signature
         self.py_func = function
 
     def __call__(self, *args: Any) -> Any:
         return self._compiled(*args)
+
+    @property
+    def _numba_type_(self) -> Any:
+        # A kernel of a user's own model that calls this one is compiled at start and needs it as numba knows it.
+        return _compiled_now(self._signature, self.py_func)._numba_type_  # type: ignore[attr-defined]

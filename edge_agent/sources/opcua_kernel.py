@@ -33,6 +33,7 @@ OVERFLOWS, TEXTS, DROPS, UNSTAMPED, MISMATCHES, COUNTS = 0, 1, 2, 3, 4, 5
 """Places in the `counts` of `settle`."""
 
 TICKS_1970: Final = 116_444_736_000_000_000
+TICKS_START: Final = TICKS_1970 - (1 << 63) // 100
 TICKS_END: Final = TICKS_1970 + (1 << 63) // 100
 """First tick whose nanoseconds do not fit into an int64 (the year 2262)."""
 _EXACT: Final = 1 << 53
@@ -142,7 +143,7 @@ def data_change(
                 for b in range(8):
                     ticks |= np.int64(body[p + b]) << np.int64(8 * b)
                 p += 8
-                if 0 < ticks < TICKS_END:
+                if TICKS_START < ticks < TICKS_END:
                     if stamp == 0:
                         row_source = (ticks - TICKS_1970) * 100
                     else:

@@ -79,7 +79,7 @@ class Walker:
 
     def _time(self) -> int:
         ticks = int.from_bytes(self.take(8), "little", signed=True)
-        return (ticks - kernel.TICKS_1970) * 100 if 0 < ticks < kernel.TICKS_END else kernel.ABSENT
+        return (ticks - kernel.TICKS_1970) * 100 if kernel.TICKS_START < ticks < kernel.TICKS_END else kernel.ABSENT
 
     def data_value(self, depth: int = 0) -> Row:
         """A DataValue (OPC 10000-6, 5.2.2.17)."""

@@ -339,3 +339,16 @@ def test_a_null_text_beside_something_unusual_reads_nothing_of_an_earlier_messag
     message = decoded(response([(0, ua.DataValue(ua.Variant(ua.Range(0.0, 1.0), V.ExtensionObject))), *nulls]), decoder)
     (found,) = [item for item in message.items if isinstance(item, Texts)]
     assert found.value == ("", "", "")
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("ticks", [1, kernel.TICKS_START, kernel.TICKS_END])
+def test_a_time_that_no_int64_holds_is_no_time(ticks: int, slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if slow:
+        monkeypatch.setattr(kernel, "data_change", lambda *_: kernel.UNUSUAL)
+    now = (RECEIVED_NS // 100 + kernel.TICKS_1970).to_bytes(8, "little")
+    body = response([(0, value(1.0))])
+    assert body.count(now) == 1
+    (row,) = as_rows(decoded(body.replace(now, ticks.to_bytes(8, "little")))).samples
+    assert row[1] == RECEIVED_NS
+    assert row[3] >> 30 == 1
