@@ -32,6 +32,7 @@ from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
 from gateway.kpis import KpiRow, key_figures
 from gateway.notify.runner import Notifier
+from gateway.office import Office
 from gateway.panels import Panels
 from gateway.query import (
     ALL,
@@ -114,6 +115,15 @@ class Gateway:
         self.panels = Panels(
             self.users, signing_key(section.data_dir / "keys"), gateway=section.id, site=section.site, edges=accounts.panels, clock=self._clock
         )
+        self.office = Office.open(
+            section.data_dir,
+            self.trail,
+            signing_key(section.data_dir / "keys"),
+            gateway=section.id,
+            site=section.site,
+            handover_s=self.config.operation.handover_s,
+            clock=self._clock,
+        )
         self.watch.configured(self.config.model_dump(mode="json"))
 
     def _line(self) -> Broker:
@@ -145,7 +155,7 @@ class Gateway:
             connected=self.ingest.connected,
         )
         http = self.config.http
-        app = create_app(self, timezone=section.timezone, hosts=LOOPBACK, sessions=self.sessions)
+        app = create_app(self, timezone=section.timezone, hosts=LOOPBACK, sessions=self.sessions, office=self.office)
         listener = _listen(http.host, http.port)
         server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=STOP_S, server_header=False))
         told = asyncio.Event()
@@ -181,6 +191,7 @@ class Gateway:
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
             for thread in (self._sealer, self._writer):
                 await asyncio.to_thread(thread.shutdown, wait=True)
+            self.office.close()
             self.trail.close()
             self.users.close()
             self.store.close()
@@ -223,9 +234,11 @@ class Gateway:
                     known = [edge for edge, fact in list(self.store.inbox.facts.items()) if not fact.refused]
                     self.watch.give(head, known, self.broker.publish)
                     self.panels.give(known, self.broker.publish)
+                    self.office.proposals.give(self.broker.publish)
                 else:
                     self.watch.disconnected()
                     self.panels.disconnected()
+                    self.office.proposals.disconnected()
                 self.audit_error = ""
             except (OSError, PharmedgeError) as error:
                 # A full disk passes; until then whatever needs an entry is refused, and `ready` says so.
@@ -308,6 +321,9 @@ class Gateway:
     def _notices(self) -> list[str]:
         refused = [f.edge for f in list(self.store.inbox.facts.values()) if f.refused]
         found = [f"edge {edge} says it is simulated; a gateway in production refuses it" for edge in refused]
+        overdue = self.office.handovers.overdue_ns()
+        if overdue is not None:
+            found.append(f"the shift handover is overdue by {(self._clock() - overdue) / 60e9:.0f} min")
         if self.store.orphans:
             found.append(f"{self.store.orphans} unfinished files of an interrupted sealing were removed at the start")
         return found

@@ -20,11 +20,13 @@ from edge_agent.core import Log, LogError
 from edge_agent.core.signing import public_keys
 from gateway import audit_verify
 from gateway.audit import FILE as AUDIT
+from gateway.handover import FILE as HANDOVER
 from gateway.inbox import STREAM
 from gateway.journal import FILE as JOURNAL
 from gateway.journal import Journal, copy_database
 from gateway.manifest import FILE as MANIFEST
 from gateway.manifest import SegmentFile, faults, read, sync_folder
+from gateway.proposals import FILE as PROPOSALS
 from gateway.segments import FOLDER, digest
 from gateway.store import INBOX_FILE
 from gateway.users import FILE as USERS
@@ -68,7 +70,7 @@ def backup(data_dir: Path, target: Path) -> int:
                 (target / MANIFEST).write_bytes(file.read(whole))
         copy_database(data_dir / JOURNAL, target / JOURNAL)
         copy_database(data_dir / INBOX_FILE, target / INBOX_FILE)
-        for name in (AUDIT, USERS):  # the trail after the journal: heads that edges gave back are of entries that are in the copy
+        for name in (HANDOVER, PROPOSALS, AUDIT, USERS):  # the trail after the journal: it has the heads edges gave back
             if (data_dir / name).exists():
                 copy_database(data_dir / name, target / name)
                 (target / name).chmod(0o600)

@@ -97,8 +97,8 @@ class AccountsSection(Section):
     """Seconds after which a session ends in any case; one shift at the most."""
     secure_cookie: bool = False
     """Send the session cookie over HTTPS only; for a console behind a TLS proxy."""
-    sign: tuple[Literal["acknowledge", "shelve", "out_of_service"], ...] = ()
-    """Actions that need an electronic signature: the password again, and a meaning."""
+    sign: tuple[Literal["acknowledge", "shelve", "out_of_service", "hand_over"], ...] = ()
+    """Actions that need an electronic signature: the password again, and a meaning. Approvals and reviews always do."""
     panels: tuple[str, ...] = ()
     """Edges whose panels are given the people who may acknowledge: names, roles and argon2id hashes, over the broker, signed."""
     anchor_entries: int = Field(50, ge=1)
@@ -112,6 +112,8 @@ class OperationSection(Section):
 
     positions: int = Field(1, ge=1, le=100)
     """Operating positions that share the alarms; the key figures are per position."""
+    handover_s: float = Field(0.0, ge=0, le=604_800)
+    """Seconds after the last handover was taken over at which the next one is overdue; 0 never."""
 
 
 class GatewayConfig(Settings):

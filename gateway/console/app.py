@@ -22,8 +22,11 @@ from gateway.console.accounts import accounts
 from gateway.console.api import ROWS, api
 from gateway.console.errors import PROBLEM_SCHEMA, install_errors
 from gateway.console.guard import Guard
+from gateway.console.handover import handover
 from gateway.console.kpis import kpis
 from gateway.console.live import Live, Pace
+from gateway.console.proposals import changes
+from gateway.office import Office
 from gateway.query import Query
 from gateway.sessions import Sessions
 
@@ -50,13 +53,20 @@ class _Counters(Collector):
 
 
 def create_app(
-    query: Query, *, timezone: str, hosts: Collection[str] = (), pace: Pace | None = None, sessions: Sessions | None = None
+    query: Query,
+    *,
+    timezone: str,
+    hosts: Collection[str] = (),
+    pace: Pace | None = None,
+    sessions: Sessions | None = None,
+    office: Office | None = None,
 ) -> FastAPI:
     """The application over one store.
 
     timezone  IANA name of the plant's local time, written beside every time on the screen
     hosts     host names a browser may use, without port (`guard.LOOPBACK` for a loopback listener); empty accepts any
     sessions  accounts and audit trail; without them everyone acts under the name they give and nothing is written down
+    office    proposals and handovers; without it there are none
 
     Open pages hold their stream open: whoever runs the server calls `await app.state.live.close()` when it is told to stop,
     or gives uvicorn a `timeout_graceful_shutdown`. ValueError when the zone is unknown.
@@ -92,6 +102,8 @@ def create_app(
     access = Access(sessions)
     app.include_router(people(access, query))
     app.include_router(accounts(access))
+    app.include_router(changes(access, office.proposals if office is not None else None))
+    app.include_router(handover(access, query, office.handovers if office is not None else None))
     app.include_router(kpis(query))  # before the routes that take any text for an occurrence
     app.include_router(api(query, live, timezone, access))
     _add_health(app, query, live)

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from edge_agent.core import PharmedgeError, Refused
+from gateway.proposals import WrongProposal
 from gateway.query import NotFound
 from gateway.sessions import NotAllowed, NotLoggedIn, SignatureNeeded, TooSoon
 from gateway.users import WrongAccount
@@ -114,6 +115,7 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Impossible, _impossible)
     app.add_exception_handler(WrongAccount, _impossible)
+    app.add_exception_handler(WrongProposal, _impossible)
     app.add_exception_handler(NotLoggedIn, _login)
     app.add_exception_handler(NotAllowed, _forbidden)
     app.add_exception_handler(SignatureNeeded, _signature)
