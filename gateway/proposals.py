@@ -33,8 +33,8 @@ State = Literal["proposed", "approved", "refused", "withdrawn"]
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS proposal (id INTEGER PRIMARY KEY, site TEXT NOT NULL, edge TEXT NOT NULL, sha256 TEXT NOT NULL, config BLOB NOT NULL,
   base INTEGER NOT NULL, state TEXT NOT NULL, proposed_by TEXT NOT NULL, proposed_name TEXT NOT NULL, reason TEXT NOT NULL,
-  proposed_ns INTEGER NOT NULL, decided_by TEXT NOT NULL DEFAULT '', decided_name TEXT NOT NULL DEFAULT '', meaning TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '',
-  decided_ns INTEGER, effective_ns INTEGER, approval BLOB);
+  proposed_ns INTEGER NOT NULL, decided_by TEXT NOT NULL DEFAULT '', decided_name TEXT NOT NULL DEFAULT '', meaning TEXT NOT NULL DEFAULT '',
+  why TEXT NOT NULL DEFAULT '', decided_ns INTEGER, effective_ns INTEGER, approval BLOB);
 CREATE INDEX IF NOT EXISTS proposal_edge ON proposal (edge, state);
 """
 

@@ -12,6 +12,7 @@ import uvicorn
 
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
+from gateway.office import Office
 from gateway.sessions import Sessions
 
 
@@ -25,9 +26,10 @@ def free_port() -> int:
 class Served:
     """A console over a store; `stop` and `start` again keep the port."""
 
-    def __init__(self, query: Any, *, timezone: str = "Asia/Shanghai", sessions: Sessions | None = None) -> None:
+    def __init__(self, query: Any, *, timezone: str = "Asia/Shanghai", sessions: Sessions | None = None, office: Office | None = None) -> None:
         self.query = query
         self.sessions = sessions
+        self.office = office
         self.timezone = timezone
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -35,7 +37,7 @@ class Served:
         self._thread: threading.Thread | None = None
 
     def start(self) -> Served:
-        app = create_app(self.query, timezone=self.timezone, hosts=LOOPBACK, sessions=self.sessions)
+        app = create_app(self.query, timezone=self.timezone, hosts=LOOPBACK, sessions=self.sessions, office=self.office)
         config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="critical", timeout_graceful_shutdown=1, lifespan="on")
         self._server = uvicorn.Server(config)
         self.app = app

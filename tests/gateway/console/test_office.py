@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from edge_agent.core.change import config_sha256
+from edge_agent.core.signing import signing_key
+from gateway.audit import Actor
+from gateway.office import Office
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.plant import Plant
 from tests.gateway.console.serve import Served
 from tests.gateway.console.test_people import AXE, IMAGES, login
-from tests.gateway.test_users import Desk
+from tests.gateway.test_users import PASSWORD, Desk
 
 pytestmark = pytest.mark.browser
 
@@ -32,9 +36,17 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def served(plant: Plant, desk: Desk) -> Iterator[Served]:
+def office(desk: Desk, tmp_path: Path) -> Iterator[Office]:
+    key = signing_key(tmp_path / "keys")
+    made = Office.open(tmp_path, desk.trail, key, gateway="gw1", site="demo", handover_s=43_200, clock=lambda: desk.now)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def served(plant: Plant, desk: Desk, office: Office) -> Iterator[Served]:
     plant.start()
-    made = Served(plant, sessions=desk.sessions).start()
+    made = Served(plant, sessions=desk.sessions, office=office).start()
     yield made
     made.stop()
 
@@ -98,3 +110,63 @@ def test_key_figures_are_shown_with_their_targets(open_page: Open, plant: Plant,
     assert "\r\nmax_10min,,12\r\n" in Path(got.value.path()).read_bytes().decode("utf-8-sig")
     clean(page)
     picture(page, "kpis", language)
+
+
+def config(limit: float, delay: float = 2.0) -> dict[str, Any]:
+    return {
+        "edge": {"id": "press-edge-1", "site": "demo", "gmp": True},
+        "alarms": [
+            {"name": "press1/main_force.high", "limit": limit, "on_delay_s": delay, "priority": 2},
+            {"name": "press1/hopper_level.low", "limit": 20.0, "on_delay_s": 5.0, "priority": 3},
+        ],
+    }
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_second_person_signs_a_change(open_page: Open, office: Office, desk: Desk, language: str) -> None:
+    chen, zhao = Actor("chen", "engineer", "Chen"), Actor("zhao", "quality", "Zhao")
+    first, second = config(16.0), config(16.5, 3.0)
+    office.proposals.propose(chen, "press-edge-1", "demo", first, config_sha256(first), "start of production")
+    office.proposals.approve(zhao, 1, "Approved for use", "OQ-17 passed")
+    office.proposals.propose(chen, "press-edge-1", "demo", second, config_sha256(second), "CR-42: wider limit after the trial of batch B-1042")
+    page = open_page("#/changes", language=language, outage=True)
+    login(page, "chen")
+    page.locator("tr[data-proposal='2'] button").click()
+    expect(page.locator(".diff tbody tr")).to_have_count(2)
+    expect(page.locator(".office-page .panel").first.locator("button.primary")).to_have_count(0)  # one's own
+    page.locator(".who").click()
+    page.locator("dialog button.primary").click()
+    login(page, "zhao")
+    expect(page.locator(".diff")).to_contain_text("alarms[press1/main_force.high].limit")
+    clean(page)
+    picture(page, "changes", language)
+    page.locator(".office-page .panel").first.locator("button.primary").click()
+    page.locator("dialog input").first.fill("trial report TR-9 reviewed")
+    page.locator("dialog input[name=signature]").fill(PASSWORD)
+    page.locator("dialog button.primary").click()
+    expect(page.locator("tr[data-proposal='2']")).to_have_attribute("data-state", "approved")
+    assert office.proposals.get(2).decided_by == "zhao"
+    assert desk.trail.entries()[0]["reason"] == "trial report TR-9 reviewed"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_shift_is_taken_over_item_by_item(open_page: Open, plant: Plant, office: Office, desk: Desk, language: str) -> None:
+    plant.raise_alarm("press1/ejection_force", "high", 2, ago_s=340)
+    shelved = plant.raise_alarm("press1/hopper_level", "low", 3, ago_s=1300)
+    plant.occurrences[shelved]["state"] = "SHLVD"
+    office.handovers.offer(Actor("wang", "operator", "Wang"), plant.alarms(), "Punch 7 is watched; the hopper sensor is being changed.")
+    page = open_page("#/handover", language=language)
+    login(page, "li")
+    take = page.locator("main button.primary")
+    expect(take).to_be_disabled()
+    boxes = page.locator("main input[type=checkbox]")
+    expect(boxes).to_have_count(2)
+    boxes.first.check()
+    expect(take).to_be_disabled()
+    boxes.last.check()
+    clean(page)
+    picture(page, "handover", language)
+    take.click()
+    page.locator("dialog button.primary").click()
+    expect(page.locator("details[data-handover='1']")).to_contain_text({"en": "Wang (wang) to Li (li)", "zh": "Wang (wang) 交 Li (li)"}[language])
+    assert office.handovers.get(1).accepted_by == "li"

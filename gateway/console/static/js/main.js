@@ -7,6 +7,8 @@ import { closeAlarm, openAlarm, shownAlarm } from "./detail.js";
 import { attribute, h, text } from "./dom.js";
 import { clock, day, plain, setZone, span, utc, zoneName, zoneOffset } from "./format.js";
 import { language, preferred, speak, t } from "./i18n.js";
+import { changes } from "./changes.js";
+import { handover } from "./handover.js";
 import { kpis } from "./kpis.js";
 import { alarmUnit, alarmValue, mark, setMark, setTitle } from "./marks.js";
 import { notice } from "./notice.js";
@@ -21,10 +23,10 @@ import { trends } from "./trends.js";
 import { unit } from "./unit.js";
 import { users } from "./users.js";
 
-const PAGES = { overview, trends, alarms, kpis, audit, users, system, unit };
+const PAGES = { overview, trends, alarms, handover, kpis, changes, audit, users, system, unit };
 /** Pages that are reached from another one. */
 const BENEATH = { unit: "overview" };
-const KEYS = { o: "overview", a: "alarms", t: "trends", k: "kpis", r: "audit", u: "users", s: "system" };
+const KEYS = { o: "overview", a: "alarms", t: "trends", h: "handover", k: "kpis", c: "changes", r: "audit", u: "users", s: "system" };
 /** Pages that only some may see; everybody sees the others. */
 const ONLY = { audit: "read_audit", users: "manage_users" };
 const THEME = "pharmedge.theme";
@@ -200,7 +202,8 @@ function find() {
 
 function help() {
   if (document.querySelector("dialog[open]")) return;
-  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["m", "help.m"], ["/", "help.search"], ["g o", "page.overview"], ["g a", "page.alarms"], ["g t", "page.trends"], ["g k", "page.kpis"], ["g r", "page.audit"], ["g u", "page.users"], ["g s", "page.system"], ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
+  const pages = Object.entries(KEYS).map(([key, page]) => [`g ${key}`, `page.${page}`]);
+  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["m", "help.m"], ["/", "help.search"], ...pages, ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
   const marks = [1, 2, 3, 4].map((p) => h("li", null, mark({ priority: p, state: "ACKED" }), t(`priority.${p}`)));
   const looks = [["UNACK", "help.unack"], ["ACKED", "help.acked"], ["RTNUN", "help.rtnun"], ["SHLVD", "help.covered"]].map(([state, words]) => h("li", null, mark({ priority: 2, state }), t(words)));
   const dialog = h("dialog", { class: "help", "aria-label": t("help.title") }, h("h2", null, t("help.title")),
