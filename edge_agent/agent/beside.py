@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 from starlette.routing import BaseRoute
@@ -17,10 +18,22 @@ from edge_agent.config import AgentSettings
 from edge_agent.core import AlarmEvent, Log, Note, OperatorAction, PharmedgeError, Start
 from edge_agent.core.people import Person
 from edge_agent.local.desk import Desk, Facts
+from edge_agent.local.modbus import ModbusRegisters
+from edge_agent.local.opcua import OpcUaServer
 from edge_agent.local.people import KEY, LIST, KnownPeople, Where
 from edge_agent.local.sessions import STATION, PanelSessions
 
 log = structlog.get_logger()
+
+
+class Serving(Protocol):
+    """A server that runs from `start`, which gives its port or raises OSError, to `stop`."""
+
+    async def start(self) -> int:
+        """Listen."""
+
+    async def stop(self) -> None:
+        """Close everything."""
 
 
 class Beside:
@@ -47,6 +60,7 @@ class Beside:
             panel = Panel(self.desk, self.sessions)
             self.routes = [*routes(panel)]
             self._stops.append(panel.streams.stop)
+        self._opcua: OpcUaServer | None = None
         self._taking: set[asyncio.Task[None]] = set()
         self._refused = ""
 
@@ -56,11 +70,28 @@ class Beside:
     @property
     def people_came(self) -> Callable[[str, bytes], None] | None:
         """What an uplink hands lists of people to; None where nobody could log in anyway."""
-        return self._people_came if self._settings.http.panel else None
+        return self._people_came if self._settings.http.panel or self._settings.serve.opcua is not None else None
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """The servers, running."""
-        return []
+        serve, made = self._settings.serve, list[tuple[str, Serving]]()
+        if serve.modbus is not None:
+            made.append((f"Modbus on {serve.modbus.host}", ModbusRegisters(serve.modbus, self.desk)))
+        if serve.opcua is not None:
+            self._opcua = OpcUaServer(serve.opcua, self._data_dir / "serve" / "opcua", self.desk, self.sessions)
+            made.append((f"OPC UA on {serve.opcua.host}", self._opcua))
+        return [asyncio.create_task(self._serving(name, server), name=name) for name, server in made]
+
+    @staticmethod
+    async def _serving(name: str, server: Serving) -> None:
+        try:
+            log.info("listening", what=name, port=await server.start())
+            await asyncio.Event().wait()
+        except OSError as error:
+            # Whoever supervises sees that nothing answers; the edge goes on.
+            log.error("not served", what=name, error=str(error))
+        finally:
+            await server.stop()
 
     def stop(self) -> None:
         """End what is open."""
@@ -70,6 +101,8 @@ class Beside:
     def committed(self, events: list[AlarmEvent]) -> None:
         """A commit is durable."""
         self.desk.committed(self._engine.standing, events)
+        if self._opcua is not None:
+            self._opcua.committed(events)
 
     def _people_came(self, gateway: str, data: bytes) -> None:
         task = asyncio.create_task(self._take(gateway, data), name=f"people {gateway}")

@@ -27,6 +27,7 @@ from edge_agent.config.tag_csv import expand_tags
 from edge_agent.core import Mistake
 from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Settings, load
+from edge_agent.local import ServeSection
 from edge_agent.sources import AnySource
 from edge_agent.uplinks import AnyUplink
 from models import BANKS, GROUPS, AnyModel, GroupConfig
@@ -59,6 +60,8 @@ class AgentSettings(Settings):
     """Where records go."""
     http: HttpSection = Field(default_factory=HttpSection)
     """Where the agent answers."""
+    serve: ServeSection = Field(default_factory=ServeSection)
+    """What DCS and SCADA may look at; nothing unless it is named."""
 
     def mistakes(self) -> Iterable[tuple[Place, str, str]]:
         """What does not fit together."""

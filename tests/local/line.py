@@ -77,6 +77,8 @@ class Line:
         self.notes: list[tuple[str, str, str]] = []
         self.trouble: list[str] = []
         self.values: dict[str, bytes] = {}
+        self.heard: list[Callable[[list[AlarmEvent]], None]] = []
+        """Who else is told of events."""
         self.deaf = False
         """Actions are taken and nothing becomes of them."""
         facts = Facts("press-edge-1", "demo", False, "Asia/Shanghai", "0.1.0", TAGS, ALARMS)
@@ -94,6 +96,8 @@ class Line:
 
     def committed(self, events: list[AlarmEvent]) -> None:
         self.desk.committed(self.alarms.standing(), events)
+        for heard in self.heard:
+            heard(events)
 
     def turn(self, name: str, active: bool, value: float | None = None) -> str:
         """Switch a condition; the id of its occurrence."""

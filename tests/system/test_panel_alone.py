@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymodbus.client import ModbusTcpClient
 
 from tests.brokers import Broker, executable
 from tests.system.processes import Child, free_port, script
@@ -34,6 +35,7 @@ alarms:
 uplinks:
   - {{name: site, kind: gateway, host: 127.0.0.1, port: {broker}, gateways: [gw1]}}
 http: {{port: {http}, panel: true}}
+serve: {{modbus: {{port: {modbus}}}}}
 """
 
 
@@ -95,12 +97,12 @@ def test_what_was_done_at_the_panel_is_in_the_one_history_when_the_gateway_is_ba
     rows = [f"2026-01-01T00:{k // 60:02d}:{k % 60:02d}Z,{17 if k >= 20 else 12},{5 if k >= 20 else 50}" for k in range(600)]
     (tmp_path / "values.csv").write_text("time,press1/force,press1/level\n" + "\n".join(rows) + "\n")
     (tmp_path / "password").write_text(PASSWORD + "\n")
-    web, http = free_port(), free_port()
+    web, http, modbus = free_port(), free_port(), free_port()
     with ExitStack() as stack:
         broker = Broker("nats", tmp_path / "broker").start()
         stack.callback(broker.kill)
         run, config = gateway(tmp_path, broker.port, web)
-        (tmp_path / "agent.yaml").write_text(AGENT.format(broker=broker.port, http=http))
+        (tmp_path / "agent.yaml").write_text(AGENT.format(broker=broker.port, http=http, modbus=modbus))
         add = ["user", "add", "-c", str(config), "wang", "--role", "operator", "--full-name", "王丽", "--password-file", str(tmp_path / "password")]
         with Child([sys.executable, "-m", "gateway", *add]) as made:
             made.rest()
@@ -110,6 +112,10 @@ def test_what_was_done_at_the_panel_is_in_the_one_history_when_the_gateway_is_ba
         until(lambda: panel.ask("session")["people"]["count"] == 1)
         until(lambda: len(panel.alarms()) >= 2)
         served.kill()
+        with ModbusTcpClient("127.0.0.1", port=modbus) as dcs:
+            _, beat, worst, open_ = dcs.read_input_registers(0, count=4).registers
+            assert (worst, open_) == (2, 2)
+            until(lambda: dcs.read_input_registers(1, count=1).registers[0] > beat + 1)
 
         panel.ask("session", {"user": "wang", "password": PASSWORD})
         standing = panel.alarms()
