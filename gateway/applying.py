@@ -53,6 +53,9 @@ NAMES: Final = {
     255: "unreadable",
 }
 
+CLOCK_BACK_NS: Final = 1_000_000_000
+"""An edge that starts so much earlier than it had been, by its own clock, is told."""
+
 Durably = Callable[[Callable[[], object]], None]
 """Carries out a transaction, again and again while the disk refuses it: what is in memory already must become durable."""
 
@@ -68,6 +71,8 @@ class Applied:
     """Operator actions that an event cites."""
     settled_edges: set[str] = field(default_factory=set)
     unreadable: list[Kept] = field(default_factory=list)
+    clocks_back: list[tuple[str, int, int]] = field(default_factory=list)
+    """Edges that started at an earlier time, by their own clock, than they had been at: (edge, time of the start, latest time before)."""
     tags: bool = False
 
 
@@ -85,8 +90,10 @@ class Applier:
         self.catalogue = PlantCatalogue()
         for edge, _, name in self.journal.tags():
             self.catalogue.edge(edge).number(name)
+        self._times: dict[str, int] = {}
         for entry in self.journal.entries(12):
             self.catalogue.define(entry.edge, entry.epoch, entry.seq, _as(Definitions, entry.frame))
+            self._time(entry.edge, entry.time_ns)
         for entry in self.journal.entries(9):
             self.catalogue.edge(entry.edge).told(_as(Context, entry.frame))
         self.catalogue.changed()
@@ -128,6 +135,9 @@ class Applier:
                 item: Record | None = usable(kept.frame)
             except WireError:
                 item = None
+            if fresh and isinstance(item, Definitions):
+                self._started(kept, item, done)
+            self._time(kept.edge, getattr(item, "received_ns", 0))
             self.rows[NAMES.get(kept.kind if item is not None else UNREADABLE, "unreadable")] += _rows(item)
             if isinstance(item, Samples | Texts | Block | Summaries):
                 if generation is not None:
@@ -146,6 +156,16 @@ class Applier:
             totals, tags = self.ledger.changed(), self.catalogue.changed()
             self._durably(lambda: self.journal.apply(entries, applied=applied, totals=totals, occurrences=states, tags=tags, settled=done.settled))
         return done
+
+    def _time(self, edge: str, received_ns: int) -> None:
+        self._times[edge] = max(self._times.get(edge, 0), received_ns)
+
+    def _started(self, kept: Kept, item: Definitions, done: Applied) -> None:
+        """Within a log an edge's time never goes back; one that lost its log and its clock starts earlier than it had been."""
+        before = self._times.get(kept.edge, 0)
+        if item.received_ns < before - CLOCK_BACK_NS and (kept.epoch, kept.seq) > self.catalogue.edge(kept.edge).newest:
+            done.clocks_back.append((kept.edge, item.received_ns, before))
+            self._times[kept.edge] = item.received_ns
 
     def settle(self, done: Applied) -> None:
         """Forget occurrences that are over; after their rows were shown."""

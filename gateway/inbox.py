@@ -9,13 +9,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from edge_agent.core import Append, Committed, Delivered, Delivery, Log, Ranges, WireError, chain_crc
+from edge_agent.core import Append, Committed, Delivered, Delivery, Log, Ranges, WireError, chain_crc, chain_joined
 from edge_agent.core.record import LANE_ALARM, LANE_DATA
 from edge_agent.core.wire import HEADER_BYTES
 
@@ -25,7 +25,9 @@ RECENT: Final = 8192
 PARTS_BYTES: Final = 128 << 20
 """Bytes of records of which not all parts have come; the oldest is dropped beyond it, its edge sends it again."""
 EPOCHS: Final = 16
-"""Epochs of an edge that are told back, the newest ones."""
+"""Epochs of an edge that are told back: the one it is in, those heard last, the newest ones."""
+DISPUTED: Final = 16
+"""Quarantined numbers of an epoch that are told back, the last ones."""
 
 _ENVELOPE: Final = struct.Struct("<BxHIqqq")
 _VERSION: Final = 1
@@ -82,6 +84,9 @@ class EdgeFacts(msgspec.Struct, kw_only=True):
     site: str
     simulated: bool = False
     epoch: int = 0
+    """The epoch it says it is in."""
+    newest_epoch: int = 0
+    """The latest epoch it ever said it was in."""
     oldest_seq: int = 1
     highest_seq: int = 0
     last_seen_ns: int | None = None
@@ -94,8 +99,8 @@ class Position:
 
     ranges: Ranges
     ends: dict[int, int] = field(default_factory=dict)
-    recent: OrderedDict[int, tuple[int, int]] = field(default_factory=OrderedDict)
-    """Number to (chain, CRC of the frame), newest last."""
+    recent: OrderedDict[int, tuple[int, int, int]] = field(default_factory=OrderedDict)
+    """Number to (chain, CRC of the frame, its bytes), newest last."""
 
     def chain(self, seq: int) -> int | None:
         """The running CRC at a committed number, when it is still known; 0 before the first."""
@@ -104,10 +109,15 @@ class Position:
         known = self.recent.get(seq)
         return known[0] if known is not None else self.ends.get(seq)
 
-    def add(self, seq: int, chain: int, crc: int) -> None:
+    def leads_on(self, seq: int, chain: int) -> bool:
+        """Whether what is committed behind a number goes on from this running CRC, as far as it is known."""
+        behind = self.recent.get(seq + 1)
+        return behind is None or chain_joined(chain, behind[1], behind[2]) == behind[0]
+
+    def add(self, seq: int, chain: int, crc: int, size: int) -> None:
         """A number has been committed."""
         self.ranges.add(seq, seq)
-        self.recent[seq] = (chain, crc)
+        self.recent[seq] = (chain, crc, size)
         self.ends[seq] = chain
         while len(self.recent) > RECENT:
             self.recent.popitem(last=False)
@@ -134,6 +144,8 @@ class Strange:
 
     record: Kept
     what: str
+    disputed: bool = True
+    """Whether the edge is told, so that it begins an epoch of its own; a record that it may take for committed is not."""
 
 
 @dataclass(slots=True)
@@ -146,6 +158,8 @@ class Taken:
     refused: int = 0
     edges: set[str] = field(default_factory=set)
     """Edges that were heard, whether or not they brought anything new."""
+    back: list[tuple[str, int, int]] = field(default_factory=list)
+    """Edges that brought something new and say they are in an earlier epoch than before: (edge, epoch, latest epoch)."""
 
 
 class Inbox:
@@ -157,6 +171,8 @@ class Inbox:
         self._production = production
         self._parts: OrderedDict[tuple[str, int, int, int], dict[int, bytes]] = OrderedDict()
         self._parts_bytes = 0
+        self._disputed: dict[tuple[str, int], OrderedDict[int, None]] = {}
+        self._lately: dict[str, OrderedDict[int, None]] = {}
         self.facts = {f.edge: f for f in (msgspec.json.decode(data, type=EdgeFacts) for data in log.values("edge/").values())}
         self.positions: dict[tuple[str, int], Position] = {}
         for key, data in log.values("range/").items():
@@ -171,56 +187,104 @@ class Inbox:
             kept = Kept.decode(row.data, row.seq)
             position = self.positions.get((kept.edge, kept.epoch))
             if position is not None:
-                position.recent[kept.seq] = (kept.chain, zlib.crc32(kept.frame))
+                position.recent[kept.seq] = (kept.chain, zlib.crc32(kept.frame), len(kept.frame))
 
-    def take(self, deliveries: Iterable[tuple[Delivery, int]]) -> Taken:
+    def take(self, deliveries: Sequence[tuple[Delivery, int]]) -> Taken:
         """Commit what is new of some deliveries, each with the time it was received (ns); durable when this returns."""
         taken = Taken()
         facts: dict[str, EdgeFacts] = {}
         trial: dict[tuple[str, int], Position] = {}
         fresh: list[Kept] = []
+        known_elsewhere: set[tuple[str, int]] = set()
         for delivery, received_ns in deliveries:
-            fact = facts[delivery.edge] = self._heard(facts.get(delivery.edge) or self.facts.get(delivery.edge), delivery, received_ns)
-            if fact.refused:
+            known = facts.get(delivery.edge) or self.facts.get(delivery.edge)
+            if self._production and delivery.simulated:
+                facts[delivery.edge] = self._heard(known, delivery, received_ns, refused=True)
                 taken.refused += len(delivery.records)
                 continue
             taken.edges.add(delivery.edge)
             key = (delivery.edge, delivery.epoch)
             if key not in trial:
-                known = self.positions.get(key)
-                trial[key] = known.copy() if known is not None else Position(Ranges())
+                held = self.positions.get(key)
+                trial[key] = held.copy() if held is not None else Position(Ranges())
+            others = [p for (edge, epoch), p in (self.positions | trial).items() if edge == delivery.edge and epoch != delivery.epoch]
+            before = len(fresh)
             for record in delivery.records:
-                self._one(record, delivery, received_ns, trial[key], fresh, taken)
+                if self._one(record, delivery, received_ns, trial[key], others, fresh, taken):
+                    known_elsewhere.add(key)
+            current = delivery.current or delivery.epoch
+            went_back = known is not None and current < known.newest_epoch and current != known.epoch
+            if went_back and len(fresh) == before:
+                # What a broker hands over again after a restart was said long ago.
+                assert known is not None
+                facts[delivery.edge] = msgspec.structs.replace(known, last_seen_ns=received_ns)
+                continue
+            if went_back and known is not None:
+                taken.back.append((delivery.edge, current, known.newest_epoch))
+            facts[delivery.edge] = self._heard(known, delivery, received_ns, refused=False)
         values: dict[str, bytes | None] = {f"edge/{edge}": msgspec.json.encode(fact) for edge, fact in facts.items()}
-        changed = {(k.edge, k.epoch) for k in fresh}
+        changed = {(k.edge, k.epoch) for k in fresh} | known_elsewhere
         values |= {f"range/{edge}/{epoch}": trial[edge, epoch].encode() for edge, epoch in changed}
         if fresh:
             appends = [Append(STREAM, k.kind, k.encode(), LANE_DATA if k.kind in _DATA_KINDS else LANE_ALARM) for k in fresh]
             given = self.log.commit(appends, values=values)[STREAM]
             taken.kept = [_numbered(k, at) for k, at in zip(fresh, given, strict=True)]
-        elif any(self.facts.get(edge) is None or self.facts[edge].refused != fact.refused for edge, fact in facts.items()):
+        elif changed or any(self.facts.get(edge) is None or self.facts[edge].refused != fact.refused for edge, fact in facts.items()):
             self.log.commit(values=values)
         self.facts |= facts
         self.positions |= {key: trial[key] for key in changed}
+        self._remember_disputes(taken, fresh)
+        for delivery, _ in deliveries:
+            heard = self._lately.setdefault(delivery.edge, OrderedDict())
+            heard[delivery.epoch] = None
+            heard.move_to_end(delivery.epoch)
+            while len(heard) > EPOCHS // 2:
+                heard.popitem(last=False)
         return taken
 
-    def _heard(self, known: EdgeFacts | None, delivery: Delivery, received_ns: int) -> EdgeFacts:
-        highest = max((r.seq for r in delivery.records), default=0)
-        newest = known is None or delivery.epoch >= known.epoch
-        if known is not None and delivery.epoch == known.epoch:
-            highest = max(highest, known.highest_seq)
+    def _remember_disputes(self, taken: Taken, fresh: Sequence[Kept]) -> None:
+        for strange in taken.strange:
+            if strange.disputed:
+                kept = strange.record
+                numbers = self._disputed.setdefault((kept.edge, kept.epoch), OrderedDict())
+                numbers[kept.seq] = None
+                while len(numbers) > DISPUTED:
+                    numbers.popitem(last=False)
+        for kept in fresh if self._disputed else ():
+            numbers = self._disputed.get((kept.edge, kept.epoch), OrderedDict())
+            numbers.pop(kept.seq, None)
+
+    @staticmethod
+    def _heard(known: EdgeFacts | None, delivery: Delivery, received_ns: int, *, refused: bool) -> EdgeFacts:
+        current = delivery.current or delivery.epoch
+        oldest, highest = 1, 0
+        if known is not None and known.epoch == current:
+            oldest, highest = known.oldest_seq, known.highest_seq
+        if delivery.epoch == current:
+            oldest, highest = delivery.oldest_seq, max([highest, *(r.seq for r in delivery.records)])
         return EdgeFacts(
             edge=delivery.edge,
             site=delivery.site,
             simulated=delivery.simulated,
-            epoch=delivery.epoch if newest or known is None else known.epoch,
-            oldest_seq=delivery.oldest_seq if newest or known is None else known.oldest_seq,
-            highest_seq=highest if newest or known is None else known.highest_seq,
+            epoch=current,
+            newest_epoch=max(current, known.newest_epoch if known is not None else 0),
+            oldest_seq=oldest,
+            highest_seq=highest,
             last_seen_ns=received_ns,
-            refused=self._production and delivery.simulated,
+            refused=refused,
         )
 
-    def _one(self, record: Delivered, delivery: Delivery, received_ns: int, position: Position, fresh: list[Kept], taken: Taken) -> None:
+    def _one(
+        self,
+        record: Delivered,
+        delivery: Delivery,
+        received_ns: int,
+        position: Position,
+        others: Sequence[Position],
+        fresh: list[Kept],
+        taken: Taken,
+    ) -> bool:
+        """Take in one record or piece; returns whether it was committed under another epoch already and is now known in this one too."""
         known = position.recent.get(record.seq)
         if record.seq in position.ranges:
             chain = known[0] if known is not None else position.ends.get(record.seq)
@@ -229,20 +293,30 @@ class Inbox:
                 taken.duplicates += record.part == 0
             else:
                 kept = Kept(delivery.edge, delivery.epoch, record.seq, record.chain, received_ns, record.data)
-                taken.strange.append(
-                    Strange(kept, f"expected chain {chain:08x}, found {record.chain:08x}" if chain != record.chain else "other bytes")
-                )
-            return
+                other = chain != record.chain
+                taken.strange.append(Strange(kept, f"expected chain {chain:08x}, found {record.chain:08x}" if other else "other bytes", other))
+            return False
         data = record.data if record.parts == 1 else self._assemble(record, delivery)
         if data is None:
-            return
+            return False
+        crc = zlib.crc32(data)
+        if any(p.recent.get(record.seq) == (record.chain, crc, len(data)) for p in others):
+            # The edge has begun a new epoch because of another gateway, and gives us again what we have: the running CRC says it is the same.
+            position.add(record.seq, record.chain, crc, len(data))
+            taken.duplicates += 1
+            return True
         kept = Kept(delivery.edge, delivery.epoch, record.seq, record.chain, received_ns, data)
         before = position.chain(record.seq - 1)
         if before is not None and chain_crc(before, data) != record.chain:
             taken.strange.append(Strange(kept, f"expected chain {chain_crc(before, data):08x} behind {record.seq - 1}, found {record.chain:08x}"))
-            return
-        position.add(record.seq, record.chain, zlib.crc32(data))
+            return False
+        if not position.leads_on(record.seq, record.chain):
+            # Two lives in one range, the later one behind a hole: its end would then prove what is not so.
+            taken.strange.append(Strange(kept, f"record {record.seq + 1}, committed before, does not go on from chain {record.chain:08x}"))
+            return False
+        position.add(record.seq, record.chain, crc, len(data))
         fresh.append(kept)
+        return False
 
     def _assemble(self, record: Delivered, delivery: Delivery) -> bytes | None:
         key = (delivery.edge, delivery.epoch, record.seq, record.chain)
@@ -262,8 +336,15 @@ class Inbox:
 
     def committed(self, edge: str, session: str) -> Committed:
         """What to tell an edge."""
-        epochs = sorted((epoch for e, epoch in self.positions if e == edge), reverse=True)[:EPOCHS]
-        return Committed(self._gateway, session, edge, {epoch: self.positions[edge, epoch].ranges for epoch in epochs})
+        known = {epoch for e, epoch in self.positions if e == edge}
+        fact = self.facts.get(edge)
+        first = {fact.epoch, *self._lately.get(edge, ())} if fact is not None else set()
+        # The one the edge waits for must be among them, whatever its number: a clock that went back makes low ones.
+        epochs = sorted(known, key=lambda epoch: (epoch in first, epoch), reverse=True)[:EPOCHS]
+        held = {epoch: self.positions[edge, epoch] for epoch in epochs}
+        chains = {epoch: tuple(p.ends[b] for _, b in p.ranges.ranges) for epoch, p in held.items()}
+        disputed = {epoch: tuple(numbers) for (e, epoch), numbers in self._disputed.items() if e == edge and numbers}
+        return Committed(self._gateway, session, edge, {epoch: p.ranges for epoch, p in held.items()}, chains, disputed)
 
     def backlog(self, edge: str) -> int:
         """Records that an edge announced and that are not committed."""

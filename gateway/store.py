@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from edge_agent.core import AlarmEvent, Delivery, Log, LogError, OperatorAction, PharmedgeError, Refused, encode, parse_occurrence_id
 from edge_agent.core.signing import public_keys
 from gateway.actions import Actions
@@ -162,6 +164,12 @@ class Store:
             kept = strange.record
             why = f"{kept.edge} sent {kept.epoch}/{kept.seq} with other content than was committed ({strange.what}): is it a copy of another edge?"
             self.find(f"{kept.edge}.cloned", why, done)
+        for edge, epoch, latest in taken.back:
+            why = f"{edge} says it is in epoch {epoch} and was in {latest}: two run under its name, or it lost its log and its clock went back"
+            self.find(f"{edge}.epoch_back", why, done)
+        for edge, said_ns, before_ns in done.clocks_back:
+            why = f"{edge} started at {_iso(said_ns)} by its clock, but had been at {_iso(before_ns)}: its clock went back"
+            self.find(f"{edge}.clock_back", why, done)
         self._tell(done, taken.edges)
         for edge in done.settled_edges:
             self.actions_changed(edge)
@@ -357,3 +365,7 @@ class Store:
             "commit_ms": self.commit_ms,
             "alarms_standing": sum(1 for o in list(self.applier.standing.open.values()) if o.events and o.state != OVER),
         }
+
+
+def _iso(time_ns: int) -> str:
+    return f"{np.datetime64(time_ns, 'ns').astype('datetime64[s]')}Z"

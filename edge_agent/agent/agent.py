@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -28,17 +29,23 @@ from edge_agent.agent.recovery import recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice
-from edge_agent.core import Abandoned, Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Ranges, Start
+from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Epochs, Log, LogError, Note, OperatorAction, Start
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
+from edge_agent.uplinks.gateway import GatewayConfig
 from edge_agent.uplinks.runner import UplinkRunner
 from edge_agent.uplinks.uplink import Port
 
 log = structlog.get_logger()
 
 FILE: Final = "edge.sqlite"
-APART: Final = "apart"
-"""Log value: the outbox's head when this edge was started without having heard from a gateway since; a copied disk has it from its first start."""
+EPOCHS: Final = "epochs"
+"""Log value: which epoch each number of the outbox belongs to."""
+APART: Final = "apart/{}/{}"
+"""Log value by uplink and gateway: the outbox's head when this edge was started without proof from the gateway since that it holds what is ours; a
+copied disk has it from its first start."""
+IDENTITY_ALARM: Final = "edge/identity"
+"""Stands from the finding that somebody else delivers under this edge's name until a record of the new epoch has been confirmed."""
 
 
 @contextlib.contextmanager
@@ -71,6 +78,9 @@ class Agent:
         self._grown: list[asyncio.Event] = []
         self._seen_actions: set[str] = set()
         self._delivered: dict[str, int] = {}
+        self._parting = threading.Lock()
+        self._settled_at: int | None = None
+        """Number whose confirmation ends the alarm about this edge's identity; None while there is none."""
 
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM; everything accepted by then is durable when this returns."""
@@ -84,9 +94,7 @@ class Agent:
     async def _run(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         file, damaged = Log.open_or_quarantine(self._data_dir / FILE, STREAMS, now_ns=time.time_ns())
         self._log = file
-        self._epoch = self._epoch_of(file)
-        if file.value(APART) is None:
-            file.commit(values={APART: str(file.head(OUTBOX).seq).encode()})
+        self._epochs = self._epochs_of(file)
         try:
             recovered = recover(file)
         except LogError as error:
@@ -95,15 +103,16 @@ class Agent:
             file.close()
             damaged = Log.set_aside(self._data_dir / FILE, time.time_ns())
             file = self._log = Log(self._data_dir / FILE, STREAMS)
-            self._epoch = self._epoch_of(file)
+            self._epochs = self._epochs_of(file)
             recovered = recover(file)
+        self._set_apart(file)
         clock = Clock(recovered.last_received_ns)
         previous = self._previous(recovered.pipeline)
         watch = ModelWatch(self.settings, self._data_dir / "keys")
         start = start_of(self.settings, clock(), previous, watch.begin(clock(), previous))
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}
-        recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._epoch) if self._record else None
+        recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._epochs.born) if self._record else None
         self._engine = Engine(
             file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._safe_through, cursors=self._cursors,
             on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
@@ -113,7 +122,8 @@ class Agent:
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._reload)
         self._approving.say()
         self._engine.start(start)
-        log.info("started", edge=start.edge, epoch=self._epoch, restepped=recovered.restepped, tags=len(start.tags), alarms=len(start.alarms))
+        epoch = self._epochs.current
+        log.info("started", edge=start.edge, epoch=epoch, restepped=recovered.restepped, tags=len(start.tags), alarms=len(start.alarms))
         runners = self._sources(start, clock)
         uplinks = self._uplinks(clock)
         tasks = [asyncio.create_task(r.run(), name=f"source {r.name}") for r in runners]
@@ -121,8 +131,8 @@ class Agent:
         tasks.append(asyncio.create_task(self._change(stop), name="approvals"))
         tasks += [asyncio.create_task(watch.run(self._intake.put), name="model files")] if watch.files else []
         status = Status(
-            edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._epoch, engine=self._engine,
-            intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],
+            edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._epochs.current,
+            engine=self._engine, intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],
             required=frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
         )  # fmt: skip
         beside.problems = status.problems
@@ -176,13 +186,20 @@ class Agent:
     # -- identity and what was found ----------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _epoch_of(file: Log) -> int:
-        kept = file.value("epoch")
+    def _epochs_of(file: Log) -> Epochs:
+        kept, only = file.value(EPOCHS), file.value("epoch")
         if kept is not None:
-            return int(kept)
-        epoch = _new_epoch(0)
-        file.commit(values={"epoch": str(epoch).encode()})
-        return epoch
+            return Epochs.decode(kept)
+        epochs = Epochs(((0, int(only) if only is not None else _new_epoch(0)),))
+        file.commit(values=_as_values(epochs))
+        return epochs
+
+    def _set_apart(self, file: Log) -> None:
+        keys = [APART.format(u.name, g) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for g in u.gateways]
+        new = [key for key in keys if file.value(key) is None]
+        head = str(file.head(OUTBOX).seq).encode()
+        if new:
+            file.commit(values=dict.fromkeys(new, head))
 
     def _previous(self, pipeline: Any) -> Start | None:
         return pipeline.start if pipeline.started else None
@@ -191,9 +208,13 @@ class Agent:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.
         if damaged is not None:
             log.error("the log was damaged and has been set aside", moved_to=str(damaged))
-            self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason="damaged", new=str(self._epoch)))
+            epoch = str(self._epochs.current)
+            self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason="damaged", new=epoch))
         explanation = f"set aside as {damaged.name}" if damaged else "log is readable"
         self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
+        if len(self._epochs.begins) > 1 and self._epochs.since > max(self._delivered.values(), default=0):
+            self._settled_at = self._epochs.since
+        self._say_identity(self._settled_at is not None, f"epoch {self._epochs.current} has {'not ' if self._settled_at else ''}been confirmed")
         if differing:
             log.warning("records came out otherwise when stepped again", count=len(differing), first=differing[0])
             text = f"{len(differing)} records differ, first {differing[0]}"
@@ -229,19 +250,25 @@ class Agent:
 
     def _port(self, name: str, clock: Clock) -> Port:
         edge = self.settings.edge
+
+        def settled(gateway: str) -> None:
+            self._log.commit(values={APART.format(name, gateway): None})
+
         return Port(
-            site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epoch=lambda: self._epoch, moved=self._mover(name),
-            acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, approved=self._approving.take, ahead=self._ahead,
+            site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epochs=lambda: self._epochs, moved=self._mover(name),
+            acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, approved=self._approving.take, part=self._part,
             wake=self._waker(), clock=clock,
             data_dir=self._data_dir / "uplinks" / name,
+            apart=lambda gateway: _number(self._log.value(APART.format(name, gateway))), settled=settled,
         )  # fmt: skip
 
     def _mover(self, name: str) -> Callable[[int], None]:
         def moved(through: int) -> None:
             if through > self._delivered[name]:
                 self._delivered[name] = through  # the writer thread makes it durable with its next commit
-                if self._log.value(APART) is not None:
-                    self._log.commit(values={APART: None})
+                if self._settled_at is not None and through >= self._settled_at:
+                    self._settled_at = None
+                    self._say_identity(False, f"epoch {self._epochs.current} has been confirmed")
 
         return moved
 
@@ -295,41 +322,37 @@ class Agent:
 
         return anchored
 
-    def _ahead(self, held: Ranges) -> None:
-        """A gateway holds records of our epoch that we have never made: this is a copy or an older image of an edge. Begin a new epoch.
+    def _part(self, through: int, above: int, why: str) -> None:
+        """A gateway holds other records than ours behind `through`: this is a copy or an older image of an edge, or there is one. Begin a new epoch.
 
-        What was made before the copy was taken (`apart`) is held already and leaves the outbox; what of it is not held is declared as given up.
-        Everything made since then goes out under the new epoch: its numbers of the old one belong to another life.
+        What lies behind goes out, there and everywhere, under the new epoch: its numbers of the old one belong to another life. What lies before
+        keeps its epoch, so that a gateway that has it not takes it as what it is; nothing is forgotten for it and nothing given up.
         """
-        old, self._epoch = self._epoch, _new_epoch(self._epoch)
-        head, first, apart = self._log.head(OUTBOX).seq, self._log.first(OUTBOX), int(self._log.value(APART) or b"0")
-        self._log.commit(values={"epoch": str(self._epoch).encode()}, forget={OUTBOX: apart})
-        log.error("a gateway knows more of this epoch than this edge: a copied or restored disk; new epoch", held=held.highest, head=head)
-        reason = f"gateway has {held.highest}, this edge made {head}"
-        self._intake.put(lambda now: Note(received_ns=now, action="new_epoch", object="outbox", old=str(old), new=str(self._epoch), reason=reason))
-        for a, b in missing(held, first, apart):
-            self._intake.put(lambda now, a=a, b=b: Abandoned(received_ns=now, first=a, last=b))  # type: ignore[misc]
+        with self._parting:
+            old = self._epochs
+            epochs = old.parted(through + 1, _new_epoch(max(old.current, above)))
+            self._log.commit(values=_as_values(epochs))
+            self._epochs, self._settled_at = epochs, self._log.head(OUTBOX).seq + 1
+        log.error("another edge, or an older copy of this one, delivers under its name: new epoch", why=why, since=through + 1, epoch=epochs.current)
+        note = {"old": str(old.current), "new": str(epochs.current), "reason": f"{why}; from record {through + 1} on"}
+        self._intake.put(lambda now: Note(received_ns=now, action="new_epoch", object="outbox", **note))
+        self._say_identity(True, why)
+
+    def _say_identity(self, contested: bool, why: str) -> None:
+        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=IDENTITY_ALARM, active=contested, explanation=why))
+
+
+def _number(kept: bytes | None) -> int | None:
+    return int(kept) if kept is not None else None
+
+
+def _as_values(epochs: Epochs) -> dict[str, bytes | None]:
+    return {EPOCHS: epochs.encode(), "epoch": str(epochs.current).encode()}
 
 
 def _new_epoch(previous: int) -> int:
     """Greater than every epoch before, also than one that a damaged log has taken with it: gateways order an edge's records by epoch, then number."""
     return max(previous + 1, time.time_ns() // 1_000_000)
-
-
-def missing(held: Ranges, first: int, last: int) -> list[tuple[int, int]]:
-    """The ranges of first..last that are not held.
-
-    >>> missing(Ranges([(1, 3), (6, 7), (12, 14)]), 2, 9)
-    [(4, 5), (8, 9)]
-    """
-    found: list[tuple[int, int]] = []
-    for a, b in held.ranges:
-        if a > last:
-            break
-        if a > first:
-            found.append((first, a - 1))
-        first = max(first, b + 1)
-    return [*found, (first, last)] if first <= last else found
 
 
 def run_agent(choice: Choice, base: Path, record: Path | None, *, choose: Callable[[], Choice], reload: Callable[[], AgentSettings]) -> None:

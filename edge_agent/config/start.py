@@ -142,7 +142,7 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
         worst = min([4, *mine])
         definitions.append(_diagnostic(f"source/{source.name}.disconnected", "", "diagnostic", worst, worst > 3, delay_s=SOURCE_DELAY_S))
     definitions += [_drift(t.name) for t in tags if t.name.endswith(DRIFT)]
-    definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged")]
+    definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged", "identity")]
     # Received times go on undisturbed when the wall clock steps; somebody should look after its source all the same.
     definitions.append(_diagnostic("edge/clock", "", "diagnostic", 3, True))
     if settings.edge.gmp:

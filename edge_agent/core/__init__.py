@@ -11,7 +11,19 @@ from edge_agent.core.alarm import (
     shelve_rule,
 )
 from edge_agent.core.block import Block
-from edge_agent.core.delivery import Committed, Delivered, Delivery, Ranges, chain_crc, decode_actions, decode_anchor, encode_actions, topic
+from edge_agent.core.delivery import (
+    Committed,
+    Delivered,
+    Delivery,
+    Ranges,
+    chain_crc,
+    chain_joined,
+    decode_actions,
+    decode_anchor,
+    encode_actions,
+    topic,
+)
+from edge_agent.core.epochs import Epochs
 from edge_agent.core.errors import ConfigError, EndOfInput, LogError, LogFull, Mistake, NotConnected, PharmedgeError, Refused, WireError
 from edge_agent.core.log import Append, Fault, Head, Log, Row
 from edge_agent.core.record import (
@@ -62,6 +74,7 @@ __all__ = [
     "Delivery",
     "EndOfInput",
     "Entry",
+    "Epochs",
     "Fault",
     "Gap",
     "Head",
@@ -89,6 +102,7 @@ __all__ = [
     "UnitMode",
     "WireError",
     "chain_crc",
+    "chain_joined",
     "decode",
     "decode_actions",
     "decode_anchor",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -98,20 +98,23 @@ class Delivered:
         return tuple(Delivered(self.seq, self.chain, self.data[i * size : (i + 1) * size], i, parts) for i in range(parts))
 
 
-class _DeliveryHead(msgspec.Struct, forbid_unknown_fields=True):
+class _DeliveryHead(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     site: str
     edge: str
     epoch: int
     oldest_seq: int
     simulated: bool
     n: int
+    current: int = 0
 
 
-class _CommittedHead(msgspec.Struct, forbid_unknown_fields=True):
+class _CommittedHead(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     gateway: str
     session: str
     edge: str
     epochs: dict[str, list[tuple[int, int]]]
+    chains: dict[str, list[int]] = {}
+    disputed: dict[str, list[int]] = {}
 
 
 _delivery_head: Final = msgspec.json.Decoder(_DeliveryHead)
@@ -121,7 +124,7 @@ _actions: Final = msgspec.json.Decoder(list[OperatorAction])
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Records of one edge in one message; `oldest_seq` is the oldest that the edge still has."""
+    """Records of one edge and epoch in one message; `oldest_seq` is the oldest of that epoch that the edge still has."""
 
     site: str
     edge: str
@@ -129,10 +132,14 @@ class Delivery:
     oldest_seq: int
     simulated: bool
     records: tuple[Delivered, ...]
+    current: int = 0
+    """The epoch that the edge is in now; 0 when it is the one of these records."""
 
     def encode(self) -> bytes:
         """One message; the sender packs it to at most MAX_MESSAGE bytes."""
-        head = msgspec.json.encode(_DeliveryHead(self.site, self.edge, self.epoch, self.oldest_seq, self.simulated, len(self.records)))
+        head = msgspec.json.encode(
+            _DeliveryHead(self.site, self.edge, self.epoch, self.oldest_seq, self.simulated, len(self.records), self.current)
+        )
         seqs = np.array([r.seq for r in self.records], "<i8").tobytes()
         chains = np.array([r.chain for r in self.records], "<u4").tobytes()
         sizes = np.array([len(r.data) for r in self.records], "<u4").tobytes()
@@ -167,22 +174,29 @@ class Delivery:
                 raise WireError(f"delivery: expected sequence numbers from 1 and part < parts, found {seq}, part {part} of {of}")
             records.append(Delivered(seq, chain, body[at : at + size], part, of))
             at += size
-        return cls(head.site, head.edge, head.epoch, head.oldest_seq, head.simulated, tuple(records))
+        return cls(head.site, head.edge, head.epoch, head.oldest_seq, head.simulated, tuple(records), head.current)
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What one gateway holds of one edge, by epoch; a new `session` asks the edge to send everything else again."""
+    """What one gateway holds of one edge, by epoch; a new `session` asks the edge to send everything else again.
+
+    chains    by epoch the running CRC at the end of each range, in their order: the edge compares them with its own
+    disputed  by epoch the last numbers that were quarantined, because their running CRC does not go on from what is committed
+    """
 
     gateway: str
     session: str
     edge: str
     epochs: dict[int, Ranges]
+    chains: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    disputed: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """One retained message."""
         epochs = {str(epoch): list(ranges.ranges) for epoch, ranges in self.epochs.items()}
-        return frame(COMMITTED_KIND, msgspec.json.encode(_CommittedHead(self.gateway, self.session, self.edge, epochs)))
+        chains, disputed = ({str(epoch): list(numbers) for epoch, numbers in of.items()} for of in (self.chains, self.disputed))
+        return frame(COMMITTED_KIND, msgspec.json.encode(_CommittedHead(self.gateway, self.session, self.edge, epochs, chains, disputed)))
 
     @classmethod
     def decode(cls, data: bytes) -> Committed:
@@ -193,9 +207,13 @@ class Committed:
         try:
             head = _committed_head.decode(body)
             epochs = {int(epoch): Ranges(ranges) for epoch, ranges in head.epochs.items()}
+            chains, disputed = ({int(epoch): tuple(numbers) for epoch, numbers in of.items()} for of in (head.chains, head.disputed))
         except (msgspec.DecodeError, ValueError) as error:
             raise WireError(f"committed: {error}") from error
-        return cls(head.gateway, head.session, head.edge, epochs)
+        wrong = [epoch for epoch, numbers in chains.items() if len(numbers) != len(epochs.get(epoch, Ranges()).ranges)]
+        if wrong:
+            raise WireError(f"committed: expected a chain for each range of epoch {wrong[0]}, found {len(chains[wrong[0]])}")
+        return cls(head.gateway, head.session, head.edge, epochs, chains, disputed)
 
 
 def encode_actions(actions: Sequence[OperatorAction]) -> bytes:
@@ -237,6 +255,44 @@ def chain_crc(previous: int, data: bytes) -> int:
     True
     """
     return zlib.crc32(data, previous)
+
+
+def chain_joined(previous: int, crc: int, size: int) -> int:
+    """The running CRC behind a frame of which only its own CRC-32 and its size in bytes are known.
+
+    As zlib's crc32_combine: what stands before is multiplied by x^(8 size) modulo the polynomial of CRC-32.
+
+    >>> chain_joined(zlib.crc32(b"before"), zlib.crc32(b"frame"), 5) == zlib.crc32(b"beforeframe")
+    True
+    """
+    power, k = 1 << 31, 3
+    while size:
+        if size & 1:
+            power = _times(_SQUARES[k & 31], power)
+        size >>= 1
+        k += 1
+    return _times(power, previous) ^ crc
+
+
+def _times(a: int, b: int) -> int:
+    """Product of two polynomials over GF(2) modulo that of CRC-32, bits reflected."""
+    product = 0
+    for place in range(31, -1, -1):
+        if a >> place & 1:
+            product ^= b
+        b = b >> 1 ^ (0xEDB88320 if b & 1 else 0)
+    return product
+
+
+def _squares() -> tuple[int, ...]:
+    found = [1 << 30]
+    for _ in range(31):
+        found.append(_times(found[-1], found[-1]))
+    return tuple(found)
+
+
+_SQUARES: Final = _squares()
+"""x to the power of 2^k, modulo the polynomial of CRC-32."""
 
 
 def topic(site: str, edge: str, leaf: str) -> str:

@@ -229,6 +229,14 @@ class Log:
         found, head = self._query(f'SELECT (SELECT min(seq) FROM "{stream}"), (SELECT seq FROM head WHERE stream=?)', (stream,))[0]
         return int(head) + 1 if found is None else int(found)
 
+    def chain(self, stream: str, seq: int) -> int | None:
+        """The running CRC at a number; None when the frame is no longer held."""
+        head = self._heads[stream]
+        if seq == head.seq:
+            return head.chain
+        rows = self._query(f'SELECT chain FROM "{stream}" WHERE seq=?', (seq,))
+        return int(rows[0][0]) if rows else None
+
     def value(self, key: str) -> bytes | None:
         """A small value, or None."""
         rows = self._query("SELECT data FROM value WHERE key=?", (key,))

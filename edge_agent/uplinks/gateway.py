@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from edge_agent.broker import BrokerConfig, Link
-from edge_agent.core import Committed, Delivered, Delivery, NotConnected, Ranges, WireError, decode_actions, decode_anchor, topic
+from edge_agent.core import Committed, Delivered, Delivery, NotConnected, WireError, decode_actions, decode_anchor, topic
 from edge_agent.core.change import LEAF, decode_changes
+from edge_agent.uplinks.holding import Holding
 from edge_agent.uplinks.outgoing import STREAM, Message, Outgoing, common
 from edge_agent.uplinks.uplink import Port, Uplink
 
@@ -67,18 +68,18 @@ class GatewayUplink:
         self._people = {topic(port.site, port.edge, f"people/{g}"): g for g in config.gateways} if port.people is not None else {}
         self._news: deque[Committed] = deque()
         self._heard = asyncio.Event()
-        self._sessions: dict[str, str] = {}
-        self._held: dict[str, dict[int, Ranges]] = {}
+        self._holdings = {gateway: Holding(gateway, port.outbox, port.apart(gateway)) for gateway in config.gateways}
         self._told = 0
         self._told_ns = 0
-        self._epoch = port.epoch()
+        self._epochs = port.epochs()
         self._counts = {"sent_messages": 0, "sent_records": 0, "sent_bytes": 0, "damaged_messages": 0, "resent_records": 0}
         port.status.update(connected=False, committed_seq=0, in_flight_bytes=0, error="", **self._counts)
 
     async def run(self) -> None:
         """Connect, learn what the gateways hold, then send until the connection is lost."""
         self._news.clear()
-        self._sessions, self._held = {}, {}
+        for holding in self._holdings.values():
+            holding.reconnected()
         link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", lambda message: self._took(link, message))
         try:
             await link.open([*self._answers, self._actions, self._anchors, *self._people, *self._approvals])
@@ -110,14 +111,15 @@ class GatewayUplink:
                 ask_ns = now_ns + _ASK_AGAIN_NS[1]
                 link.ask_again()
             self._heard.clear()
-            if self._port.epoch() != self._epoch:
-                outgoing = self._begin()
-                self._told = 0
             heard, new_session = bool(self._news), False
             while self._news:
-                new_session |= self._learn(self._news.popleft())
-            if heard and self._beyond_head():
-                continue
+                news = self._news.popleft()
+                new_session |= self._holdings[news.gateway].learn(news) and self._counts["sent_messages"] > 0
+            if heard:
+                await asyncio.to_thread(self._look)
+            if self._port.epochs() != self._epochs:
+                outgoing, heard = self._begin(), True
+                self._told = 0
             message = await asyncio.to_thread(self._step, outgoing, now_ns, heard, new_session)
             if message is not None:
                 self._send(link, message)
@@ -126,48 +128,48 @@ class GatewayUplink:
             await self._wait(link)
 
     def _begin(self) -> Outgoing:
-        self._epoch = self._port.epoch()
+        self._epochs = self._port.epochs()
         return Outgoing(self._port.outbox, window_bytes=self._config.window_bytes, again_ns=_AGAIN_NS)
+
+    def _look(self) -> None:
+        """Compare what the gateways say with the outbox: what another life of this edge has delivered makes the agent begin a new epoch."""
+        for gateway, holding in self._holdings.items():
+            contest = holding.look(self._port.epochs())
+            if contest is not None:
+                before = self._port.epochs()
+                self._port.part(contest.through, contest.above, contest.why)
+                if self._port.epochs() == before:
+                    raise NotConnected(contest.why)
+            if holding.settled():
+                self._port.settled(gateway)
 
     def _step(self, outgoing: Outgoing, now_ns: int, heard: bool, new_session: bool) -> Message | None:
         """Everything that reads the outbox; runs beside the event loop, never twice at once."""
         if heard:
-            held = common([epochs.get(self._epoch, Ranges()) for epochs in self._held.values()], self._config.copies)
-            outgoing.confirm(held, now_ns)
+            outgoing.confirm(common([holding.held(self._epochs) for holding in self._holdings.values()], self._config.copies), now_ns)
         if new_session:
             outgoing.everything_again()
         outgoing.again(now_ns)
         return outgoing.next(now_ns)
 
-    def _learn(self, news: Committed) -> bool:
-        """Take in what a gateway holds; returns whether it began a new session after we had begun to send."""
-        before = self._sessions.get(news.gateway)
-        self._sessions[news.gateway] = news.session
-        self._held[news.gateway] = news.epochs
-        return before != news.session and self._counts["sent_messages"] > 0
-
-    def _beyond_head(self) -> bool:
-        """Whether a gateway knows records of this epoch that we have not made: then the edge begins another epoch."""
-        held = common([epochs.get(self._epoch, Ranges()) for epochs in self._held.values()], 1)
-        highest = held.highest
-        if highest <= self._port.outbox.head(STREAM).seq:
-            return False
-        self._port.ahead(held)
-        if self._port.epoch() == self._epoch:
-            raise NotConnected(f"a gateway holds record {highest} of epoch {self._epoch}, which this edge has not made")
-        return True
-
     def _send(self, link: Link, message: Message) -> None:
         oldest = self._port.outbox.first(STREAM)
         for records in message.parts:
-            payload = self._delivery(records, oldest).encode()
-            link.publish(self._records, payload)
-            self._counts["sent_messages"] += 1
-            self._counts["sent_bytes"] += len(payload)
+            for first, last, epoch in self._epochs.spans(records[0].seq, records[-1].seq):
+                # A message is of one epoch; records of before a new one was begun go out under the epoch they were made in.
+                own = tuple(r for r in records if first <= r.seq <= last)
+                if own:
+                    self._publish(link, own, epoch, oldest)
         self._counts["sent_records"] += len(message.seqs)
 
-    def _delivery(self, records: tuple[Delivered, ...], oldest: int) -> Delivery:
-        return Delivery(self._port.site, self._port.edge, self._epoch, oldest, self._port.simulated, records)
+    def _publish(self, link: Link, records: tuple[Delivered, ...], epoch: int, oldest: int) -> None:
+        port, current = self._port, self._epochs.current
+        begun = next(max(1, seq) for seq, e in self._epochs.begins if e == epoch)
+        told = 0 if epoch == current else current
+        payload = Delivery(port.site, port.edge, epoch, max(oldest, begun), port.simulated, records, told).encode()
+        link.publish(self._records, payload)
+        self._counts["sent_messages"] += 1
+        self._counts["sent_bytes"] += len(payload)
 
     async def _tell(self, outgoing: Outgoing, now_ns: int) -> None:
         if outgoing.position > self._told and now_ns - self._told_ns >= _MOVED_NS:

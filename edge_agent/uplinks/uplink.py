@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from edge_agent.core import Log, OperatorAction, Ranges
+from edge_agent.core import Epochs, Log, OperatorAction
 from edge_agent.core.change import ChangeApproval
 
 
@@ -16,13 +16,16 @@ class Port:
     """What an uplink is given.
 
     outbox    the log that holds the stream "outbox"; an uplink only reads it
-    epoch     identity of this outbox's numbers; a call, because a gateway that knows more than we do makes the edge mint a new one
+    epochs    identity of this outbox's numbers; a call, because a gateway that has others than ours makes the edge mint a new epoch
     moved     tell the agent that everything up to a number is safe at this uplink's target (the agent keeps the cursor and forgets)
     acted     hand over the outstanding operator actions a gateway shows us (the agent drops those it knows)
     anchored  hand over the head of the gateway's audit trail, to be kept where the gateway's owner cannot change it
     people    hand over the signed list of people that a gateway gives to panels; None: this edge has none and asks for none
     approved  hand over what the gateway says was approved for this edge; the agent verifies it
-    ahead     tell the agent what the gateways hold of our epoch when that reaches beyond our head: it begins a new epoch and says so
+    part      tell the agent that numbers behind `through` belong to another life of this edge at one gateway: it mints an epoch later than
+              `above` for ours and says why
+    apart     by gateway the outbox's head when this edge was started without proof since that the gateway holds ours; None when there was
+    settled   tell the agent that there is such proof from a gateway
     wake      waits until the outbox has grown, at most the given seconds
     """
 
@@ -30,14 +33,16 @@ class Port:
     edge: str
     simulated: bool
     outbox: Log
-    epoch: Callable[[], int]
+    epochs: Callable[[], Epochs]
     moved: Callable[[int], None]
     acted: Callable[[tuple[OperatorAction, ...]], None]
-    ahead: Callable[[Ranges], None]
+    part: Callable[[int, int, str], None]
     wake: Callable[[float], Awaitable[None]]
     clock: Callable[[], int]
     data_dir: Path
     anchored: Callable[[str], None] = lambda _: None
+    apart: Callable[[str], int | None] = lambda _: None
+    settled: Callable[[str], None] = lambda _: None
     people: Callable[[str, bytes], None] | None = None
     approved: Callable[[tuple[ChangeApproval, ...]], None] = lambda _: None
     status: dict[str, object] = field(default_factory=dict)

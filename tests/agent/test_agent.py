@@ -7,12 +7,14 @@ import os
 import signal
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from edge_agent.agent.agent import APART, Agent, _new_epoch
+from edge_agent.agent.agent import IDENTITY_ALARM, Agent, _new_epoch
 from edge_agent.agent.commit import OUTBOX, STREAMS
 from edge_agent.agent.intake import Intake
-from edge_agent.core import Abandoned, AlarmEvent, Append, Catalogue, Log, Note, Ranges, decode
+from edge_agent.config import start_of
+from edge_agent.core import AlarmEvent, Append, Catalogue, Log, decode
 from tests.agent.line import CONFIG, settings
 
 UPLINK = "uplinks:\n  - {{name: site, kind: gateway, host: 127.0.0.1, port: 1, gateways: [gw1], required: {required}}}\n"
@@ -21,7 +23,9 @@ UPLINK = "uplinks:\n  - {{name: site, kind: gateway, host: 127.0.0.1, port: 1, g
 def agent(folder: Path, required: str = "true") -> Agent:
     made = Agent(settings(folder, CONFIG + UPLINK.format(required=required)), folder)
     made._log = Log(folder / "edge.sqlite", STREAMS)
-    made._epoch = made._epoch_of(made._log)
+    made._epochs = made._epochs_of(made._log)
+    made._beside = SimpleNamespace(people_came=None)  # type: ignore[assignment]
+    made._approving = SimpleNamespace(take=None)  # type: ignore[assignment]
     made._intake = Intake(lambda: 1, Catalogue([]), 1 << 20)  # type: ignore[arg-type]
     return made
 
@@ -39,18 +43,46 @@ def test_records_are_forgotten_when_the_only_uplink_has_them_although_it_is_not_
     assert one._safe_through() == 17
 
 
-def test_a_copied_disk_begins_a_greater_epoch_in_one_step_and_keeps_what_it_made_itself(tmp_path):
+def noted(one: Agent) -> list[Any]:
+    return [entry for offered in one._intake.take(0) for entry in offered.entries]
+
+
+def test_a_contested_edge_begins_a_greater_epoch_keeps_all_it_has_and_says_so_until_it_is_confirmed(tmp_path):
     one = agent(tmp_path)
-    one._log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(10)], values={APART: b"6"})
-    before = one._epoch
-    one._ahead(Ranges([(1, 4), (6, 40)]))
-    assert one._epoch > before
+    one._delivered = {"site": 4}
+    one._log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(10)])
+    before = one._epochs
+    port = one._port("site", lambda: 1)  # type: ignore[arg-type]
+    port.part(6, before.current + 5, "another life")
+    assert one._epochs.begins == ((0, before.current), (7, one._epochs.current))
+    assert one._epochs.current > before.current + 5
     reopened = Log(tmp_path / "edge.sqlite", STREAMS)
-    assert int(reopened.value("epoch") or b"0") == one._epoch
-    assert [row.seq for row in reopened.read(OUTBOX, 0)] == [7, 8, 9, 10]
-    entries = [entry for offered in one._intake.take(0) for entry in offered.entries]
-    assert [e.action for e in entries if isinstance(e, Note)] == ["new_epoch"]
-    assert [(e.first, e.last) for e in entries if isinstance(e, Abandoned)] == [(5, 5)]
+    assert Agent._epochs_of(reopened) == one._epochs
+    assert [row.seq for row in reopened.read(OUTBOX, 0)] == list(range(1, 11))
+    note, raised = noted(one)
+    assert (note.action, note.reason) == ("new_epoch", "another life; from record 7 on")
+    assert (raised.alarm, raised.active) == ("edge/identity", True)
+    port.moved(10)
+    assert noted(one) == [], "nothing that was made since has been confirmed"
+    port.moved(11)
+    assert [(e.alarm, e.active) for e in noted(one)] == [("edge/identity", False)]
+
+
+def test_a_disk_could_be_a_copy_until_a_gateway_has_proven_otherwise_each_for_itself(tmp_path):
+    one = agent(tmp_path)
+    one.settings = settings(tmp_path, CONFIG + UPLINK.format(required="true").replace("[gw1]", "[gw1, gw2]"))
+    one._log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(3)])
+    one._set_apart(one._log)
+    port = one._port("site", lambda: 1)  # type: ignore[arg-type]
+    assert (port.apart("gw1"), port.apart("gw2")) == (3, 3)
+    port.settled("gw1")
+    one._log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(2)])
+    one._set_apart(one._log)  # the next start
+    assert (port.apart("gw1"), port.apart("gw2")) == (5, 3)
+
+
+def test_the_alarm_about_the_identity_is_defined_on_every_edge(tmp_path):
+    assert IDENTITY_ALARM in {a.name for a in start_of(settings(tmp_path), 0).alarms}
 
 
 async def test_a_journal_row_that_rotted_does_not_keep_the_line_from_being_watched(tmp_path):

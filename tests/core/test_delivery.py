@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.core import Committed, Delivered, Delivery, OperatorAction, Ranges, WireError, chain_crc, decode_actions, encode_actions, topic
+from edge_agent.core import (
+    Committed,
+    Delivered,
+    Delivery,
+    OperatorAction,
+    Ranges,
+    WireError,
+    chain_crc,
+    chain_joined,
+    decode_actions,
+    encode_actions,
+    topic,
+)
 from edge_agent.core.delivery import COMMITTED_KIND, DELIVERY_KIND
 from edge_agent.core.wire import frame
 from tests.core.golden import MESSAGES
@@ -40,6 +53,11 @@ def test_pieces_make_the_whole(data: bytes, size: int) -> None:
 def test_a_commitment_comes_back(gateway: str, session: str, edge: str, epochs: dict[int, list[int]]) -> None:
     message = Committed(gateway, session, edge, {epoch: Ranges((i, i) for i in seqs) for epoch, seqs in epochs.items()})
     assert Committed.decode(message.encode()) == message
+
+
+@given(UINT32, st.binary(max_size=400))
+def test_a_running_crc_can_be_joined_from_its_parts(before: int, data: bytes) -> None:
+    assert chain_joined(before, zlib.crc32(data), len(data)) == chain_crc(before, data)
 
 
 @pytest.mark.parametrize("name", ["delivery", "committed"])

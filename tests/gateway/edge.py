@@ -46,6 +46,7 @@ class Edge:
     name: str = "press-edge-1"
     site: str = "demo"
     epoch: int = 1
+    current: int = 0
     simulated: bool = False
     records: list[Delivered] = field(default_factory=list)
 
@@ -56,10 +57,10 @@ class Edge:
         self.records.append(made)
         return made
 
-    def define(self, tags: Sequence[Tag] = TAGS, alarms: Sequence[AlarmDefinition] = ALARMS) -> Delivered:
+    def define(self, tags: Sequence[Tag] = TAGS, alarms: Sequence[AlarmDefinition] = ALARMS, received_ns: int = START) -> Delivered:
         return self.add(
             Definitions(
-                received_ns=START,
+                received_ns=received_ns,
                 edge=self.name,
                 site=self.site,
                 simulated=self.simulated,
@@ -114,7 +115,7 @@ class Edge:
 
     def deliver(self, records: Iterable[Delivered] | None = None) -> Delivery:
         chosen = tuple(self.records if records is None else records)
-        return Delivery(self.site, self.name, self.epoch, 1, self.simulated, chosen)
+        return Delivery(self.site, self.name, self.epoch, 1, self.simulated, chosen, self.current)
 
 
 def summarised(samples: Samples, length_s: int = 10) -> np.ndarray:

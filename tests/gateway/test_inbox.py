@@ -13,7 +13,7 @@ from edge_agent.core import Delivered, Log, Ranges
 from gateway.inbox import STREAM, Inbox, Kept
 from gateway.store import Store
 from tests.gateway.conftest import feed
-from tests.gateway.edge import START, Edge
+from tests.gateway.edge import SECOND, START, Edge
 
 
 def _edge(n: int) -> Edge:
@@ -108,10 +108,97 @@ def test_production_refuses_simulated_edges(opened: Callable[..., Store]) -> Non
 def test_new_epoch_begins_its_own_ranges(store: Store) -> None:
     edge = _edge(3)
     feed(store, edge.deliver())
-    edge.epoch = 2
-    taken = feed(store, edge.deliver())
-    assert len(taken.kept) == 3  # type: ignore[attr-defined]
+    anew = Edge(epoch=2)
+    anew.samples(50, 3)
+    anew.samples(60, 3)
+    taken = feed(store, anew.deliver())
+    assert len(taken.kept) == 2
     assert sorted(store.inbox.committed(edge.name, "s").epochs) == [1, 2]
+
+
+def test_the_same_records_under_a_new_epoch_are_taken_once_and_told_as_held(opened: Callable[..., Store]) -> None:
+    """Another gateway made the edge begin it: this one has the records already, and says so after a restart too."""
+    edge = _edge(5)
+    store = opened()
+    feed(store, edge.deliver(edge.records[:4]))
+    edge.epoch = 2
+    taken = feed(store, edge.deliver(edge.records[2:]))
+    assert ([k.seq for k in taken.kept], taken.duplicates) == ([5], 2)
+    store.close()
+    again = opened()
+    assert again.inbox.committed(edge.name, "s").epochs == {1: Ranges([(1, 4)]), 2: Ranges([(3, 5)])}
+    assert again.log.head(STREAM).seq == 5
+
+
+def test_an_answer_tells_the_chain_at_each_end_and_what_is_disputed(store: Store) -> None:
+    edge = _edge(6)
+    feed(store, edge.deliver([edge.records[i] for i in (0, 1, 4)]))
+    other = _edge(1)
+    for i in range(5):
+        other.samples(70 + i, 5)
+    feed(store, other.deliver([other.records[2], other.records[5]]))
+    said = store.inbox.committed(edge.name, "s")
+    assert said.chains == {1: (edge.records[1].chain, edge.records[4].chain)}
+    assert said.disputed == {1: (3, 6)}
+    feed(store, edge.deliver())
+    assert store.inbox.committed(edge.name, "s").disputed == {}
+
+
+def test_the_epoch_that_an_edge_waits_for_is_told_whatever_its_number(store: Store) -> None:
+    edge = _edge(1)
+    for epoch in range(100, 130):
+        feed(store, _another(epoch).deliver())
+    low = _another(3)
+    feed(store, low.deliver())
+    said = store.inbox.committed(edge.name, "s")
+    assert 3 in said.epochs
+    assert len(said.epochs) == 16
+
+
+def _another(epoch: int, current: int = 0) -> Edge:
+    made = Edge(epoch=epoch, current=current)
+    made.samples(epoch, 2)
+    made.samples(epoch + 1, 2)
+    return made
+
+
+def alarms(store: Store) -> list[str]:
+    return [a["alarm"] for a in store.ask.alarms()]
+
+
+def test_an_edge_that_says_it_is_in_an_earlier_epoch_is_alarmed_and_followed(opened: Callable[..., Store]) -> None:
+    store = opened()
+    feed(store, _another(7).deliver())
+    feed(store, _another(5, current=7).deliver())
+    assert alarms(store) == [], "a backlog of an earlier epoch is none"
+    assert store.inbox.facts["press-edge-1"].epoch == 7
+    feed(store, _another(6).deliver())
+    assert alarms(store) == ["gateway/press-edge-1.epoch_back"]
+    assert (store.inbox.facts["press-edge-1"].epoch, store.inbox.facts["press-edge-1"].newest_epoch) == (6, 7)
+    store.close()
+    again = opened()
+    feed(again, _another(7).deliver())
+    feed(again, _another(6).deliver())
+    assert again.inbox.facts["press-edge-1"].epoch == 7, "what a broker hands over again after a restart says nothing new"
+    assert alarms(again) == ["gateway/press-edge-1.epoch_back"]
+
+
+def test_an_edge_that_starts_earlier_than_it_had_been_is_alarmed(store: Store) -> None:
+    edge = _edge(3)
+    feed(store, edge.deliver())
+    later = Edge(epoch=3)
+    later.define(received_ns=START + 3600 * SECOND)
+    feed(store, later.deliver())
+    assert alarms(store) == []
+    backlog = Edge(epoch=2, current=3)
+    backlog.samples(1000, 1)
+    backlog.define()
+    feed(store, backlog.deliver([backlog.records[1]]))
+    assert alarms(store) == [], "definitions of an earlier epoch that come late are none"
+    lost = Edge(epoch=4)
+    lost.define(received_ns=START + 60 * SECOND)
+    feed(store, lost.deliver())
+    assert alarms(store) == ["gateway/press-edge-1.clock_back"]
 
 
 def test_backlog_counts_what_is_announced_and_missing(store: Store) -> None:

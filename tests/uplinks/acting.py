@@ -11,7 +11,7 @@ from typing import Any
 from paho.mqtt.client import MQTTMessage
 
 from edge_agent.broker import BrokerConfig, Link
-from edge_agent.core import Append, Committed, Delivery, Log, OperatorAction, Ranges, chain_crc, topic
+from edge_agent.core import Append, Committed, Delivery, Epochs, Log, OperatorAction, Ranges, chain_crc, topic
 from edge_agent.uplinks.outgoing import STREAM
 from edge_agent.uplinks.uplink import Port
 
@@ -38,17 +38,25 @@ class Edge:
     """The agent as an uplink sees it."""
 
     log: Log
-    epoch: int = 1
+    epochs: Epochs = field(default_factory=lambda: Epochs(((0, 1),)))
     moved: list[int] = field(default_factory=list)
     acted: list[tuple[OperatorAction, ...]] = field(default_factory=list)
-    aheads: list[Ranges] = field(default_factory=list)
+    parted: list[tuple[int, str]] = field(default_factory=list)
+    apart: dict[str, int] = field(default_factory=dict)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     forget: bool = False
     anchored: list[str] = field(default_factory=list)
 
-    def _ahead(self, held: Ranges) -> None:
-        self.aheads.append(held)
-        self.epoch += 1
+    @property
+    def epoch(self) -> int:
+        return self.epochs.current
+
+    def _part(self, through: int, above: int, why: str) -> None:
+        self.parted.append((through, why))
+        self.epochs = self.epochs.parted(through + 1, max(self.epoch, above) + 1)
+
+    def _settled(self, gateway: str) -> None:
+        del self.apart[gateway]
 
     def _moved(self, seq: int) -> None:
         self.moved.append(seq)
@@ -65,8 +73,8 @@ class Edge:
 
     def port(self, clock: Callable[[], int]) -> Port:
         return Port(
-            SITE, EDGE, True, self.log, lambda: self.epoch, self._moved, self.acted.append, self._ahead, self._wake, clock, Path("unused"),
-            self.anchored.append,
+            SITE, EDGE, True, self.log, lambda: self.epochs, self._moved, self.acted.append, self._part, self._wake, clock, Path("unused"),
+            self.anchored.append, self.apart.get, self._settled,
         )  # fmt: skip
 
 

@@ -215,7 +215,7 @@ async def test_a_gateway_that_knows_more_makes_the_edge_begin_a_new_epoch(mosqui
         await asyncio.sleep(0.1)
         async with delivering(config(mosquitto.port), edge):
             await until(lambda: 2 in gateway.kept and whole(gateway, edge))
-    assert edge.aheads == [Ranges([(1, 9)])]
+    assert edge.parted == [(0, "gateway gw1 has record 9 of epoch 1, this edge has made 5")]
     assert sorted(gateway.kept[2]) == [1, 2, 3, 4, 5]
 
 
