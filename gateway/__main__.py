@@ -20,11 +20,13 @@ from edge_agent.core import ConfigError, PharmedgeError
 from gateway.config import GatewayConfig, load_config
 from gateway.console.instants import instant_ns
 from gateway.export import Format, Kind
+from gateway.notify_command import notify
 from gateway.users_command import audit, user
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="The gateway of a Pharmedge site.")
 app.add_typer(user, name="user")
 app.add_typer(audit, name="audit")
+app.add_typer(notify, name="notify")
 ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="Configuration file (YAML).")]
 
 

@@ -32,6 +32,7 @@ from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
 from gateway.kpis import KpiRow, key_figures
 from gateway.notify.runner import Notifier
+from gateway.notify.trial import trial
 from gateway.office import Office
 from gateway.panels import Panels
 from gateway.query import (
@@ -314,19 +315,25 @@ class Gateway:
             "broker_error": broker.error if broker is not None else "not started",
             "seal_error": self.seal_error,
             "targets": [t.row() for t in self.targets],
+            "receivers": self.notifier.rows(),
             "notices": self._notices(),
         }
         return status
 
     def _notices(self) -> list[str]:
         refused = [f.edge for f in list(self.store.inbox.facts.values()) if f.refused]
-        found = [f"edge {edge} says it is simulated; a gateway in production refuses it" for edge in refused]
+        found = self.notifier.notices() + [f"edge {edge} says it is simulated; a gateway in production refuses it" for edge in refused]
         overdue = self.office.handovers.overdue_ns()
         if overdue is not None:
             found.append(f"the shift handover is overdue by {(self._clock() - overdue) / 60e9:.0f} min")
         if self.store.orphans:
             found.append(f"{self.store.orphans} unfinished files of an interrupted sealing were removed at the start")
         return found
+
+    def try_receiver(self, name: str) -> None:
+        """See Query."""
+        section = self.config.gateway
+        trial(self.config.notifications, name, gateway=section.id, timezone=section.timezone, now_ns=self._clock())
 
     def ready(self) -> list[str]:
         """See Query."""

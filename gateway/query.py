@@ -249,6 +249,20 @@ class TargetRow(TypedDict):
     error: str
 
 
+class ReceiverRow(TypedDict):
+    """One receiver of notifications; `reached` is false since the last message was not taken."""
+
+    name: str
+    kind: str
+    reached: bool
+    waiting: int
+    oldest_ns: int | None
+    error: str
+    sent: int
+    rejected: int
+    given_up: int
+
+
 class StatusRow(TypedDict):
     """The gateway at a glance."""
 
@@ -280,6 +294,7 @@ class StatusRow(TypedDict):
     broker_error: str
     seal_error: str
     targets: list[TargetRow]
+    receivers: list[ReceiverRow]
     alarms_standing: int
     notices: list[str]
 
@@ -450,6 +465,9 @@ class Query(Protocol):
 
     def action(self, action_id: str) -> ActionRow:
         """What became of an action; NotFound for one that was not asked for here."""
+
+    def try_receiver(self, name: str) -> None:
+        """Hand a test message to a receiver of notifications; NotFound, NotConnected or Rejected."""
 
     def ready(self) -> list[str]:
         """What keeps the gateway from being ready, in plain words; empty when it is ready."""

@@ -8,9 +8,9 @@ import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
 from gateway.accounts import Accounts
-from gateway.audit import Actor
+from gateway.audit import Act, Actor
 from gateway.console.access import COOKIE, Access, Body, Line, Name, Password
-from gateway.query import NotFound
+from gateway.query import NotFound, Query
 from gateway.sessions import NotLoggedIn, Sessions
 from gateway.users import RIGHTS, ROLES, Account
 
@@ -62,8 +62,8 @@ def _row(account: Account) -> dict[str, Any]:
     }
 
 
-def accounts(access: Access) -> APIRouter:
-    """The routes of accounts."""
+def accounts(access: Access, query: Query) -> APIRouter:
+    """The routes of accounts, and of trying whether people can be reached."""
     routes = APIRouter(prefix="/api/v1")
 
     def administers(request: Request, *, acting: bool = True) -> tuple[Accounts, Sessions, Actor]:
@@ -125,5 +125,16 @@ def accounts(access: Access) -> APIRouter:
         """End somebody's session."""
         changes, _, by = administers(request)
         return _json({"user": changes.end(by, id, reason).user})
+
+    @routes.post("/notifications/{name}/test")
+    def tried(request: Request, name: Annotated[str, Path(max_length=63)]) -> Response:
+        """Hand a test message to a receiver of notifications; for engineers and administrators."""
+        if access.sessions is not None and not access.open():
+            sessions, session = access.acting(request)
+            if not session.account.may("propose"):
+                sessions.allowed(session, "manage_users", f"receiver {name}")
+            sessions.trail.append(session.actor(), Act("notify_test", f"receiver {name}"), query.status()["now_ns"])
+        query.try_receiver(name)
+        return _json({"name": name, "state": "taken"})
 
     return routes

@@ -101,7 +101,7 @@ def create_app(
     install_errors(app)
     access = Access(sessions)
     app.include_router(people(access, query))
-    app.include_router(accounts(access))
+    app.include_router(accounts(access, query))
     app.include_router(changes(access, office.proposals if office is not None else None))
     app.include_router(handover(access, query, office.handovers if office is not None else None))
     app.include_router(kpis(query))  # before the routes that take any text for an occurrence

@@ -93,6 +93,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """The most urgent of them, at most ITEMS."""
     keys: tuple[str, ...]
     """occurrence and step of all of them."""
+    test: bool = False
+    """Whether it only tries the receiver."""
     left: tuple[str, ...] = ()
     """Addresses that did not take it yet, when others did; empty means all."""
 

@@ -27,6 +27,7 @@ from gateway.notify.receiver import Message, Receiver, Rejected
 from gateway.notify.rules import Calendar
 from gateway.notify.section import Notifications
 from gateway.notify.words import Writer
+from gateway.query import ReceiverRow
 
 STEP_S: Final = 0.5
 BATCH: Final = 2000
@@ -264,6 +265,30 @@ class Notifier:
     async def _later(self, message: Message, attempts: int, why: str) -> None:
         next_ns = self._clock() + int(backoff_s(attempts + 1) * 1e9)
         await asyncio.to_thread(self._queue.later, message, next_ns, why)
+
+    def rows(self) -> list[ReceiverRow]:
+        """What became of the messages of each receiver, and what waits."""
+        try:
+            counts, waiting = self._queue.counts(), self._queue.waiting()
+        except (AttributeError, sqlite3.Error):  # not opened yet, closed already, or a disk that refuses: what is configured is told all the same
+            counts, waiting = {}, {}
+        rows: list[ReceiverRow] = []
+        for config in self._section.receivers:
+            found, queued = counts.get(config.name, {}), waiting.get(config.name)
+            rows.append(
+                {
+                    "name": config.name,
+                    "kind": config.kind,
+                    "reached": config.name not in self._away,
+                    "waiting": queued.n if queued is not None else 0,
+                    "oldest_ns": queued.oldest_ns if queued is not None else None,
+                    "error": queued.error if queued is not None else "",
+                    "sent": found.get("sent", 0),
+                    "rejected": found.get("rejected", 0),
+                    "given_up": found.get("given_up", 0),
+                }
+            )
+        return rows
 
     def notices(self) -> list[str]:
         """What an operator should know of receivers now."""

@@ -13,6 +13,7 @@ SHOWN: Final = 10
 
 WORDS: Final[dict[Language, dict[str, str]]] = {
     "en": {
+        "test": "TEST: no alarm. This message only tries the way to you.",
         "one": "1 alarm needs attention",
         "many": "{n} alarms need attention",
         "priority": "priority {p}: {n}",
@@ -37,6 +38,7 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
         "first_out": "first of its group",
     },
     "zh": {
+        "test": "测试：无报警。本消息仅用于检验通知通道。",
         "one": "1 条报警需要处理",
         "many": "{n} 条报警需要处理",
         "priority": "优先级 {p}：{n} 条",
@@ -104,6 +106,8 @@ class Writer:
     def subject(self, message: Message) -> str:
         """One line: how many alarms of which priorities."""
         words = self._words
+        if message.test:
+            return f"{one_line(self._config.label)} {words['test']}".strip()
         number = words["one"] if message.total == 1 else words["many"].format(n=message.total)
         priorities = words["join"].join(words["priority"].format(p=p, n=n) for p, n in sorted(message.priorities.items()))
         brackets = "（{}）" if self._config.language == "zh" else " ({})"
@@ -113,6 +117,8 @@ class Writer:
     def text(self, message: Message) -> str:
         """All lines."""
         words = self._words
+        if message.test:
+            return "\n".join([self.subject(message), local_time(message.made_ns, self._zone), words["reference"].format(id=message.id[:8])])
         lines = [self.subject(message), words["first"].format(time=local_time(message.first_ns, self._zone))]
         if message.step > 1:
             lines.append(words["step"].format(n=message.step))
@@ -157,6 +163,7 @@ class Writer:
             "step": message.step,
             "first_ns": message.first_ns,
             "simulated": message.simulated,
+            **({"test": True} if message.test else {}),
             "label": self._config.label,
             "text": self.text(message),
         }

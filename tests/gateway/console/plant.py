@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edge_agent.core import AlarmEvent, PharmedgeError, Refused, occurrence_id
+from edge_agent.core import AlarmEvent, NotConnected, PharmedgeError, Refused, occurrence_id
 from gateway.kpis import KpiRow, key_figures
 from gateway.query import (
     ALL,
@@ -56,6 +56,7 @@ class Plant:
     refuse: bool = False
     hostile: str = ""
     not_ready: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
     acknowledged: list[tuple[str, str, str]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
@@ -459,9 +460,24 @@ class Plant:
             "targets": [
                 {"name": "ts", "kind": "influx", "connected": True, "cursor": 412_004, "behind": 0, "written": 18_224_310, "rejected": 0, "error": ""}
             ],
+            "receivers": [
+                {
+                    "name": "on-call", "kind": "smtp", "reached": True, "waiting": 0, "oldest_ns": None, "error": "", "sent": 12, "rejected": 0,
+                    "given_up": 0,
+                },
+                {
+                    "name": "wecom", "kind": "webhook", "reached": False, "waiting": 2, "oldest_ns": now - 90 * S, "error": "wecom: timed out",
+                    "sent": 40, "rejected": 1, "given_up": 0,
+                },
+            ],
             "alarms_standing": len(self.alarms()),
             "notices": [],
         }
+
+    def try_receiver(self, name: str) -> None:
+        if name != "on-call":
+            raise NotConnected(f"{name}: timed out")
+        self.tried.append(name)
 
     def ledger(self) -> list[LedgerRow]:
         return [

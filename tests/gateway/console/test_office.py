@@ -170,3 +170,13 @@ def test_a_shift_is_taken_over_item_by_item(open_page: Open, plant: Plant, offic
     page.locator("dialog button.primary").click()
     expect(page.locator("details[data-handover='1']")).to_contain_text({"en": "Wang (wang) to Li (li)", "zh": "Wang (wang) 交 Li (li)"}[language])
     assert office.handovers.get(1).accepted_by == "li"
+
+
+def test_a_receiver_is_tried_from_the_system_page(open_page: Open, plant: Plant, desk: Desk) -> None:
+    page = open_page("#/system", outage=True)
+    login(page, "chen")
+    page.locator("tr[data-receiver=on-call] button").click()
+    expect(page.locator(".notice").last).to_contain_text("on-call: the test message was taken")
+    assert (plant.tried, desk.trail.entries()[0]["action"]) == (["on-call"], "notify_test")
+    expect(page.locator("tr[data-receiver=wecom] .trouble")).to_have_text("wecom: timed out")
+    clean(page)

@@ -27,7 +27,7 @@ export function audit(root, params) {
   let turn = 0;
   const field = (name, label) => h("input", { type: "search", value: filter[name], placeholder: label, "aria-label": label, onchange: (event) => change({ [name]: event.target.value.trim() }) });
   const fields = { user: field("user", t("audit.user")), object: field("object", t("audit.object")), q: field("q", t("filter.text")) };
-  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
+  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "notify_test", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
   fields.action = h("select", { "aria-label": t("audit.action"), onchange: () => change({ action: fields.action.value }) },
     h("option", { value: "" }, t("audit.anyAction")), actions.map((a) => h("option", { value: a }, t(`audit.is.${a}`))));
   const from = day("from", t("audit.from"));

@@ -4,7 +4,9 @@ import { attribute, h, text } from "./dom.js";
 import { bytes, number, plain, span, stamp, utc } from "./format.js";
 import { t } from "./i18n.js";
 import { get, MS, plant } from "./plant.js";
+import { notice } from "./notice.js";
 import { Rows } from "./rows.js";
+import { session } from "./session.js";
 
 const COLUMNS = ["n_good", "n_uncertain", "n_bad", "n_late", "n_rejected", "n_duplicate", "n_missing", "gaps"];
 const PERIOD_MS = 5000;
@@ -26,6 +28,7 @@ export function system(root) {
   const edges = h("div", { class: "cards" });
   const store = h("dl", { class: "facts tall" });
   const targets = h("div", { class: "targets" });
+  const receivers = h("div", { class: "targets", "data-part": "receivers" });
   const notices = h("ul", { class: "plain notices-list" });
   const find = h("input", { type: "search", placeholder: t("filter.text"), "aria-label": t("ledger.find"), oninput: () => sift() });
   const only = h("input", { type: "checkbox", onchange: () => sift() });
@@ -35,7 +38,7 @@ export function system(root) {
   const head = h("div", { class: "ledger-row head" }, h("span", { class: "l-tag" }, t("tag")), COLUMNS.map((c) => h("span", { class: "n" }, t(`ledger.${c}`))), h("span", { class: "n l-last" }, t("ledger.last")));
   root.append(h("div", { class: "system-page" },
     h("section", { class: "panel", "data-part": "edges" }, h("h2", null, t("system.edges")), edges),
-    h("section", { class: "panel", "data-part": "store" }, h("h2", null, t("system.store")), notices, store, h("h3", null, t("system.targets")), targets),
+    h("section", { class: "panel", "data-part": "store" }, h("h2", null, t("system.store")), notices, store, h("h3", null, t("system.targets")), targets, h("h3", null, t("system.receivers")), receivers),
     h("section", { class: "panel ledger", "data-part": "ledger" }, h("header", null, h("h2", null, t("system.ledger")), find, h("label", { class: "check" }, only, t("ledger.only")), total), h("p", { class: "quiet" }, t("ledger.rule")),
       h("div", { class: "table" }, head, rows.node, empty))));
 
@@ -105,6 +108,22 @@ export function system(root) {
       ? h("table", null, h("thead", null, h("tr", null, ["name", "state", "behind", "written", "rejected"].map((c) => h("th", { class: c === "name" || c === "state" ? "" : "n" }, t(`target.${c}`))))),
         h("tbody", null, s.targets.map((x) => h("tr", null, h("td", null, `${x.name} · ${x.kind}`), h("td", null, yes(x.connected, x.connected ? t("connected") : x.error || t("disconnected"))), h("td", { class: "n" }, plain(x.behind)), h("td", { class: "n" }, plain(x.written)), h("td", { class: "n" }, plain(x.rejected))))))
       : h("p", { class: "empty" }, t("targets.none")));
+    receivers.replaceChildren(s.receivers.length
+      ? h("table", null, h("thead", null, h("tr", null, ["name", "state", "waiting", "sent", "rejected", "try"].map((c) => h("th", { class: ["waiting", "sent", "rejected"].includes(c) ? "n" : "" }, t(`receiver.${c}`))))),
+        h("tbody", null, s.receivers.map((x) => h("tr", { "data-receiver": x.name }, h("td", null, `${x.name} · ${x.kind}`), h("td", null, yes(x.reached && !x.error, x.error || t(x.reached ? "receiver.reached" : "receiver.away"))), h("td", { class: "n" }, plain(x.waiting)), h("td", { class: "n" }, plain(x.sent)), h("td", { class: "n" }, plain(x.rejected + x.given_up)), h("td", null, h("button", { type: "button", class: "small", onclick: (event) => trial(event.target, x.name) }, t("receiver.test")))))))
+      : h("p", { class: "empty" }, t("receivers.none")));
+  }
+
+  async function trial(button, name) {
+    button.disabled = true;
+    try {
+      await session.send(`notifications/${encodeURIComponent(name)}/test`, "POST");
+      notice(t("receiver.taken", { name }));
+    } catch (error) {
+      notice(error.message);
+    } finally {
+      button.disabled = false;
+    }
   }
 
   let last = 0;
