@@ -92,16 +92,19 @@ def _compiled_now(signature: str, function: F) -> F:
 class _Ahead:
     """A kernel compiled ahead of time, with the interface of a numba dispatcher that callers use."""
 
-    __slots__ = ("_compiled", "_signature", "py_func")
+    __slots__ = ("_at_start", "_compiled", "_signature", "py_func")
 
     def __init__(self, compiled: Callable[..., Any], signature: str, function: Callable[..., Any]) -> None:
         self._compiled, self._signature = compiled, signature
         self.py_func = function
+        self._at_start: Any = None
 
     def __call__(self, *args: Any) -> Any:
         return self._compiled(*args)
 
     @property
     def _numba_type_(self) -> Any:
-        # A kernel of a user's own model that calls this one is compiled at start and needs it as numba knows it.
-        return _compiled_now(self._signature, self.py_func)._numba_type_  # type: ignore[attr-defined]
+        # A kernel of a user's own model that calls this one is compiled at start and needs it as numba knows it; numba keeps no hold on it.
+        if self._at_start is None:
+            self._at_start = _compiled_now(self._signature, self.py_func)
+        return self._at_start._numba_type_

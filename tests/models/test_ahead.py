@@ -114,3 +114,15 @@ def test_beside_changed_sources_they_are_not_used(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
         found.append(done.stdout.strip())
     assert found == ["True", "False"]
+
+
+@ahead
+@pytest.mark.system
+def test_a_kernel_of_one_s_own_may_call_them(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import numpy as np\nfrom models.baseline import sort\nfrom models.compiled import kernel\n"
+        "@kernel('float64(float64[::1])')\ndef least(a):\n    sort(a, 0, len(a))\n    return a[0]\n"
+        "assert least(np.array([3.0, 1.0, 2.0])) == 1.0\n"
+    )
+    done = subprocess.run([sys.executable, str(tmp_path / "own.py")], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=120)
+    assert done.returncode == 0
