@@ -35,10 +35,11 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuratio
 def _load(path: Path, *, files: bool = False) -> AgentSettings:
     """The configuration; with `files` the model files that it names are judged as at a start of the agent."""
     from edge_agent.config.trained import file_mistakes
+    from edge_agent.core.approval import KEY_FOLDER
     from edge_agent.core.signing import public_keys
 
     def also(settings: AgentSettings) -> list[Any]:
-        keys = public_keys(path.resolve().parent / settings.edge.data_dir / "keys")
+        keys = public_keys(path.resolve().parent / settings.edge.data_dir / KEY_FOLDER)
         return file_mistakes(settings, keys, time.time_ns())
 
     try:

@@ -10,11 +10,12 @@ from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
 from models.model import Bank, Group, GroupConfig, ModelConfig
 from models.pca import PcaConfig
+from models.river import RiverConfig
 from models.robust_z import RobustZConfig
 from models.unit import UnitConfig
 
 AnyModel = Annotated[
-    AutoConfig | EwmaConfig | CusumConfig | RobustZConfig | UnitConfig | ChangeConfig | PcaConfig, Field(discriminator="kind")
+    AutoConfig | EwmaConfig | CusumConfig | RobustZConfig | RiverConfig | UnitConfig | ChangeConfig | PcaConfig, Field(discriminator="kind")
 ]
 """The configuration of any model; `kind` says which. The union is the register of models."""
 

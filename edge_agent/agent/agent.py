@@ -30,6 +30,7 @@ from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice
 from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Epochs, Log, LogError, Note, OperatorAction, Start
+from edge_agent.core.approval import KEY_FOLDER
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
 from edge_agent.uplinks.gateway import GatewayConfig
@@ -108,7 +109,7 @@ class Agent:
         self._set_apart(file)
         clock = Clock(recovered.last_received_ns)
         previous = self._previous(recovered.pipeline)
-        watch = ModelWatch(self.settings, self._data_dir / "keys")
+        watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
         start = start_of(self.settings, clock(), previous, watch.begin(clock(), previous))
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}

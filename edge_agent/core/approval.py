@@ -19,8 +19,10 @@ from edge_agent.core.errors import Refused
 from edge_agent.core.model_file import ModelFile, ModelFileError
 from edge_agent.core.signing import key_id
 
-KEY_FILE: Final = "edge.key"
-"""The edge's own key in the folder `keys` of its data folder; approvals by any `*.pub` beside it are trusted."""
+KEY_FOLDER: Final = "model_keys"
+"""Folder in the edge's data folder that holds its key for approvals of models, and the public keys (`*.pub`) whose approvals of models count."""
+KEY_FILE: Final = "approval.key"
+"""The edge's own key in it, made at the first approval."""
 
 Meaning = Literal["approved for use", "approved for advisory use"]
 

@@ -14,7 +14,7 @@ import typer
 
 from edge_agent.config import AgentSettings, load_agent
 from edge_agent.core import ConfigError, PharmedgeError, Refused
-from edge_agent.core.approval import KEY_FILE, approval_path, approve, read_approval, verified, write_approval
+from edge_agent.core.approval import KEY_FILE, KEY_FOLDER, approval_path, approve, read_approval, verified, write_approval
 from edge_agent.core.model_file import ModelFile, ModelFileError, read, write
 from edge_agent.core.signing import public_keys, signing_key
 
@@ -38,7 +38,7 @@ def _fail(error: Exception | str, code: int = 1) -> typer.Exit:
 
 
 def _keys(settings: AgentSettings, config: Path) -> Path:
-    return config.resolve().parent / settings.edge.data_dir / "keys"
+    return config.resolve().parent / settings.edge.data_dir / KEY_FOLDER
 
 
 def _place(settings: AgentSettings, name: str) -> int:

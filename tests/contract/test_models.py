@@ -24,6 +24,11 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
              {"warmup": 24, "calendar": False, "span": 10.0, "min_sigma": 0.25}],
     "ewma": [{"warmup": 2}, {"warmup": 7, "lambda": 0.1, "adapt": True}, {"mu": 1.0, "sigma": 2.0}, {"mu": 0.0, "sigma": 1.0, "adapt": True}],
     "cusum": [{"warmup": 2}, {"warmup": 7, "k": 0.25, "adapt": True}, {"mu": 1.0, "sigma": 2.0, "ceiling": 3.0}, {"warmup": 12, "min_sigma": 0.5}],
+    "river": [{"estimator": "anomaly.GaussianScorer", "params": {"grace_period": 4}, "generation": 8, "warmup": 3},
+              {"estimator": "drift.PageHinkley", "generation": 12, "warmup": 0},
+              {"estimator": "anomaly.HalfSpaceTrees", "params": {"n_trees": 2, "height": 3, "window_size": 4}, "generation": 5, "scale": [-5, 5],
+               "warmup": 9},
+              {"estimator": "drift.ADWIN", "params": {"clock": 1, "grace_period": 2}, "generation": 15, "warmup": 1}],
     "robust_z": [{"window": 5}, {"window": 6}, {"window": 13, "min_sigma": 0.25}, {"window": 8}],
 }
 """Four slots per kind; a new kind adds its line."""

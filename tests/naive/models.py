@@ -9,6 +9,7 @@ from typing import Any
 
 from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
+from models.river import RiverConfig, detector
 from models.robust_z import RobustZConfig
 from tests.naive.auto import NaiveAuto
 
@@ -127,7 +128,24 @@ class NaiveRobustZ:
         return [_clip((x - centre) / sigma, 1e6), centre, sigma]
 
 
-NAIVE: dict[str, Any] = {"auto": NaiveAuto, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ}
+class NaiveRiver:
+    """Every generation that was ever born, each learning to the end; the second youngest says."""
+
+    def __init__(self, config: RiverConfig) -> None:
+        self.config, self.seen = config, 0
+        self.living: list[Any] = []
+
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
+        if self.seen % self.config.generation == 0:
+            self.living.append(detector(self.config))
+        low, high = self.config.scale or (0.0, 1.0)
+        charge = max(len(self.living) - 2, 0)
+        said = [one.row((x - low) / (high - low), score=i == charge) for i, one in enumerate(self.living)][charge]
+        self.seen += 1
+        return [said if self.seen > self.config.warmup else NAN]
+
+
+NAIVE: dict[str, Any] = {"auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ}
 
 
 def judged(configs: list[Any], slots: list[int], times: list[int], values: list[float], usable: list[int], width: int) -> list[list[float]]:

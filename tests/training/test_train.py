@@ -209,7 +209,7 @@ def test_training_again_on_the_same_data_gives_the_same_arrays(plant: Path) -> N
 
 def begun(plant: Path, previous: Start | None) -> tuple[Start, Any]:
     settings = load_agent(plant / "agent.yaml")
-    found = trained_models(settings, keys=public_keys(plant / "data" / "keys"), now_ns=2**62, previous=previous)
+    found = trained_models(settings, keys=public_keys(plant / "data" / "model_keys"), now_ns=2**62, previous=previous)
     return start_of(settings, 0, previous, found), found
 
 
@@ -268,7 +268,7 @@ def test_where_no_approval_is_asked_for_a_new_file_takes_over_and_is_audited(pla
 
 
 def test_a_running_agent_notices_that_a_file_changed_and_says_it_once(plant: Path) -> None:
-    watch = ModelWatch(load_agent(config(plant, ewma="force.model", advisory=True)), plant / "data" / "keys")
+    watch = ModelWatch(load_agent(config(plant, ewma="force.model", advisory=True)), plant / "data" / "model_keys")
     watch.begin(0, None)
     assert watch.changes() == []
     old = read(plant / "force.model").sha256
