@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.system.unbroken import restarts_left_no_trace
+
 COUNTS = ("n_good", "n_uncertain", "n_bad", "n_late", "n_rejected")
 KEYS = {
     "samples_sent", "samples_stored", "records_committed", "lost", "duplicated", "declared_missing", "duplicates_removed", "late",
@@ -90,3 +92,4 @@ def test_power_cuts_of_agent_gateway_and_broker_lose_and_double_nothing(tmp_path
     for tag, count in missing.items():
         assert tags[tag]["source"] == "press_ua", tag  # the broker keeps what MQTT sends: nothing of it may be missing
         assert count <= down_s / float(tags[tag]["expected_s"]) * 1.2, tag
+    assert restarts_left_no_trace(tmp_path / "data" / "agent" / "edge.sqlite") >= 4
