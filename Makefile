@@ -4,12 +4,15 @@
 #   make test    lint, types, layers, then all tests; the last line is pytest's summary
 #   make lint    the first three of these
 #   make bench   every benchmark in tests/benchmarks in turn
+#   make faults  every fault in its long form, and the table docs/faults.md (SEED, FAULTS, SMALL)
+#   make soak    the whole road with connections that come and go; memory must stay flat (SEED, SECONDS)
+#   make fuzz    every decoder against damaged input (SEED, SECONDS)
 #   make lock    resolve pyproject.toml anew into requirements.lock (needs uv and a package index)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := venv
-.PHONY: venv demo test lint bench lock
+.PHONY: venv demo test lint bench faults soak fuzz lock
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -57,6 +60,17 @@ bench: venv
 	  case $$name in _*) continue;; esac; \
 	  echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name; \
 	done
+
+faults soak fuzz: export SEED := $(SEED)
+faults soak fuzz: export SECONDS_ := $(SECONDS)
+faults: export FAULTS := $(FAULTS)
+faults: export SMALL := $(SMALL)
+
+faults: venv
+	@$(BIN)/python -m tests.faults
+
+soak fuzz: venv
+	@$(BIN)/python -m tests.faults.$@
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock: expected uv on the PATH, found none" >&2; exit 1; }

@@ -92,7 +92,7 @@ def http_json(url: str, timeout_s: float = 5.0) -> Any | None:
         return None
     try:
         return msgspec.json.decode(answer[1])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

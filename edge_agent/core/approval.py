@@ -93,7 +93,7 @@ def read_approval(path: Path) -> Approval | None:
         raise ModelFileError(file, "(file)", "a readable approval", error.strerror or str(error)) from error
     try:
         return msgspec.json.decode(data, type=Approval)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelFileError(file, "(file)", "the fields of an approval", str(error)) from error
 
 

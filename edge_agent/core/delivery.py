@@ -227,7 +227,7 @@ def decode_actions(data: bytes) -> tuple[OperatorAction, ...]:
         return ()
     try:
         return tuple(_actions.decode(data))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"actions: {error}") from error
 
 
@@ -241,7 +241,7 @@ def decode_anchor(data: bytes) -> str:
         raise WireError(f"anchor: expected at most {MAX_ANCHOR} bytes, found {len(data)}")
     try:
         head = msgspec.json.decode(data, type=dict[str, int | str])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"anchor: {error}") from error
     if not {"seq", "hash"} <= head.keys():
         raise WireError(f"anchor: expected seq and hash, found {', '.join(head) or 'nothing'}")

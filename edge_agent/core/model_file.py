@@ -135,7 +135,7 @@ def decode_model(data: bytes, path: Path | str = "model") -> ModelFile:
     at = int(first[3])
     try:
         head = _head.decode(body[:at])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelFileError(path, "head", "the fields of a model", str(error)) from error
     arrays: dict[str, NDArray[Any]] = {}
     for name, a in head.arrays.items():

@@ -114,8 +114,11 @@ def chunks(path: Path, size: int = CHUNK_BYTES, after_line: int = 0) -> Iterator
 
 
 def cells(line: str, separator: str) -> list[str]:
-    """The cells of one line."""
-    return next(csv.reader([line], delimiter=separator), [])
+    """The cells of one line; none when it cannot be cut into cells, as with a carriage return inside it."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
 def layout_of(path: Path) -> Layout:

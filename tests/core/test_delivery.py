@@ -23,7 +23,7 @@ from edge_agent.core import (
     encode_actions,
     topic,
 )
-from edge_agent.core.delivery import COMMITTED_KIND, DELIVERY_KIND
+from edge_agent.core.delivery import COMMITTED_KIND, DELIVERY_KIND, decode_anchor
 from edge_agent.core.wire import frame
 from tests.core.golden import MESSAGES
 from tests.core.items import TEXT, UINT32
@@ -138,3 +138,10 @@ def test_the_chain_is_the_crc_of_everything_so_far(frames: list[bytes]) -> None:
 
 def test_topics() -> None:
     assert topic("demo", "press-edge-1", "committed/gw1") == "pharmedge/demo/press-edge-1/committed/gw1"
+
+
+def test_lists_and_anchors_that_are_no_utf8_or_too_deep_are_damage() -> None:
+    for damaged in (b'[{"\xa3', b"[" * 200_000):
+        for decoder in (decode_actions, decode_anchor):
+            with pytest.raises(WireError):
+                decoder(damaged)

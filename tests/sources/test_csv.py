@@ -295,3 +295,9 @@ async def test_a_missing_file_is_not_connected(tmp_path: Path) -> None:
     config = CsvConfig(kind="csv", name="history", files=(tmp_path / "none.csv",))
     with pytest.raises(NotConnected, match=r"none\.csv: no such file"):
         await config.source(plug(catalogue("a"), tmp_path)).open(None)
+
+
+@pytest.mark.parametrize("text", ["time,a\rb\n1,2\n", "time,a\n1,2\r3\n", "time,a\n1," + "9" * 200_000 + "x\n"])
+def test_lines_that_cannot_be_cut_into_cells_are_errors_of_the_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(CsvError):
+        list(read_csv([written(tmp_path, text)], catalogue("a")))

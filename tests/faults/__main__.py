@@ -1,0 +1,65 @@
+"""`python -m tests.faults`: make every fault happen in its long form and write the table `docs/faults.md`.
+
+SEED (default: drawn and printed) and FAULTS (parts of names, separated by commas; default all) come from the environment, as does SMALL=1 for
+the small forms. The last line of output is a JSON object; exit code 1 when a promise was broken. The table is written only when all were run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.faults.outcome import FAULTS, Outcome, suffer
+from tests.faults.register import ALL
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+BEGIN, END = "<!-- table: written by `make faults` -->\n", "<!-- end of table -->\n"
+
+
+def table(outcomes: Sequence[Outcome], seed: int, *, long: bool) -> str:
+    """The outcomes as a Markdown table."""
+    form = "long" if long else "small"
+    lines = [f"Seed {seed}, {form} forms.", "", "| fault | promised | happened | lost | duplicated | s |", "|---|---|---|---|---|---|"]
+    lines += [f"| {o.fault} | {o.promised} | {o.happened} | {_cell(o.lost)} | {_cell(o.duplicated)} | {o.seconds:.0f} |" for o in outcomes]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(count: int | None) -> str:
+    return "not tested" if count is None else str(count)
+
+
+def main() -> int:
+    """Run them one after the other."""
+    seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
+    long = not os.environ.get("SMALL")
+    wanted = [part.strip() for part in (os.environ.get("FAULTS") or "").split(",") if part.strip()]
+    chosen = [f for name, f in FAULTS.items() if not wanted or any(part in name for part in wanted)]
+    print(f"seed {seed}, {len(chosen)} of {len(ALL)} faults", flush=True)
+    outcomes, broken, began = [], [], time.monotonic()
+    for one in chosen:
+        with tempfile.TemporaryDirectory(prefix="pharmedge-fault-") as folder:
+            try:
+                outcome = suffer(one, seed, Path(folder), long=long)
+            except AssertionError:
+                broken.append(one.name)
+                print(f"BROKEN  {one.name}: promised: {one.promised}\n{traceback.format_exc()}", flush=True)
+                continue
+        outcomes.append(outcome)
+        print(f"{outcome.seconds:6.1f} s  {outcome.fault}: {outcome.happened}; lost {outcome.lost}, duplicated {outcome.duplicated}", flush=True)
+    if not wanted and not broken:
+        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+        PAGE.write_text(before + BEGIN + table(outcomes, seed, long=long) + END + rest.partition(END)[2], "utf-8")
+    print(json.dumps({"seed": seed, "seconds": round(time.monotonic() - began, 1), "broken": broken, "outcomes": [asdict(o) for o in outcomes]}))
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

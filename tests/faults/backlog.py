@@ -1,0 +1,60 @@
+"""Long outages and little memory: a day without a gateway, drained afterwards, and an agent that may not grow."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from simulators.children import Child
+from tests.faults.outcome import Happened, fault
+from tests.faults.road import Recording, Road
+
+
+def peak_mb(child: Child) -> float:
+    """Most memory that a process has held, MB."""
+    assert child.process is not None
+    status = Path(f"/proc/{child.process.pid}/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+@fault("outage of the gateway, compressed, with its backlog", "drained at least 50 times faster than it arose, every value stored once", quick=False)
+def outage(seed: int, folder: Path, long: bool) -> Happened:
+    """A day (long) or an hour of 20 tags at 1 value a second is taken while broker and gateway are away."""
+    hours = 24 if long else 1
+    recording = Recording(rows=hours * 3600, tags=20, speed=0.0)
+    with Road(folder, recording, seed).start("agent") as road:
+        total = recording.rows * recording.tags
+        road.until("all values to be taken", lambda: road.taken() >= total, 600.0)
+        road.start("broker", "gateway")
+        began = time.monotonic()
+        road.until("the backlog to be drained", lambda: road.stored() >= total * 0.99, 600.0)
+        drained_s = time.monotonic() - began
+        books = road.settle(120.0)
+        books.closed()
+        times = hours * 3600 / drained_s
+        assert times >= 50, times
+        memory = peak_mb(road.children["agent"])
+    return Happened(f"{hours} h, {total} values drained in {drained_s:.1f} s with starting broker and gateway: {times:.0f} times real time; "
+                    f"agent at most {memory:.0f} MB", books.lost, books.duplicated)  # fmt: skip
+
+
+@fault("memory limit", "the intake is bounded: sources wait instead of memory growing", quick=False)
+def memory(seed: int, folder: Path, long: bool) -> Happened:
+    """A file is read as fast as it goes while every commit takes a second; the intake may hold 1 MB."""
+    recording = Recording(rows=20_000 if long else 4_000, tags=20, speed=0.0)
+    with Road(folder, recording, seed, outbox="{max_bytes: 2000000000, queue_bytes: 1048576}") as road:
+        (folder / "commit_ms").write_text("300")
+        road.start()
+        road.until("values", road.taken)
+        at_first = peak_mb(road.children["agent"])
+        most_waiting, until = 0, time.monotonic() + (30 if long else 8)
+        while time.monotonic() < until:
+            most_waiting = max(most_waiting, int(road.status.get("waiting_bytes", 0)))
+            time.sleep(0.2)
+        (folder / "commit_ms").write_text("0")
+        books = road.settle(180.0)
+        books.closed()
+        grown = peak_mb(road.children["agent"]) - at_first
+        assert most_waiting < 3 << 20, most_waiting
+        assert grown < 80, grown
+    return Happened(f"at most {most_waiting / 1e6:.1f} MB waited, the agent grew by {grown:.0f} MB", books.lost, books.duplicated)

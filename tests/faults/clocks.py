@@ -1,0 +1,56 @@
+"""Clocks: steps of hours both ways, and a machine that boots before it knows the time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from simulators.children import Deadline
+from tests.faults.outcome import Happened, fault
+from tests.faults.road import Recording, Road
+
+HOUR_NS = 3_600_000_000_000
+
+
+@fault("clock steps of hours, both ways", "received time never decreases, every step is recorded, every value stored once", quick=False)
+def stepped(seed: int, folder: Path, long: bool) -> Happened:
+    """The wall clock of the running agent jumps by hours; it is also restarted with a clock that lies behind its journal."""
+    steps = [6, -3, -9, 1, 30, -30] if long else [6, -3]
+    with Road(folder, Recording(rows=1500 * len(steps), speed=200.0), seed).start() as road:
+        offset = 0
+        for hours in steps:
+            before = road.taken()
+            road.until("values", lambda n=before: road.taken() > n + 100)  # type: ignore[misc]
+            offset += hours * HOUR_NS
+            (folder / "clock_ns").write_text(str(offset))
+            patience = Deadline(20.0)
+            while patience.left(1.0) and road.export("audit").read_text().count("clock_step") < steps.index(hours) + 1:
+                time.sleep(0.5)
+        road.children["agent"].stop()
+        (folder / "clock_ns").write_text(str(offset - 48 * HOUR_NS))
+        road.start("agent")
+        road.until("a word about the clock", lambda: "clock_behind" in road.export("audit").read_text())
+        books = road.settle()
+        books.closed()
+        said = road.export("audit").read_text().count("clock_step")
+        assert said >= len(steps), said
+    return Happened(f"{len(steps)} steps and a start 48 h behind the journal, each told in the audit trail", books.lost, books.duplicated)
+
+
+@fault("boot before NTP", "values ahead of the clock are counted as rejected, the step is told, a restart sets it right", quick=False)
+def before_ntp(seed: int, folder: Path, long: bool) -> Happened:
+    """The agent starts in 1970, later the time arrives. What a source stamps rightly lies in the future until the agent is started again."""
+    rows = 3000 if long else 1800
+    with Road(folder, Recording(rows=rows, speed=60.0), seed) as road:
+        (folder / "clock_ns").write_text(str(-time.time_ns() + HOUR_NS))
+        road.start()
+        road.until("values from the future", lambda: road.status.get("samples", {}).get("rejected", 0) > 200)
+        (folder / "clock_ns").write_text("0")
+        road.until("the step in the audit trail", lambda: "clock_step" in road.export("audit").read_text())
+        road.children["agent"].stop()
+        road.start("agent")
+        books = road.settle()
+        books.closed()
+        rejected = sum(t.rejected for t in books.tags)
+        assert 200 < rejected < rows * 5
+    return Happened(f"{rejected} values counted as rejected until the restart, {rows * 5 - rejected} taken after it", books.lost, books.duplicated)

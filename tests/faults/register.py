@@ -1,0 +1,11 @@
+"""Every fault, in the order of the table."""
+
+from __future__ import annotations
+
+from tests.faults import backlog, clocks, kills, network, storage
+from tests.faults.outcome import FAULTS
+
+ALL = tuple(FAULTS)
+"""Names, in the order in which the modules registered them."""
+
+__all__ = ["ALL", "FAULTS", "backlog", "clocks", "kills", "network", "storage"]

@@ -1,0 +1,43 @@
+"""The small forms of the faults: what every change has to survive. `make faults` takes the long ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.__main__ import PAGE, table
+from tests.faults.fuzz import fuzz
+from tests.faults.outcome import FAULTS, Outcome, suffer
+from tests.faults.register import ALL
+
+
+@pytest.mark.system
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("name", [name for name in ALL if FAULTS[name].quick])
+def test_what_was_promised_happens(tmp_path: Path, name: str) -> None:
+    outcome = suffer(FAULTS[name], 7, tmp_path, long=False)
+    if outcome.lost is None:
+        pytest.skip(outcome.happened)
+    assert (outcome.lost, outcome.duplicated) == (0, 0)
+
+
+def test_the_page_has_every_fault_with_nothing_lost_or_doubled() -> None:
+    rows = [line.split(" | ") for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ") and " | " in line]
+    told = {row[0].removeprefix("| "): row for row in rows}
+    for name in ALL:
+        assert name in told, name
+        assert told[name][1] == FAULTS[name].promised
+        assert told[name][3:5] in (["0", "0"], ["not tested", "not tested"])
+
+
+def test_the_table_tells_what_could_not_be_tested() -> None:
+    text = table([Outcome("a", "b", "c", 0, 0, 1.2), Outcome("d", "e", "not tested here: needs strace", None, None)], 3, long=False)
+    assert "| a | b | c | 0 | 0 | 1 |" in text
+    assert "| d | e | not tested here: needs strace | not tested | not tested | 0 |" in text
+
+
+def test_a_moment_of_fuzzing_finds_nothing() -> None:
+    found = fuzz(7, 2.0)
+    assert {name: one.first for name, one in found.items() if one.findings} == {}
+    assert all(one.tries >= 20 for one in found.values())
