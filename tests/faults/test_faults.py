@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import storage
 from tests.faults.__main__ import PAGE, table
 from tests.faults.fuzz import fuzz
-from tests.faults.outcome import FAULTS, Outcome, suffer
+from tests.faults.outcome import FAULTS, NotHere, Outcome, suffer
 from tests.faults.register import ALL
 
 
@@ -41,3 +42,13 @@ def test_a_moment_of_fuzzing_finds_nothing() -> None:
     found = fuzz(7, 2.0)
     assert {name: one.first for name, one in found.items() if one.findings} == {}
     assert all(one.tries >= 20 for one in found.values())
+
+
+@pytest.mark.system
+def test_a_log_that_does_not_sync_every_commit_would_be_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "COMMITS", storage.COMMITS.replace('("journal", "outbox"))', '("journal", "outbox"), synchronous="NORMAL")'))
+    try:
+        with pytest.raises(AssertionError, match="durable"):
+            storage.power_cut(7, tmp_path, False)
+    except NotHere as missing:
+        pytest.skip(str(missing))
