@@ -260,6 +260,7 @@ function soon() {
   // A hidden page gets no frames; its clock still turns it stale.
   const draw = () => {
     dirty = false;
+    if (plant.live && !performance.getEntriesByName("usable").length) performance.mark("usable");
     chrome();
     foot();
     page?.refresh();
@@ -295,3 +296,5 @@ async function begin() {
 }
 
 begin();
+// Installing and notifications need it; the page itself does not.
+navigator.serviceWorker?.register("sw.js").catch(() => {});

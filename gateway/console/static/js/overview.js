@@ -37,7 +37,8 @@ class UnitCard {
       h("header", null, h("h2", null, this.mark, h("a", { href: link("unit", { name }), title: t("unit.open") }, name)), h("dl", { class: "facts" }, facts)),
       h("div", { class: "indicators" }, this.indicators.map((i) => i.node)),
       shown.length ? null : h("p", { class: "empty" }, t("unit.empty")));
-    this.visible = true;
+    // The observer says which cards are in sight: drawing them all at once would hold a large plant's page for seconds.
+    this.visible = false;
   }
 
   refresh() {
