@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from edge_agent.core import OperatorAction, PharmedgeError, Refused, parse_occurrence_id
+from edge_agent.core import OperatorAction, PharmedgeError, Refused, UnitMode, parse_occurrence_id
+from edge_agent.core.alarm import ActionKind
 from gateway.applying import Applier
 from gateway.journal import Journal, Outcome
-from gateway.query import ActionRow, Asked, NotFound
+from gateway.query import ActionRow, Asked, ModeAsked, NotFound
 from gateway.standing import OVER, Occurrence, pending_row
+from gateway.units import subject, units
 
 ACKNOWLEDGEABLE: Final = frozenset({"UNACK", "RTNUN", "LATUN"})
 LAYS: Final = {"shelve": "shelved", "out_of_service": "out_of_service"}
@@ -102,6 +104,32 @@ class Actions:
             self._journal.apply(actions=new)
             self._open |= {action.id: (action, edge, of) for action, edge, of in new}
         return found
+
+    def ask_mode(self, asked: ModeAsked, id_: str) -> str:
+        """Write down what a person asks of the mode of a unit; its id, or that of the same wish that is outstanding."""
+        known = self._applier.catalogue.edges.get(asked.edge)
+        if known is None or asked.unit not in units(known):
+            raise NotFound(f"unit: expected one of edge {asked.edge}, found {asked.unit!r}")
+        if not asked.user.strip():
+            raise ValueError("user: expected a name, found none")
+        now = self._clock()
+        if asked.mode and (asked.until_ns is None or asked.until_ns <= now):
+            raise Refused("a mode needs an end that is still to come")
+        if asked.mode and not asked.reason.strip():
+            raise Refused("a mode needs a reason")
+        about = subject(asked.edge, asked.unit)
+        wanted = UnitMode(unit=asked.unit, mode=asked.mode, until_ns=asked.until_ns if asked.mode else None)
+        for action in self.of_occurrence(about):
+            if action.unit_mode == wanted and action.user == asked.user:
+                return action.id
+        kind: ActionKind = "set_mode" if asked.mode else "withdraw_mode"
+        action = OperatorAction(
+            id=id_, kind=kind, alarm="", raised_ns=0, user=asked.user, role=asked.role, station=asked.station, reason=asked.reason, time_ns=now,
+            unit_mode=wanted,
+        )  # fmt: skip
+        self._journal.apply(actions=[(action, asked.edge, about)])
+        self._open[id_] = (action, asked.edge, about)
+        return id_
 
     def settle(self, settled: Mapping[str, Outcome]) -> set[str]:
         """Events have cited these; the occurrences that the people who asked had before them."""

@@ -13,9 +13,10 @@ from gateway.applying import Applier
 from gateway.inbox import EdgeFacts, Inbox
 from gateway.journal import ALARM, Journal
 from gateway.latest import Latest
-from gateway.query import ALL, AlarmFilter, AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, NotFound, SeriesRow, SourceRow, TagRow
+from gateway.query import ALL, AlarmFilter, AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, ModeRow, NotFound, SeriesRow, SourceRow, TagRow
 from gateway.series import View, series
 from gateway.standing import OVER, Occurrence, alarm_row
+from gateway.units import mode_rows, unit_rows
 
 SCANNED: Final = 20_000
 """Occurrences of a span that a filtered history looks through, the newest first."""
@@ -132,12 +133,17 @@ class Answers:
             "software": known.software if known is not None else "",
             "config_hash": known.config_hash if known is not None else "",
             "sources": [] if known is None else [_source(name, context) for name, context in sorted(known.sources.items())],
+            "units": [] if known is None else unit_rows(known, self._actions.of_edge(edge)),
         }
 
     def edges(self) -> list[EdgeRow]:
         """See Query."""
         now = self._clock()
         return [self.edge(edge, now) for edge in sorted(self._inbox.facts)]
+
+    def modes(self, from_ns: int, to_ns: int) -> list[ModeRow]:
+        """See Query."""
+        return [row for _, known in sorted(self._applier.catalogue.edges.items()) for row in mode_rows(known, from_ns, to_ns)]
 
     def ledger(self) -> list[LedgerRow]:
         """See Query."""

@@ -43,6 +43,8 @@ from gateway.query import (
     Asked,
     EdgeRow,
     LedgerRow,
+    ModeAsked,
+    ModeRow,
     SeriesRow,
     StatusRow,
     Subscription,
@@ -289,6 +291,14 @@ class Gateway:
     def act(self, asked: Sequence[Asked]) -> list[str | PharmedgeError]:
         """See Query."""
         return self._writer.submit(self.store.act, [(one, uuid.uuid4().hex) for one in asked]).result()
+
+    def set_mode(self, asked: ModeAsked) -> str:
+        """See Query."""
+        return self._writer.submit(self.store.set_mode, asked, uuid.uuid4().hex).result()
+
+    def modes(self, from_ns: int, to_ns: int) -> list[ModeRow]:
+        """See Query."""
+        return self.store.ask.modes(from_ns, to_ns)
 
     def action(self, action_id: str) -> ActionRow:
         """See Query."""

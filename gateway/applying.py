@@ -36,6 +36,7 @@ from gateway.query import Value
 from gateway.rollup import SAMPLE_DTYPE, Rows, windows_of
 from gateway.standing import Number, Occurrence, Standing
 from gateway.tail import BlockRow, EdgeTail, Generation, TextRow
+from gateway.units import subject
 from gateway.usable import usable
 
 T = TypeVar("T", Definitions, AlarmEvent, Context)
@@ -242,6 +243,13 @@ class Applier:
             time_ns = item.time_ns
             if isinstance(item, Context):
                 self.catalogue.edge(kept.edge).told(item)
+                if item.role == "mode":  # what stands may now be held, or judged again
+                    done.occurrences |= {id_ for id_, o in self.standing.open.items() if o.edge == kept.edge}
+            elif item.action_id:
+                refused = item.action.endswith("_refused")
+                about = subject(kept.edge, item.object)
+                done.settled[item.action_id] = Outcome(about, "refuse" if refused else item.action, item.reason if refused else "", item.time_ns)
+                done.settled_edges.add(kept.edge)
         else:
             kind = UNREADABLE  # kept as it came, so that nothing is lost; an alarm of the gateway tells
             done.unreadable.append(kept)

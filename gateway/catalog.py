@@ -44,17 +44,21 @@ class EdgeTags:
     newest: tuple[int, int] = (-1, -1)
     sources: dict[str, Context] = field(default_factory=dict)
     """What the edge said last of each of its sources."""
+    modes: dict[str, list[Context]] = field(default_factory=dict)
+    """What the edge said of the mode of each unit, by time: a few words a day."""
     numberings: dict[int, list[Numbering]] = field(default_factory=dict)
     changed: list[tuple[str, int, str]] = field(default_factory=list)
     """(edge, number, name) given out or renamed since the journal last wrote them down."""
 
     def told(self, context: Context) -> None:
-        """Take in what an edge says of one of its sources; other context is not ours."""
+        """Take in what an edge says of one of its sources or of the mode of a unit; other context is not ours."""
         if context.role == "connection":
             name = context.unit.removeprefix("source/")
             known = self.sources.get(name)
             if known is None or known.time_ns <= context.time_ns:
                 self.sources[name] = context
+        elif context.role == "mode":
+            insort(self.modes.setdefault(context.unit, []), context, key=lambda c: c.time_ns)
 
     def number(self, name: str) -> int:
         """The number of a tag name, given out when it is new."""

@@ -206,7 +206,35 @@ class AlarmRow(TypedDict):
     """None when the edge has not told, or nobody may."""
     out_of_service: list[str]
     """Roles that may take it out of service, as far as the edge has told."""
+    held: str
+    """The mode of its unit in which its limit is not judged, so that it stands as it last was; empty while it is judged."""
     events: list[EventRow]
+
+
+class UnitRow(TypedDict):
+    """One unit and its mode; `user`, `reason` and `until_ns` when a person set it, `asked` while the edge has not answered ("": withdraw)."""
+
+    unit: str
+    mode: str
+    since_ns: int | None
+    until_ns: int | None
+    user: str
+    reason: str
+    asked: str | None
+    asked_by: str
+    action_id: str
+
+
+class ModeRow(TypedDict):
+    """One span in which a unit was in a mode; `to_ns` is None while it lasts."""
+
+    edge: str
+    unit: str
+    mode: str
+    from_ns: int
+    to_ns: int | None
+    user: str
+    reason: str
 
 
 class SourceRow(TypedDict):
@@ -234,6 +262,7 @@ class EdgeRow(TypedDict):
     software: str
     config_hash: str
     sources: list[SourceRow]
+    units: list[UnitRow]
 
 
 class TargetRow(TypedDict):
@@ -403,6 +432,20 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModeAsked:
+    """What a person asks of the mode of a unit; mode "" withdraws what was set."""
+
+    edge: str
+    unit: str
+    mode: str
+    until_ns: int | None
+    user: str
+    role: str = ""
+    station: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmFilter:
     """Which alarms of a list are wanted; empty fields take all. `text`: every word has to be found somewhere, whatever its case."""
 
@@ -462,6 +505,12 @@ class Query(Protocol):
 
     def act(self, asked: Sequence[Asked]) -> list[str | PharmedgeError]:
         """Ask the edges to carry out actions; for each, in order, its id, or NotFound when unknown or Refused when it cannot be asked for now."""
+
+    def set_mode(self, asked: ModeAsked) -> str:
+        """Ask an edge to set or withdraw the mode of a unit; the action's id. NotFound for an unknown unit, Refused for what cannot be."""
+
+    def modes(self, from_ns: int, to_ns: int) -> list[ModeRow]:
+        """Spans of modes of all units that touch [from_ns, to_ns)."""
 
     def action(self, action_id: str) -> ActionRow:
         """What became of an action; NotFound for one that was not asked for here."""

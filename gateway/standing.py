@@ -13,6 +13,7 @@ from typing import Final
 from edge_agent.core import AlarmDefinition, AlarmEvent, OperatorAction, Tag, occurrence_id, shelve_rule
 from gateway.catalog import EdgeTags, PlantCatalogue
 from gateway.query import AlarmRow, EventRow, PendingRow, ShelveTerms, SuppressionRow
+from gateway.units import held
 
 OVER: Final = "NORM"
 COVERED: Final = {"SHLVD": ("shelved",), "DSUPR": ("shelved", "designed"), "OOSRV": ("shelved", "designed", "out_of_service")}
@@ -156,6 +157,7 @@ def alarm_row(
         "pending": [pending_row(a) for a in asked],
         "shelve": _terms(known, definition, tag),
         "out_of_service": list(known.out_of_service) if known is not None else [],
+        "held": "" if occurrence.state == OVER else held(known, definition, tag),
         "events": [_event_row(e) for e in events],
     }
 

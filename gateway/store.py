@@ -23,7 +23,7 @@ from gateway.config import StoreSection
 from gateway.inbox import STREAM, Inbox, Kept, Taken
 from gateway.journal import ALARM, FILE, Entry, Journal
 from gateway.manifest import Manifest, faults
-from gateway.query import Asked, Change, Subscription
+from gateway.query import Asked, Change, ModeAsked, Subscription
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of
 from gateway.series import View
@@ -222,6 +222,13 @@ class Store:
         for edge in {parse_occurrence_id(of)[0] for of in told}:
             self.actions_changed(edge)
         return [answers[id_] for _, id_ in wishes]
+
+    def set_mode(self, asked: ModeAsked, id_: str) -> str:
+        """Carry out `Query.set_mode` in the writer thread."""
+        found = self.asked.ask_mode(asked, id_)
+        self._tell(Applied(), {asked.edge} & self.inbox.facts.keys())
+        self.actions_changed(asked.edge)
+        return found
 
     def _act_here(self, asked: Asked, id_: str) -> str:
         """What people do about an alarm of the gateway itself."""

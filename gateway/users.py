@@ -24,6 +24,7 @@ Right = Literal[
     "acknowledge",
     "shelve",
     "out_of_service",
+    "set_mode",
     "hand_over",
     "propose",
     "approve",
@@ -35,9 +36,9 @@ Right = Literal[
 RIGHTS: Final[dict[Role, frozenset[Right]]] = {
     "viewer": frozenset(),
     "operator": frozenset({"acknowledge", "shelve", "hand_over"}),
-    "shift_lead": frozenset({"acknowledge", "shelve", "hand_over", "read_audit"}),
-    "maintenance": frozenset({"acknowledge", "out_of_service"}),
-    "engineer": frozenset({"acknowledge", "shelve", "out_of_service", "hand_over", "propose", "read_audit"}),
+    "shift_lead": frozenset({"acknowledge", "shelve", "set_mode", "hand_over", "read_audit"}),
+    "maintenance": frozenset({"acknowledge", "out_of_service", "set_mode"}),
+    "engineer": frozenset({"acknowledge", "shelve", "out_of_service", "set_mode", "hand_over", "propose", "read_audit"}),
     "quality": frozenset({"read_audit", "review_audit", "approve"}),
     "admin": frozenset({"manage_users", "read_audit"}),
 }

@@ -19,8 +19,8 @@ from edge_agent.core.alarm import ActionKind
 from gateway.audit import EXCEPTIONS, FIELDS, Act, Actor, Wanted, instant
 from gateway.audit_verify import csv_cell
 from gateway.console.errors import Impossible
-from gateway.console.instants import Instant
-from gateway.query import Asked, NotFound, Query
+from gateway.console.instants import Instant, rfc3339
+from gateway.query import Asked, ModeAsked, NotFound, Query
 from gateway.sessions import NotAllowed, NotLoggedIn, Session, Sessions, Signature
 from gateway.users import RIGHTS, Right
 
@@ -35,6 +35,8 @@ RIGHT_OF: Final[dict[ActionKind, Right]] = {
     "unshelve": "shelve",
     "out_of_service": "out_of_service",
     "in_service": "out_of_service",
+    "set_mode": "set_mode",
+    "withdraw_mode": "set_mode",
 }
 """What a role must be allowed here; the edge judges again by its own rules for priority and class."""
 TOKEN: Final = "X-CSRF-Token"  # noqa: S105 - the name of a header
@@ -122,6 +124,13 @@ class Shelving(Suppressed):
     duration_s: Annotated[float, Parameter(gt=0, le=43_200)] | None = None
     one_shot: bool = False
     second: Second | None = None
+
+
+class WantedMode(Suppressed):
+    """The mode that a unit shall be in, and until when; the reason is needed."""
+
+    mode: Literal["production", "cleaning", "maintenance", "calibration", "simulation"]
+    until: Instant
 
 
 class OutOfService(Suppressed):
@@ -224,6 +233,34 @@ class Access:
             if refused:
                 self.sessions.trail.append(who, refused, now)
         return answers
+
+    def set_mode(self, request: Request, query: Query, edge: str, unit: str, body: Suppressed) -> str:
+        """Write down that a person sets the mode of a unit or withdraws it, then ask the edge; the id of the action."""
+        kind: ActionKind = "set_mode" if isinstance(body, WantedMode) else "withdraw_mode"
+        if self.open():
+            if body.user is None:
+                raise Impossible("user: expected a name, because this gateway has no accounts")
+            who, meaning = Actor(body.user, body.role, "", _station(request)), ""
+        else:
+            sessions, session = self.acting(request)
+            if body.user is not None and body.user != session.account.name:
+                raise NotAllowed(f"user: expected {session.account.name}, who is logged in, found {body.user!r}")
+            sessions.allowed(session, "set_mode", f"unit {edge}/{unit}")
+            who, meaning = session.actor(), sessions.meaning(session, "set_mode", _signature(body.signature))
+            sessions.touch(request.cookies[COOKIE])
+        mode, until = (body.mode, body.until) if isinstance(body, WantedMode) else ("", None)
+        asked = ModeAsked(edge=edge, unit=unit, mode=mode, until_ns=until, user=who.user, role=who.role, station=who.station, reason=body.reason)
+        before = next((u["mode"] for e in query.edges() if e["edge"] == edge for u in e["units"] if u["unit"] == unit), "")
+        now = query.status()["now_ns"]
+        told = "asked" if until is None else f"asked, {mode} until {rfc3339(until)}"
+        if self.sessions is not None and before:
+            self.sessions.trail.append(who, Act(kind, f"unit {edge}/{unit}", before, told, body.reason, meaning), now)
+        try:
+            return query.set_mode(asked)
+        except PharmedgeError as error:
+            if self.sessions is not None and before:
+                self.sessions.trail.append(who, Act(f"{kind}_refused", f"unit {edge}/{unit}", before, before, str(error)), now)
+            raise
 
     @staticmethod
     def _state(query: Query, occurrence: str) -> str | PharmedgeError:

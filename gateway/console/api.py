@@ -16,13 +16,14 @@ from gateway.console.alarms import alarm_routes
 from gateway.console.errors import MEDIA_TYPE, Impossible
 from gateway.console.instants import Instant, rfc3339
 from gateway.console.live import Live, LiveResponse
+from gateway.console.units import unit_routes
 from gateway.kpis import KpiRow
-from gateway.query import MAX_POINTS, ActionRow, AlarmRow, EdgeRow, LedgerRow, Query, SeriesRow, StatusRow, TagRow
+from gateway.query import MAX_POINTS, ActionRow, AlarmRow, EdgeRow, LedgerRow, ModeRow, Query, SeriesRow, StatusRow, TagRow
 
 HOUR_NS: Final = 3_600_000_000_000
 _SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "n_uncertain", "worst_status", "text")
 
-ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, StatusRow, LedgerRow, KpiRow)
+ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, ModeRow, StatusRow, LedgerRow, KpiRow)
 """Row types whose schemas the OpenAPI document carries."""
 
 
@@ -80,6 +81,7 @@ def api(query: Query, live: Live, timezone: str, access: Access) -> APIRouter:
         return _csv(row) if form == "csv" else _json(row)
 
     routes.include_router(alarm_routes(query, access, documented))
+    routes.include_router(unit_routes(query, access, documented))
 
     @routes.get("/edges", responses=documented(EdgeRow, "edges"))
     def edges() -> Response:

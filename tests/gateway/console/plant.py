@@ -27,12 +27,15 @@ from gateway.query import (
     EventRow,
     LastValue,
     LedgerRow,
+    ModeAsked,
+    ModeRow,
     NotFound,
     SeriesRow,
     ShelveTerms,
     StatusRow,
     Subscription,
     TagRow,
+    UnitRow,
     Value,
 )
 from tests.gateway.console.line import EDGES, SIGNALS, TEXTS, S, Signal
@@ -57,6 +60,9 @@ class Plant:
     hostile: str = ""
     not_ready: list[str] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
+    mode_rows: list[ModeRow] = field(default_factory=list)
+    mode_ends: dict[str, int] = field(default_factory=dict)
+    modes_asked: list[ModeAsked] = field(default_factory=list)
     acknowledged: list[tuple[str, str, str]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
@@ -173,6 +179,7 @@ class Plant:
             "pending": [],
             "shelve": self._terms(priority, s.klass),
             "out_of_service": ["maintenance", "engineer"],
+            "held": "",
             "events": [],
         }
         self._event(row, "raise", "UNACK", at, explanation=why)
@@ -423,9 +430,46 @@ class Plant:
                 "software": "0.1.0",
                 "config_hash": "6f1d2c0a9b3e",
                 "sources": [{"name": name, "state": "connected", "last_data_ns": now, "error": ""} for name in names],
+                "units": self.units(edge),
             }
             for edge, names in zip(EDGES, (("press_ua", "press_mqtt"), ("coater_ua",)), strict=True)
         ]
+
+    def units(self, edge: str) -> list[UnitRow]:
+        paths = sorted({f"demo/solids/line1/{s.name.rpartition('/')[0]}" for s in self.signals.values() if s.edge == edge})
+        set_ = {m["unit"]: m for m in self.mode_rows if m["edge"] == edge and m["to_ns"] is None}
+        return [
+            {
+                "unit": path, "mode": set_[path]["mode"] if path in set_ else "production",
+                "since_ns": set_[path]["from_ns"] if path in set_ else None,
+                "until_ns": self.mode_ends.get(path), "user": set_[path]["user"] if path in set_ else "",
+                "reason": set_[path]["reason"] if path in set_ else "", "asked": None, "asked_by": "", "action_id": "",
+            }
+            for path in paths
+        ]  # fmt: skip
+
+    def set_mode(self, asked: ModeAsked) -> str:
+        if asked.unit not in {row["unit"] for row in self.units(asked.edge)}:
+            raise NotFound(f"unit: expected one of edge {asked.edge}, found {asked.unit!r}")
+        if self.refuse:
+            raise Refused("the edge is away")
+        now = self.clock()
+        for row in self.mode_rows:
+            if row["unit"] == asked.unit and row["to_ns"] is None:
+                row["to_ns"] = now
+        self.modes_asked.append(asked)
+        self.mode_ends.pop(asked.unit, None)
+        if asked.mode:
+            said: ModeRow = {"edge": asked.edge, "unit": asked.unit, "mode": asked.mode, "from_ns": now, "to_ns": None, "user": asked.user, "reason": ""}
+            said["reason"] = asked.reason
+            self.mode_rows.append(said)
+            if asked.until_ns is not None:
+                self.mode_ends[asked.unit] = asked.until_ns
+        self.tell()
+        return f"mode-{len(self.modes_asked)}"
+
+    def modes(self, from_ns: int, to_ns: int) -> list[ModeRow]:
+        return [m for m in self.mode_rows if m["from_ns"] < to_ns and (m["to_ns"] is None or m["to_ns"] > from_ns)]
 
     def status(self) -> StatusRow:
         now = self.clock()
