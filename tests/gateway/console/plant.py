@@ -460,9 +460,8 @@ class Plant:
         self.modes_asked.append(asked)
         self.mode_ends.pop(asked.unit, None)
         if asked.mode:
-            said: ModeRow = {"edge": asked.edge, "unit": asked.unit, "mode": asked.mode, "from_ns": now, "to_ns": None, "user": asked.user, "reason": ""}
-            said["reason"] = asked.reason
-            self.mode_rows.append(said)
+            said = {"edge": asked.edge, "unit": asked.unit, "mode": asked.mode, "user": asked.user, "reason": asked.reason}
+            self.mode_rows.append({**said, "from_ns": now, "to_ns": None})  # type: ignore[typeddict-item]
             if asked.until_ns is not None:
                 self.mode_ends[asked.unit] = asked.until_ns
         self.tell()
