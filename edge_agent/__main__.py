@@ -18,6 +18,7 @@ import typer
 from edge_agent import __version__
 from edge_agent.config import AgentSettings, load_agent
 from edge_agent.core import ConfigError, PharmedgeError
+from edge_agent.core.settings import is_loopback
 from edge_agent.training.commands import app as model_app
 
 app = typer.Typer(
@@ -79,6 +80,8 @@ def run(
 def check(config: ConfigOption) -> None:
     """Check a configuration: every mistake on one line, FILE:LINE: key: expected X, found Y. Opens no connection."""
     settings = _load(config, files=True)
+    if settings.http.exposed and not is_loopback(settings.http.host):
+        print(f"{config}: warning: http.host {settings.http.host}: other computers can read this agent; nothing asks who they are", file=sys.stderr)
     print(f"{config}: ok, {len(settings.sources)} sources, {len(settings.tags)} tags, {len(settings.models)} models, {len(settings.alarms)} alarms")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,7 +11,7 @@ from pydantic import Field
 
 from edge_agent.core.errors import Mistake
 from edge_agent.core.salvage import Place
-from edge_agent.core.settings import Section, Settings, load
+from edge_agent.core.settings import Section, Settings, is_loopback, load
 from gateway.notify.section import Notifications
 from gateway.targets import AnyTarget
 
@@ -134,7 +133,7 @@ class GatewayConfig(Settings):
             ZoneInfo(self.gateway.timezone)
         except (ZoneInfoNotFoundError, ValueError):
             yield ("gateway", "timezone"), "an IANA time zone such as Asia/Shanghai", repr(self.gateway.timezone)
-        if not _is_loopback(self.http.host):
+        if not is_loopback(self.http.host):
             yield ("http", "host"), "a loopback address (other computers come through a TLS proxy)", repr(self.http.host)
         if (self.broker.username is None) != (self.broker.password_file is None):
             yield ("broker", "username"), "username and password_file together", "one of them"
@@ -144,13 +143,6 @@ class GatewayConfig(Settings):
                 yield ("targets", i, "name"), "a name used once", repr(name)
         for place, expected, found in self.notifications.mistakes():
             yield ("notifications", *place), expected, found
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 _PATHS: Final[tuple[tuple[str, ...], ...]] = (

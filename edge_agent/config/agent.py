@@ -21,12 +21,13 @@ from edge_agent.config.alarms import (
     ExpressionAlarm,
     LimitAlarm,
     ModeRulesSection,
+    RateAlarm,
 )
 from edge_agent.config.sections import EdgeSection, HttpSection, OutboxSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
 from edge_agent.core import Mistake
 from edge_agent.core.salvage import Place
-from edge_agent.core.settings import Settings, load
+from edge_agent.core.settings import Settings, is_loopback, load
 from edge_agent.local import ServeSection
 from edge_agent.sources import AnySource
 from edge_agent.uplinks import AnyUplink
@@ -73,6 +74,9 @@ class AgentSettings(Settings):
             if alarm.name in taken or alarm.name.startswith(("source/", "edge/")):
                 yield ("alarms", i, "name"), "a name that no diagnostic of the edge has", repr(alarm.name)
         yield from _twice("uplinks", [u.name for u in self.uplinks])
+        yield from self._session_mistakes()
+        if not is_loopback(self.http.host) and not self.http.exposed:
+            yield ("http", "host"), "a loopback address, or exposed: true beside it", repr(self.http.host)
         yield from self._tag_mistakes()
         yield from self._model_mistakes()
         yield from self._alarm_mistakes()
@@ -83,6 +87,22 @@ class AgentSettings(Settings):
                 yield ("http", "panel_keys", gateway), "the id of a gateway of an uplink", repr(gateway)
         if self.alarm_rules.flood_end > self.alarm_rules.flood_start:
             yield ("alarm_rules", "flood_end"), "at most flood_start", f"{self.alarm_rules.flood_end}"
+
+    def _session_mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        """Two sessions of one name at a broker throw each other out, for ever; a gateway confirms one stream of records, not two."""
+        sessions: dict[tuple[str, int, str], str] = {}
+        for i, source in enumerate(self.sources):
+            if source.kind == "mqtt":
+                other = sessions.setdefault((source.host, source.port, source.client_id), source.name)
+                if other != source.name:
+                    yield ("sources", i, "client_id"), f"an id that no other source has at {source.address}", f"{source.client_id!r}, as {other}"
+        gateways: dict[str, str] = {}
+        for i, uplink in enumerate(self.uplinks):
+            if uplink.kind == "gateway":
+                for j, gateway in enumerate(uplink.gateways):
+                    other = gateways.setdefault(gateway, uplink.name)
+                    if other != uplink.name:
+                        yield ("uplinks", i, "gateways", j), "each gateway in one uplink", f"{gateway!r}, as in {other}"
 
     def _tag_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         sources = {s.name for s in self.sources}
@@ -186,6 +206,7 @@ class AgentSettings(Settings):
                 for phase, limit in alarm.phase_limits.items():
                     if limit is not None and not span[0] <= limit <= span[1]:
                         yield ("alarms", i, "phase_limits", phase), f"a limit within the tag's range {list(span)}", f"{limit}"
+            yield from self._clearing_mistakes(i, alarm, span)
             if isinstance(alarm, DiscreteAlarm) and span is not None and not span[0] <= alarm.state <= span[1]:
                 yield ("alarms", i, "state"), f"a state within the tag's range {list(span)}", f"{alarm.state}"
             if isinstance(alarm, ExpressionAlarm):
@@ -196,6 +217,19 @@ class AgentSettings(Settings):
             critical = any(classes.get(root) == "gmp_critical" for root in self.judged_roots(alarm.tag))
             if alarm.tag not in classes and critical and not alarm.advisory and self._learns(alarm.tag):
                 yield ("alarms", i, "tag"), "advisory: true, or a static model, on a gmp_critical tag", f"an adaptive model ({alarm.tag})"
+
+    @staticmethod
+    def _clearing_mistakes(i: int, alarm: AnyAlarm, span: tuple[float, float] | None) -> Iterable[tuple[Place, str, str]]:
+        """An alarm that no value could ever clear, or that stands always."""
+        if isinstance(alarm, RateAlarm) and (alarm.limit == 0 or (alarm.limit > 0) != (alarm.side == "high")):
+            yield ("alarms", i, "limit"), "above 0 for side high (rising), below 0 for side low (falling)", f"{alarm.limit}"
+        elif isinstance(alarm, RateAlarm | DeviationAlarm):
+            if alarm.deadband >= abs(alarm.limit) > 0:
+                yield ("alarms", i, "deadband"), f"less than the limit of {abs(alarm.limit):g}, so that it can clear", f"{alarm.deadband:g}"
+        elif isinstance(alarm, LimitAlarm) and span is not None:
+            room = alarm.limit - span[0] if alarm.side == "high" else span[1] - alarm.limit
+            if alarm.deadband > 0 and alarm.deadband >= room >= 0:
+                yield ("alarms", i, "deadband"), f"less than {room:g}, to clear within the tag's range {list(span)}", f"{alarm.deadband:g}"
 
     def _expression_mistakes(self, i: int, alarm: ExpressionAlarm) -> Iterable[tuple[Place, str, str]]:
         measured = {t.name for t in self.tags if t.kind == "numeric"}

@@ -105,17 +105,17 @@ class WindowsSection(Section):
 class OutboxSection(Section):
     """Buffers and their budgets."""
 
-    max_bytes: Annotated[int, Field(ge=1 << 20)] = 2_000_000_000
+    max_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 50)] = 2_000_000_000
     """Bytes of records waiting for delivery; beyond it others' samples are shed, then others' summaries, never GMP, alarms or audit."""
-    journal_bytes: Annotated[int, Field(ge=1 << 20)] = 500_000_000
+    journal_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 50)] = 500_000_000
     """Bytes of journal kept for restart and replay; older entries are forgotten."""
     checkpoint_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     """Seconds between checkpoints of the pipeline's state."""
     commit_ms: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Milliseconds after which values are committed at the latest; an alarm is committed at once."""
-    commit_bytes: Annotated[int, Field(ge=1024)] = 65_536
+    commit_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 65_536
     """Bytes after which values are committed."""
-    queue_bytes: Annotated[int, Field(ge=1 << 16)] = 16_000_000
+    queue_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 40)] = 16_000_000
     """Bytes of values waiting to be judged or committed; beyond it sources are no longer read."""
 
 
@@ -123,7 +123,9 @@ class HttpSection(Section):
     """Where the agent answers; keep it on loopback."""
 
     host: str = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on; one that other computers reach needs `exposed: true`."""
+    exposed: bool = False
+    """Answer other computers too, although nothing here asks who they are: put a firewall or a proxy in front."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9580
     """TCP port; 0 chooses a free one."""
     panel: bool = False

@@ -24,6 +24,7 @@ class Salvage:
         self._data: dict[str, Any] = copy.deepcopy(dict(data))
         self._placeholders = placeholders
         self._names: set[str] = set()
+        self._parted: set[Place] = set()
 
     def read(self, validate: Callable[[Any], Any], place_of: Callable[[tuple[int | str, ...], Any], Place]) -> Any | None:
         """The settings of what can be read; None when too much is wrong."""
@@ -42,7 +43,9 @@ class Salvage:
     def sound(self, mistakes: Iterable[tuple[Place, str, str]]) -> list[tuple[Place, str, str]]:
         """Mistakes between sections, at their places in the original data, without those that only follow from what was cut out."""
         _, origin = self._compact()
-        return [(self._original(place, origin), expected, found) for place, expected, found in mistakes if found not in self._names]
+        placed = [(self._original(place, origin), expected, found) for place, expected, found in mistakes if found not in self._names]
+        # What is said of an item as a whole is about which keys it has: one that was cut out is not missing.
+        return [mistake for mistake in placed if mistake[0] not in self._parted]
 
     def _compact(self) -> tuple[dict[str, Any], dict[str, list[int]]]:
         data: dict[str, Any] = {}
@@ -75,6 +78,7 @@ class Salvage:
             parent = parent[part]
         if isinstance(parent, dict) and not missing and place[-1] in parent and not (len(place) == 3 and place[-1] == "name"):
             del parent[place[-1]]
+            self._parted.add(place[:2])
             return True
         match place:
             case (str(section), int(index), *_) if isinstance(self._data.get(section), list):

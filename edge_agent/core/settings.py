@@ -5,6 +5,7 @@ Precedence: command line > environment > file. The environment variable PHARMEDG
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ class _Lines:
             for key, value in node.value:
                 if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
                     # YAML 1.1 reads on, off, yes and no as booleans, also where they are meant as keys.
-                    self.unusable.append((place, key.start_mark.line + 1, "a text as key, in quotes if need be", str(key.value)))
+                    self.unusable.append((place, key.start_mark.line + 1, "a text as key, in quotes if need be", str(key.value) or "nothing"))
                     continue
                 inner = (*place, str(key.value))
                 if inner in self._lines:
@@ -113,8 +114,11 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], _Lines]:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader of ours
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError([Mistake(str(path), line, "(file)", "valid YAML", error.problem or "a syntax error")]) from error
-    except yaml.YAMLError as error:
+        problem = (error.problem or "a syntax error").removeprefix("found ").removeprefix("but found ")
+        raise ConfigError([Mistake(str(path), line, "(file)", "valid YAML", problem)]) from error
+    except RecursionError as error:
+        raise ConfigError([Mistake(str(path), 1, "(file)", "valid YAML", "sections inside sections without end")]) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number that no one can read
         raise ConfigError([Mistake(str(path), 1, "(file)", "valid YAML", str(error).splitlines()[0])]) from error
     if data is None:
         data = {}
@@ -169,6 +173,8 @@ _EXPECTED: Final[dict[str, str]] = {
     "model_attributes_type": "a mapping",
     "list_type": "a list",
     "tuple_type": "a list",
+    "string_unicode": "a text of valid characters",
+    "path_type": "a path as text",
 }
 
 
@@ -183,7 +189,15 @@ def _expected(error: Any) -> str:
     for bound, word in (("gt", "greater than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most")):
         if bound in context and kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
             return f"a number {word} {context[bound]}"
-    return str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if kind == "string_pattern_mismatch":
+        return f"a text of the form {context['pattern']}"
+    for bound, word in (("min_length", "at least"), ("max_length", "at most")):
+        if bound in context and kind.endswith(("too_short", "too_long")):
+            return f"a text of {word} {context[bound]} characters" if kind.startswith("string") else f"{word} {context[bound]} items"
+    words = str(error["msg"])
+    for prefix in ("Value error, ", "Assertion failed, ", "Input should be "):
+        words = words.removeprefix(prefix)
+    return words
 
 
 def _found(error: Any) -> str:
@@ -266,6 +280,18 @@ def load(
     if mistakes or settings is None:
         raise ConfigError(sorted(mistakes, key=lambda m: (m.file != str(path), m.line)))
     return settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach a listener on this address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("")
+    (True, True, True, False, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def secret(path: Path | None) -> str | None:
