@@ -74,7 +74,7 @@ sources:
     name: c
 """
     assert said(file, text) == [
-        "agent.yaml:2: edge.id: expected String should have at least 1 character, found ''",
+        "agent.yaml:2: edge.id: expected a text of at least 1 characters, found ''",
         "agent.yaml:3: edge.simulated: expected true or false, found 'perhaps'",
         "agent.yaml:4: edge.periods_s: expected no such key, found 'periods_s'",
         "agent.yaml:8: sources[0].baud: expected a whole number, found 'fast'",
@@ -109,8 +109,8 @@ def test_a_key_given_twice_is_refused_on_its_second_line(file: Path) -> None:
         ("- 1\n", "agent.yaml:1: (file): expected a mapping of sections, found list"),
         ("just text\n", "agent.yaml:1: (file): expected a mapping of sections, found str"),
         ("edge: [x\n", "agent.yaml:2: (file): expected valid YAML, found expected ',' or ']', but got '<stream end>'"),
-        ("edge:\n\tid: x\n", "agent.yaml:2: (file): expected valid YAML, found found character '\\t' that cannot start any token"),
-        ("edge: {id: e}\n---\nedge: {id: f}\n", "agent.yaml:2: (file): expected valid YAML, found but found another document"),
+        ("edge:\n\tid: x\n", "agent.yaml:2: (file): expected valid YAML, found character '\\t' that cannot start any token"),
+        ("edge: {id: e}\n---\nedge: {id: f}\n", "agent.yaml:2: (file): expected valid YAML, found another document"),
         ("edge: {id: e}\n1: x\n", "agent.yaml:2: (file): expected a text as key, in quotes if need be, found 1"),
         ("edge:\n  id: e\n  on: x\n", "agent.yaml:3: edge: expected a text as key, in quotes if need be, found on"),
         ("edge: &e\n  id: e\n  more: *e\n", "agent.yaml:3: edge.more: expected an anchor that does not contain itself, found one that does"),
