@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import structlog
@@ -215,11 +215,14 @@ def log_verify(config: ConfigOption) -> None:
 
 
 @log_app.command("heads")
-def log_heads(config: ConfigOption) -> None:
-    """Print the signed heads of gateways' audit trails that this edge keeps, one JSON a line, for `edge-gateway audit verify --heads`."""
+def log_heads(
+    config: ConfigOption,
+    of: Annotated[Literal["audit", "manifest"], typer.Option(help="Of which chain: audit trail, or manifest of the segments.")] = "audit",
+) -> None:
+    """Print the signed heads of gateways' chains that this edge keeps, one JSON a line, for `--heads` of `edge-gateway audit verify` and `verify`."""
     from edge_agent.agent.inspect import heads
 
-    for head in heads(_load(config), config.resolve().parent):
+    for head in heads(_load(config), config.resolve().parent, of):
         print(head)
 
 

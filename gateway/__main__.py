@@ -163,16 +163,19 @@ def restore(config: ConfigFile, folder: Annotated[Path, typer.Argument(help="Fol
 def verify(
     config: Annotated[Path | None, typer.Option("-c", "--config", help="Configuration file whose data folder is meant.")] = None,
     folder: Annotated[Path | None, typer.Argument(help="A data folder or a backup.")] = None,
+    heads: Annotated[list[Path] | None, typer.Option(help="File of heads of the manifest from `edge-agent log heads --of manifest`.")] = None,
 ) -> None:
     """Check every file, manifest line, journal row and inbox record; name each that is not as it was written."""
+    from gateway.audit_verify import heads_in
     from gateway.backup import verify as inspect
+    from gateway.manifest import GivenHead
 
     if (config is None) == (folder is None):
         raise typer.BadParameter("give either -c FILE or a folder")
     data_dir = folder if folder is not None else _config(config or Path()).gateway.data_dir
     try:
-        faults = inspect(data_dir)
-    except (PharmedgeError, OSError) as error:
+        faults = inspect(data_dir, [head for file in heads or [] for head in heads_in(file, GivenHead)])
+    except (PharmedgeError, OSError, ValueError) as error:
         _failed(error)
     for fault in faults:
         typer.echo(fault)

@@ -236,6 +236,7 @@ class Gateway:
                 if self.broker is not None and self.broker.connected:
                     known = [edge for edge, fact in list(self.store.inbox.facts.items()) if not fact.refused]
                     self.watch.give(head, known, self.broker.publish)
+                    self.watch.give_manifest(self.store.manifest.given(), known, self.broker.publish)
                     self.panels.give(known, self.broker.publish)
                     self.office.proposals.give(self.broker.publish)
                 else:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -18,7 +18,7 @@ from edge_agent.core.signing import public_keys
 from gateway.audit import FILE, SignedHead, canonical, chained, read_heads
 from gateway.journal import AUDIT, Journal
 from gateway.journal import FILE as JOURNAL
-from gateway.manifest import GENESIS
+from gateway.manifest import GENESIS, GivenHead
 
 ANCHOR: Final = "audit_head"
 """Action of the journal entries with which an edge hands back the heads that it keeps."""
@@ -31,7 +31,7 @@ def faults(data_dir: Path, elsewhere: Iterable[SignedHead] = ()) -> list[str]:
     """
     path = data_dir / FILE
     if not path.exists():
-        copies = [*elsewhere, *_returned(data_dir)[0]]
+        copies = [*elsewhere, *returned(data_dir, ANCHOR, SignedHead)[0]]
         return [f"{FILE}: expected at least {max(h.seq for h in copies)} entries as edges remember, found no file"] if copies else []
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
@@ -43,7 +43,7 @@ def faults(data_dir: Path, elsewhere: Iterable[SignedHead] = ()) -> list[str]:
         return [f"{FILE}: expected a readable SQLite file, found {error}"]
     keys = public_keys(data_dir / "keys")
     found += wrong
-    copies, unreadable = _returned(data_dir)
+    copies, unreadable = returned(data_dir, ANCHOR, SignedHead)
     found += unreadable
     found += _against("a signed head", heads, hashes, keys)
     found += _against("a head kept by an edge", [*copies, *elsewhere], hashes, keys)
@@ -99,31 +99,34 @@ def _against(what: str, heads: Iterable[SignedHead], hashes: Mapping[int, str], 
     return found
 
 
-def _returned(data_dir: Path) -> tuple[list[SignedHead], list[str]]:
-    """Heads that edges were given and sent back with their records."""
+H = TypeVar("H", SignedHead, GivenHead)
+
+
+def returned(data_dir: Path, action: str, kind: type[H]) -> tuple[list[H], list[str]]:
+    """Heads of one kind that edges were given and sent back with their records, and what could not be read of them."""
     path = data_dir / JOURNAL
     if not path.exists():
         return [], []
-    heads: list[SignedHead] = []
+    heads: list[H] = []
     wrong: list[str] = []
     with closing(Journal(path, read_only=True)) as journal:
         for entry in journal.entries(AUDIT):
             item = decode(entry.frame)
-            if isinstance(item, Audit) and item.action == ANCHOR:
+            if isinstance(item, Audit) and item.action == action:
                 try:
-                    heads.append(msgspec.json.decode(item.new, type=SignedHead))
+                    heads.append(msgspec.json.decode(item.new, type=kind))
                 except msgspec.DecodeError as error:
                     wrong.append(f"{JOURNAL} {entry.edge} {entry.seq}: expected a signed head, found {error}")
     return heads, wrong
 
 
-def heads_in(path: Path) -> list[SignedHead]:
+def heads_in(path: Path, kind: type[H] = SignedHead) -> list[H]:  # type: ignore[assignment]
     """Heads in a file of JSON lines; ValueError names the line that is none."""
-    heads = []
+    heads: list[H] = []
     for n, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if line.strip():
             try:
-                heads.append(msgspec.json.decode(line, type=SignedHead))
+                heads.append(msgspec.json.decode(line, type=kind))
             except msgspec.DecodeError as error:
                 raise ValueError(f"{path}:{n}: expected a signed head, found {error}") from error
     return heads

@@ -16,6 +16,7 @@ from edge_agent.core import Definitions, decode, topic
 from gateway.audit import Act, Actor, SignedHead, Trail
 from gateway.audit_verify import faults
 from gateway.journal import DEFINITIONS, Journal
+from gateway.manifest import GivenHead
 
 OWN: Final = "config"
 SEEN: Final = "definitions"
@@ -47,6 +48,7 @@ class Watch:
         self._last: dict[str, Definitions] = {}
         self._looked = 0
         self._given: dict[str, SignedHead] = {}
+        self._given_manifest: dict[str, GivenHead | None] = {}
         self._signed_at = -1e18
         self._verified_at = -1e18
 
@@ -105,9 +107,17 @@ class Watch:
                 publish(topic(self._site, edge, "anchors"), msgspec.json.encode(head))
                 self._given[edge] = head
 
+    def give_manifest(self, head: GivenHead | None, edges: list[str], publish: Callable[[str, bytes], None]) -> None:
+        """The same for the head of the manifest."""
+        for edge in edges if head is not None else ():
+            if self._given_manifest.get(edge) != head:
+                publish(topic(self._site, edge, "manifest"), msgspec.json.encode(head))
+                self._given_manifest[edge] = head
+
     def disconnected(self) -> None:
         """The broker may have forgotten what it was given."""
         self._given.clear()
+        self._given_manifest.clear()
 
     def turn(self) -> SignedHead | None:
         """One look; AuditError when the disk refuses."""

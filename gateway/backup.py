@@ -11,12 +11,12 @@ import fcntl
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from edge_agent.core import Log, LogError
+from edge_agent.core import Log, LogError, PharmedgeError
 from edge_agent.core.signing import public_keys
 from gateway import audit_verify
 from gateway.audit import FILE as AUDIT
@@ -25,7 +25,7 @@ from gateway.inbox import STREAM
 from gateway.journal import FILE as JOURNAL
 from gateway.journal import Journal, copy_database
 from gateway.manifest import FILE as MANIFEST
-from gateway.manifest import SegmentFile, faults, read, sync_folder
+from gateway.manifest import GivenHead, SegmentFile, against, faults, read, sync_folder
 from gateway.proposals import FILE as PROPOSALS
 from gateway.segments import FOLDER, digest
 from gateway.store import INBOX_FILE
@@ -105,8 +105,11 @@ def restore(source: Path, data_dir: Path) -> int:
     return count
 
 
-def verify(data_dir: Path) -> list[str]:
-    """Everything in a data folder that is not as it was written: each damaged file, manifest line, journal row and inbox record by name."""
+def verify(data_dir: Path, elsewhere: Iterable[GivenHead] = ()) -> list[str]:
+    """Everything in a data folder that is not as it was written: each damaged file, manifest line, journal row and inbox record by name.
+
+    elsewhere  heads of the manifest that were kept away from this computer, beside those that edges sent back
+    """
     found: list[str] = []
     for name in (INBOX_FILE, JOURNAL):
         if not (data_dir / name).exists():
@@ -123,7 +126,13 @@ def verify(data_dir: Path) -> list[str]:
         lines, whole = read(data_dir / MANIFEST)
     except LogError as error:
         return [*found, str(error)]
-    found += faults(lines, public_keys(data_dir / "keys"), anchor)
+    keys = public_keys(data_dir / "keys")
+    found += faults(lines, keys, anchor)
+    try:
+        copies, unreadable = audit_verify.returned(data_dir, "manifest_head", GivenHead)
+    except (sqlite3.DatabaseError, PharmedgeError) as error:
+        copies, unreadable = [], [f"{JOURNAL}: heads that edges sent back: {error}"]
+    found += unreadable + against(lines, [*copies, *elsewhere], keys)
     found += audit_verify.faults(data_dir)
     if (data_dir / MANIFEST).exists() and (data_dir / MANIFEST).stat().st_size > whole:
         found.append(f"{MANIFEST}: expected its last line to be complete, found {(data_dir / MANIFEST).stat().st_size - whole} bytes more")

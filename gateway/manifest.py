@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -122,6 +122,37 @@ def faults(lines: Sequence[Line], keys: dict[str, Ed25519PublicKey], anchor: Hea
     return found
 
 
+class GivenHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A head as edges keep it: the number, hash and signature of a line."""
+
+    seq: int
+    hash: str
+    key: str
+    sig: str
+
+
+def against(lines: Sequence[Line], heads: Iterable[GivenHead], keys: dict[str, Ed25519PublicKey]) -> list[str]:
+    """What heads that were kept elsewhere say of a chain: lines that were cut off, or written anew although every hash and signature fits."""
+    found, good = [], 0
+    for head in sorted(set(heads), key=lambda h: h.seq):
+        key = keys.get(head.key)
+        try:
+            if key is None:
+                found.append(f"{FILE}: a head of line {head.seq} kept by an edge is signed with an unknown key {head.key}")
+            else:
+                key.verify(bytes.fromhex(head.sig), bytes.fromhex(head.hash))
+        except (InvalidSignature, ValueError):
+            found.append(f"{FILE}: a head of line {head.seq} kept by an edge has a signature that does not match")
+            continue
+        if not 1 <= head.seq <= len(lines):
+            found.append(f"{FILE}: lines {len(lines) + 1} to {head.seq} were cut off; a head kept by an edge tells of them")
+        elif lines[head.seq - 1].hash != head.hash:
+            found.append(f"{FILE} lines {good + 1} to {head.seq}: were written anew; a head kept by an edge has another hash")
+        else:
+            good = head.seq
+    return found
+
+
 class Manifest:
     """The open manifest; one thread appends."""
 
@@ -168,6 +199,13 @@ class Manifest:
         self.lines.append(line)
         self._take(line)
         return line
+
+    def given(self) -> GivenHead | None:
+        """The head for edges to keep; None while there is no line."""
+        if not self.lines:
+            return None
+        last = self.lines[-1]
+        return GivenHead(seq=last.n, hash=last.hash, key=last.key, sig=last.sig)
 
     def close(self) -> None:
         """Release the file; once is enough."""

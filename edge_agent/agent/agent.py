@@ -311,15 +311,14 @@ class Agent:
                 self._intake.put(lambda now, a=action: Action(received_ns=now, action=a))  # type: ignore[misc]
         self._seen_actions = outstanding
 
-    def _anchored(self, name: str) -> Callable[[str], None]:
-        last = ""
+    def _anchored(self, name: str) -> Callable[[str, str], None]:
+        last: dict[str, str] = {}
 
-        def anchored(head: str) -> None:
+        def anchored(what: str, head: str) -> None:
             # A retained message comes again at every connect; once in the journal is enough.
-            nonlocal last
-            if head != last:
-                last = head
-                self._intake.put(lambda now: Note(received_ns=now, action="audit_head", object=f"uplink {name}", new=head))
+            if last.get(what) != head:
+                last[what] = head
+                self._intake.put(lambda now: Note(received_ns=now, action=what, object=f"uplink {name}", new=head))
 
         return anchored
 

@@ -60,8 +60,8 @@ def verify(settings: AgentSettings, base: Path) -> list[Fault]:
         log.close()
 
 
-def heads(settings: AgentSettings, base: Path) -> list[str]:
-    """The signed heads of gateways' audit trails that the journal still holds, oldest first, each as the JSON that came."""
+def heads(settings: AgentSettings, base: Path, of: str = "audit") -> list[str]:
+    """The signed heads of gateways' audit trails or manifests that the journal still holds, oldest first, each as the JSON that came."""
     log = _open(settings, base)
     found: list[str] = []
     try:
@@ -70,7 +70,7 @@ def heads(settings: AgentSettings, base: Path) -> list[str]:
             for row in rows:
                 if row.kind == KINDS[Note]:
                     note = decode(row.data)
-                    if isinstance(note, Note) and note.action == "audit_head":
+                    if isinstance(note, Note) and note.action == f"{of}_head":
                         found.append(note.new)
             after = rows[-1].seq
         return found

@@ -27,6 +27,10 @@ _IDLE_S: Final = 1.0
 _NAME: Final = r"^[^/+#\s]+$"
 
 
+ANCHORS: Final = {"anchors": "audit_head", "manifest": "manifest_head"}
+"""Topics on which a gateway gives heads of its chains to be kept here, and the actions under which they are kept."""
+
+
 class GatewayConfig(BrokerConfig):
     """Delivery to one or more gateways through a broker."""
 
@@ -62,7 +66,7 @@ class GatewayUplink:
         self._port = port
         self._records = topic(port.site, port.edge, "records")
         self._actions = topic(port.site, port.edge, "actions")
-        self._anchors = topic(port.site, port.edge, "anchors")
+        self._anchors = {topic(port.site, port.edge, leaf): what for leaf, what in ANCHORS.items()}
         self._approvals = {topic(port.site, port.edge, f"{LEAF}/{gateway}") for gateway in config.gateways}
         self._answers = {topic(port.site, port.edge, f"committed/{gateway}"): gateway for gateway in config.gateways}
         self._people = {topic(port.site, port.edge, f"people/{g}"): g for g in config.gateways} if port.people is not None else {}
@@ -82,7 +86,7 @@ class GatewayUplink:
             holding.reconnected()
         link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", lambda message: self._took(link, message))
         try:
-            await link.open([*self._answers, self._actions, self._anchors, *self._people, *self._approvals])
+            await link.open([*self._answers, self._actions, *self._anchors, *self._people, *self._approvals])
             self._port.status.update(connected=True, error="")
             await self._greeting(link)
             await self._deliver(link)
@@ -205,12 +209,12 @@ class GatewayUplink:
                 self._port.acted(decode_actions(bytes(message.payload)))
             elif message.topic in self._approvals:
                 self._port.approved(decode_changes(bytes(message.payload)))
-            elif message.topic == self._anchors and message.payload:
-                self._port.anchored(decode_anchor(bytes(message.payload)))
+            elif message.topic in self._anchors and message.payload:
+                self._port.anchored(self._anchors[message.topic], decode_anchor(bytes(message.payload)))
             elif message.topic in self._people:
                 if message.payload and self._port.people is not None:
                     self._port.people(self._people[message.topic], bytes(message.payload))
-            elif message.payload and message.topic != self._anchors:
+            elif message.payload and message.topic not in self._anchors:
                 news = Committed.decode(bytes(message.payload))
                 if news.edge != self._port.edge or news.gateway != self._answers.get(message.topic):
                     raise WireError(f"committed: expected {message.topic}, found edge {news.edge} and gateway {news.gateway}")

@@ -28,3 +28,13 @@ def test_a_head_is_kept_and_goes_back(tmp_path: Path, monkeypatch) -> None:  # t
     assert [r.new for r in kept] == [HEAD]
     monkeypatch.setattr(inspect, "_open", lambda settings, base: log)
     assert inspect.heads(None, tmp_path) == [HEAD]  # type: ignore[arg-type]
+
+
+def test_heads_of_the_manifest_are_kept_apart(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    log = Log(tmp_path / "edge.sqlite", STREAMS, synchronous="OFF")
+    pipeline, commit = Pipeline(), Commit()
+    for entry in (start(), Note(received_ns=T0 + S, action="manifest_head", object="uplink plant", new=HEAD)):
+        commit.add(entry, pipeline.step(entry))
+    write(log, commit, np.ones(100, np.bool_), CHECKPOINTS[0], {})
+    monkeypatch.setattr(inspect, "_open", lambda settings, base: log)
+    assert inspect.heads(None, tmp_path, "manifest") == [HEAD]  # type: ignore[arg-type]

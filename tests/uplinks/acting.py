@@ -74,7 +74,7 @@ class Edge:
     def port(self, clock: Callable[[], int]) -> Port:
         return Port(
             SITE, EDGE, True, self.log, lambda: self.epochs, self._moved, self.acted.append, self._part, self._wake, clock, Path("unused"),
-            self.anchored.append, self.apart.get, self._settled,
+            lambda _, head: self.anchored.append(head), self.apart.get, self._settled,
         )  # fmt: skip
 
 
