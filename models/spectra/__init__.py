@@ -1,0 +1,1 @@
+"""Spectra: treatment, calibration, transfer and the soft sensor."""
