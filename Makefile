@@ -7,12 +7,13 @@
 #   make faults  every fault in its long form, and the table docs/faults.md (SEED, FAULTS, SMALL)
 #   make soak    the whole road with connections that come and go; memory must stay flat (SEED, SECONDS)
 #   make fuzz    every decoder against damaged input (SEED, SECONDS)
+#   make peers   evidence against independent implementations; needs node, npm and their registry
 #   make lock    resolve pyproject.toml anew into requirements.lock (needs uv and a package index)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := venv
-.PHONY: venv demo test lint bench faults soak fuzz lock
+.PHONY: venv demo test lint bench faults soak fuzz peers lock
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -71,6 +72,9 @@ faults: venv
 
 soak fuzz: venv
 	@$(BIN)/python -m tests.faults.$@
+
+peers: venv
+	@$(BIN)/python -m tests.peers.opcua_conditions
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock: expected uv on the PATH, found none" >&2; exit 1; }

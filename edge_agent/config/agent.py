@@ -117,6 +117,9 @@ class AgentSettings(Settings):
         for i, tag in enumerate(self.tags):
             if tag.source is not None and tag.source not in sources:
                 yield ("tags", i, "source"), f"the name of a source ({_listed(sources)})", repr(tag.source)
+            elif tag.source is not None and (wrong := self._address_mistake(tag)) is not None:
+                expected, _, found = wrong.partition(", found ")
+                yield ("tags", i, "address"), expected.replace("expected ", "", 1), found
             if tag.range is not None and not tag.range[0] < tag.range[1]:
                 yield ("tags", i, "range"), "low < high", f"{list(tag.range)}"
             if tag.record != "raw" and not tag.record_reason:
@@ -125,6 +128,12 @@ class AgentSettings(Settings):
                 yield ("tags", i, "name"), "a name that no model gives to a derived tag", repr(tag.name)
             if tag.role != "value" and tag.kind != "text":
                 yield ("tags", i, "role"), "kind: text for a tag that says what its unit does", f"kind: {tag.kind}"
+
+    def _address_mistake(self, tag: TagSection) -> str | None:
+        """What the tag's source cannot read in its address; only some connectors can tell before they are open."""
+        source = next(s for s in self.sources if s.name == tag.source)
+        check = getattr(source, "address_mistake", None)
+        return check(tag.address, tag.kind) if check is not None else None
 
     def _model_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         seen: set[tuple[str, str]] = set()

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from edge_agent.sources.csv import CsvConfig
+from edge_agent.sources.modbus import ModbusConfig
 from edge_agent.sources.mqtt import MqttConfig
 from edge_agent.sources.opcua import OpcUaConfig
 
-AnySource = Annotated[OpcUaConfig | MqttConfig | CsvConfig, Field(discriminator="kind")]
+AnySource = Annotated[OpcUaConfig | MqttConfig | ModbusConfig | CsvConfig, Field(discriminator="kind")]

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from paho.mqtt import publish
+from pymodbus.constants import ExcCodes
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_agent.core import Tag
 from edge_agent.sources.source import Plug
@@ -49,9 +52,49 @@ class Rig:
     keeps: bool = True
 
 
+_NOW = [START_NS]
+"""Received time: stands still, but for peers that stamp nothing and are read at the time their value was sent."""
+
+
 def plug(peer_address: str, folder: Path) -> Plug:
     """One numeric tag."""
-    return Plug("rig", [Tag(id=0, name=NAME, expected_s=0.1)], {0: peer_address}, lambda: START_NS, folder)
+    return Plug("rig", [Tag(id=0, name=NAME, expected_s=0.1)], {0: peer_address}, lambda: _NOW[0], folder)
+
+
+class _Modbus:
+    address = "holding 4 int32"
+
+    def __init__(self, port: int) -> None:
+        self.section = {"host": "127.0.0.1", "port": port, "period_s": 0.01}
+        self.values: list[int] = []
+
+    async def send(self, first: int, last: int) -> None:
+        self.values = [*self.values[:1], *range(first, last + 1)]
+
+    async def look(self, _function: int, start: int, _at: int, _count: int, registers: list[int], _written: object) -> ExcCodes | None:
+        """Each reading sees the next value, the last one for ever."""
+        if not self.values:
+            return ExcCodes.DEVICE_FAILURE
+        if len(self.values) > 1 and (self.values[0] < self.values[1] or _NOW[0] == START_NS):
+            self.values.pop(0)
+        value = self.values[0]
+        _NOW[0] = START_NS + value * STEP_NS
+        registers[4 - start : 6 - start] = [value >> 16, value & 0xFFFF]
+        return None
+
+
+@asynccontextmanager
+async def _modbus(_folder: Path) -> AsyncIterator[Peer]:
+    port = free_port()
+    peer = _Modbus(port)
+    memory = SimData(0, count=10, values=0, datatype=DataType.REGISTERS)
+    server = ModbusTcpServer(SimDevice(0, [memory], action=peer.look), address=("127.0.0.1", port))
+    await server.listen()
+    try:
+        yield peer
+    finally:
+        await server.shutdown()
+        _NOW[0] = START_NS
 
 
 class _Csv:
@@ -113,6 +156,7 @@ async def _opcua(_folder: Path) -> AsyncIterator[Peer]:
 
 RIGS: dict[str, Rig] = {
     "csv": Rig(_csv, {"files": ["/nowhere/values.csv"]}, finite=True, keeps=False),
+    "modbus": Rig(_modbus, {"host": "127.0.0.1", "port": 9}, keeps=False),
     "mqtt": Rig(_mqtt, {"host": "127.0.0.1", "port": 9, "client_id": "contract", "topics": ["#"]}),
     "opcua": Rig(_opcua, {"url": "opc.tcp://127.0.0.1:9/"}),
 }

@@ -25,10 +25,13 @@ async function main() {
   await client.connect(url);
   const session = await client.createSession({ type: opcua.UserTokenType.UserName, userName: user, password });
   const subscription = await session.createSubscription2({ requestedPublishingInterval: 50, requestedLifetimeCount: 1000, requestedMaxKeepAliveCount: 10, publishingEnabled: true });
-  const fields = ["EventId", "EventType", "ConditionName", "Severity", "Retain", "AckedState.Id", "ActiveState.Id", "ClientUserId", "ShelvingState.CurrentState", "Message", "ConditionType:"];
+  // The id of a condition is no field of its event: it is selected as the NodeId of the type (OPC 10000-9, 5.5.2).
+  const fields = ["EventId", "EventType", "ConditionName", "Severity", "Retain", "AckedState.Id", "ActiveState.Id", "ClientUserId", "ShelvingState.CurrentState", "Message"];
+  const filter = opcua.constructEventFilter(fields);
+  filter.selectClauses.push(new opcua.SimpleAttributeOperand({ typeDefinitionId: "i=2782", browsePath: [], attributeId: opcua.AttributeIds.NodeId }));
   const item = await subscription.monitor(
     { nodeId: opcua.resolveNodeId("Server"), attributeId: opcua.AttributeIds.EventNotifier },
-    { samplingInterval: 0, queueSize: 1000, discardOldest: true, filter: opcua.constructEventFilter(fields.slice(0, -1), [opcua.resolveNodeId("ConditionType")]) },
+    { samplingInterval: 0, queueSize: 1000, discardOldest: true, filter },
     opcua.TimestampsToReturn.Both);
   const seen = [];
   item.on("changed", (values) => {
@@ -39,7 +42,6 @@ async function main() {
   });
   const named = (name) => seen.filter((e) => e.ConditionName === name);
   process.stdout.write("ready\n");
-  globalThis.seen = seen;
 
   const raised = await until(() => named("press1/hopper_level.low")[0]);
   found.raised = { severity: raised.Severity, retain: raised.Retain, acked: raised["AckedState.Id"], active: raised["ActiveState.Id"], condition: raised.conditionId.toString() };
