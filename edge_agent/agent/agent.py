@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -20,8 +19,9 @@ from edge_agent.agent.approving import Approving
 from edge_agent.agent.beside import Beside
 from edge_agent.agent.clock import ALARM as CLOCK_ALARM
 from edge_agent.agent.clock import BEHIND_NS, Clock
-from edge_agent.agent.commit import OUTBOX, STREAMS
+from edge_agent.agent.commit import STREAMS
 from edge_agent.agent.engine import Engine
+from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
 from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.recording import Recording
@@ -29,7 +29,7 @@ from edge_agent.agent.recovery import recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice
-from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Epochs, Log, LogError, Note, OperatorAction, Start
+from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Start
 from edge_agent.core.approval import KEY_FOLDER
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
@@ -40,13 +40,6 @@ from edge_agent.uplinks.uplink import Port
 log = structlog.get_logger()
 
 FILE: Final = "edge.sqlite"
-EPOCHS: Final = "epochs"
-"""Log value: which epoch each number of the outbox belongs to."""
-APART: Final = "apart/{}/{}"
-"""Log value by uplink and gateway: the outbox's head when this edge was started without proof from the gateway since that it holds what is ours; a
-copied disk has it from its first start."""
-IDENTITY_ALARM: Final = "edge/identity"
-"""Stands from the finding that somebody else delivers under this edge's name until a record of the new epoch has been confirmed."""
 
 
 @contextlib.contextmanager
@@ -79,9 +72,6 @@ class Agent:
         self._grown: list[asyncio.Event] = []
         self._seen_actions: set[str] = set()
         self._delivered: dict[str, int] = {}
-        self._parting = threading.Lock()
-        self._settled_at: int | None = None
-        """Number whose confirmation ends the alarm about this edge's identity; None while there is none."""
 
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM; everything accepted by then is durable when this returns."""
@@ -95,7 +85,7 @@ class Agent:
     async def _run(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         file, damaged = Log.open_or_quarantine(self._data_dir / FILE, STREAMS, now_ns=time.time_ns())
         self._log = file
-        self._epochs = self._epochs_of(file)
+        self._identity = Identity(file)
         try:
             recovered = recover(file)
         except LogError as error:
@@ -104,16 +94,15 @@ class Agent:
             file.close()
             damaged = Log.set_aside(self._data_dir / FILE, time.time_ns())
             file = self._log = Log(self._data_dir / FILE, STREAMS)
-            self._epochs = self._epochs_of(file)
+            self._identity = Identity(file)
             recovered = recover(file)
-        self._set_apart(file)
         clock = Clock(recovered.last_received_ns)
         previous = self._previous(recovered.pipeline)
         watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
         start = start_of(self.settings, clock(), previous, watch.begin(clock(), previous))
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}
-        recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._epochs.born) if self._record else None
+        recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._identity.epochs.born) if self._record else None
         self._engine = Engine(
             file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._safe_through, cursors=self._cursors,
             on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
@@ -123,7 +112,7 @@ class Agent:
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._reload)
         self._approving.say()
         self._engine.start(start)
-        epoch = self._epochs.current
+        epoch = self._identity.epochs.current
         log.info("started", edge=start.edge, epoch=epoch, restepped=recovered.restepped, tags=len(start.tags), alarms=len(start.alarms))
         runners = self._sources(start, clock)
         uplinks = self._uplinks(clock)
@@ -132,7 +121,7 @@ class Agent:
         tasks.append(asyncio.create_task(self._change(stop), name="approvals"))
         tasks += [asyncio.create_task(watch.run(self._intake.put), name="model files")] if watch.files else []
         status = Status(
-            edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._epochs.current,
+            edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._identity.epochs.current,
             engine=self._engine, intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],
             required=frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
         )  # fmt: skip
@@ -186,22 +175,6 @@ class Agent:
 
     # -- identity and what was found ----------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _epochs_of(file: Log) -> Epochs:
-        kept, only = file.value(EPOCHS), file.value("epoch")
-        if kept is not None:
-            return Epochs.decode(kept)
-        epochs = Epochs(((0, int(only) if only is not None else _new_epoch(0)),))
-        file.commit(values=_as_values(epochs))
-        return epochs
-
-    def _set_apart(self, file: Log) -> None:
-        keys = [APART.format(u.name, g) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for g in u.gateways]
-        new = [key for key in keys if file.value(key) is None]
-        head = str(file.head(OUTBOX).seq).encode()
-        if new:
-            file.commit(values=dict.fromkeys(new, head))
-
     def _previous(self, pipeline: Any) -> Start | None:
         return pipeline.start if pipeline.started else None
 
@@ -209,13 +182,12 @@ class Agent:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.
         if damaged is not None:
             log.error("the log was damaged and has been set aside", moved_to=str(damaged))
-            epoch = str(self._epochs.current)
+            epoch = str(self._identity.epochs.current)
             self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason="damaged", new=epoch))
         explanation = f"set aside as {damaged.name}" if damaged else "log is readable"
         self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
-        if len(self._epochs.begins) > 1 and self._epochs.since > max(self._delivered.values(), default=0):
-            self._settled_at = self._epochs.since
-        self._say_identity(self._settled_at is not None, f"epoch {self._epochs.current} has {'not ' if self._settled_at else ''}been confirmed")
+        gateways = [(u.name, gateway) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for gateway in u.gateways]
+        self._identity.begin(gateways, self._delivered.values(), self._intake.put)
         if differing:
             log.warning("records came out otherwise when stepped again", count=len(differing), first=differing[0])
             text = f"{len(differing)} records differ, first {differing[0]}"
@@ -250,26 +222,20 @@ class Agent:
         return [UplinkRunner(config, self._port(config.name, clock)) for config in self.settings.uplinks]
 
     def _port(self, name: str, clock: Clock) -> Port:
-        edge = self.settings.edge
-
-        def settled(gateway: str) -> None:
-            self._log.commit(values={APART.format(name, gateway): None})
-
+        edge, who = self.settings.edge, self._identity
         return Port(
-            site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epochs=lambda: self._epochs, moved=self._mover(name),
-            acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, approved=self._approving.take, part=self._part,
+            site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epochs=lambda: who.epochs, moved=self._mover(name),
+            acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, approved=self._approving.take, part=who.part,
             wake=self._waker(), clock=clock,
             data_dir=self._data_dir / "uplinks" / name,
-            apart=lambda gateway: _number(self._log.value(APART.format(name, gateway))), settled=settled,
+            apart=lambda gateway: who.apart(name, gateway), settled=lambda gateway: who.settled(name, gateway),
         )  # fmt: skip
 
     def _mover(self, name: str) -> Callable[[int], None]:
         def moved(through: int) -> None:
             if through > self._delivered[name]:
                 self._delivered[name] = through  # the writer thread makes it durable with its next commit
-                if self._settled_at is not None and through >= self._settled_at:
-                    self._settled_at = None
-                    self._say_identity(False, f"epoch {self._epochs.current} has been confirmed")
+                self._identity.moved(through)
 
         return moved
 
@@ -321,38 +287,6 @@ class Agent:
                 self._intake.put(lambda now: Note(received_ns=now, action=what, object=f"uplink {name}", new=head))
 
         return anchored
-
-    def _part(self, through: int, above: int, why: str) -> None:
-        """A gateway holds other records than ours behind `through`: this is a copy or an older image of an edge, or there is one. Begin a new epoch.
-
-        What lies behind goes out, there and everywhere, under the new epoch: its numbers of the old one belong to another life. What lies before
-        keeps its epoch, so that a gateway that has it not takes it as what it is; nothing is forgotten for it and nothing given up.
-        """
-        with self._parting:
-            old = self._epochs
-            epochs = old.parted(through + 1, _new_epoch(max(old.current, above)))
-            self._log.commit(values=_as_values(epochs))
-            self._epochs, self._settled_at = epochs, self._log.head(OUTBOX).seq + 1
-        log.error("another edge, or an older copy of this one, delivers under its name: new epoch", why=why, since=through + 1, epoch=epochs.current)
-        note = {"old": str(old.current), "new": str(epochs.current), "reason": f"{why}; from record {through + 1} on"}
-        self._intake.put(lambda now: Note(received_ns=now, action="new_epoch", object="outbox", **note))
-        self._say_identity(True, why)
-
-    def _say_identity(self, contested: bool, why: str) -> None:
-        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=IDENTITY_ALARM, active=contested, explanation=why))
-
-
-def _number(kept: bytes | None) -> int | None:
-    return int(kept) if kept is not None else None
-
-
-def _as_values(epochs: Epochs) -> dict[str, bytes | None]:
-    return {EPOCHS: epochs.encode(), "epoch": str(epochs.current).encode()}
-
-
-def _new_epoch(previous: int) -> int:
-    """Greater than every epoch before, also than one that a damaged log has taken with it: gateways order an edge's records by epoch, then number."""
-    return max(previous + 1, time.time_ns() // 1_000_000)
 
 
 def run_agent(choice: Choice, base: Path, record: Path | None, *, choose: Callable[[], Choice], reload: Callable[[], AgentSettings]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from edge_agent.agent.agent import IDENTITY_ALARM, Agent, _new_epoch
+from edge_agent.agent.agent import Agent
 from edge_agent.agent.commit import OUTBOX, STREAMS
+from edge_agent.agent.identity import ALARM, Identity, new_epoch
 from edge_agent.agent.intake import Intake
 from edge_agent.config import start_of
 from edge_agent.core import AlarmEvent, Append, Catalogue, Log, decode
@@ -23,7 +24,7 @@ UPLINK = "uplinks:\n  - {{name: site, kind: gateway, host: 127.0.0.1, port: 1, g
 def agent(folder: Path, required: str = "true") -> Agent:
     made = Agent(settings(folder, CONFIG + UPLINK.format(required=required)), folder)
     made._log = Log(folder / "edge.sqlite", STREAMS)
-    made._epochs = made._epochs_of(made._log)
+    made._identity = Identity(made._log)
     made._beside = SimpleNamespace(people_came=None)  # type: ignore[assignment]
     made._approving = SimpleNamespace(take=None)  # type: ignore[assignment]
     made._intake = Intake(lambda: 1, Catalogue([]), 1 << 20)  # type: ignore[arg-type]
@@ -31,9 +32,9 @@ def agent(folder: Path, required: str = "true") -> Agent:
 
 
 def test_epochs_only_grow() -> None:
-    now = _new_epoch(0)
-    assert _new_epoch(now) > now
-    assert _new_epoch(now + 10**9) == now + 10**9 + 1
+    now = new_epoch(0)
+    assert new_epoch(now) > now
+    assert new_epoch(now + 10**9) == now + 10**9 + 1
     assert now < 2**53
 
 
@@ -51,13 +52,15 @@ def test_a_contested_edge_begins_a_greater_epoch_keeps_all_it_has_and_says_so_un
     one = agent(tmp_path)
     one._delivered = {"site": 4}
     one._log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(10)])
-    before = one._epochs
+    one._identity.begin([], [4], one._intake.put)
+    noted(one)
+    before = one._identity.epochs
     port = one._port("site", lambda: 1)  # type: ignore[arg-type]
     port.part(6, before.current + 5, "another life")
-    assert one._epochs.begins == ((0, before.current), (7, one._epochs.current))
-    assert one._epochs.current > before.current + 5
+    assert one._identity.epochs.begins == ((0, before.current), (7, one._identity.epochs.current))
+    assert one._identity.epochs.current > before.current + 5
     reopened = Log(tmp_path / "edge.sqlite", STREAMS)
-    assert Agent._epochs_of(reopened) == one._epochs
+    assert Identity(reopened).epochs == one._identity.epochs
     assert [row.seq for row in reopened.read(OUTBOX, 0)] == list(range(1, 11))
     note, raised = noted(one)
     assert (note.action, note.reason) == ("new_epoch", "another life; from record 7 on")
@@ -70,19 +73,19 @@ def test_a_contested_edge_begins_a_greater_epoch_keeps_all_it_has_and_says_so_un
 
 def test_a_disk_could_be_a_copy_until_a_gateway_has_proven_otherwise_each_for_itself(tmp_path):
     one = agent(tmp_path)
-    one.settings = settings(tmp_path, CONFIG + UPLINK.format(required="true").replace("[gw1]", "[gw1, gw2]"))
+    both = [("site", "gw1"), ("site", "gw2")]
     one._log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(3)])
-    one._set_apart(one._log)
+    one._identity.begin(both, [], one._intake.put)
     port = one._port("site", lambda: 1)  # type: ignore[arg-type]
     assert (port.apart("gw1"), port.apart("gw2")) == (3, 3)
     port.settled("gw1")
     one._log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(2)])
-    one._set_apart(one._log)  # the next start
+    one._identity.begin(both, [], one._intake.put)  # the next start
     assert (port.apart("gw1"), port.apart("gw2")) == (5, 3)
 
 
 def test_the_alarm_about_the_identity_is_defined_on_every_edge(tmp_path):
-    assert IDENTITY_ALARM in {a.name for a in start_of(settings(tmp_path), 0).alarms}
+    assert ALARM in {a.name for a in start_of(settings(tmp_path), 0).alarms}
 
 
 async def test_a_journal_row_that_rotted_does_not_keep_the_line_from_being_watched(tmp_path):
