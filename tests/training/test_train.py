@@ -279,6 +279,14 @@ def test_a_running_agent_notices_that_a_file_changed_and_says_it_once(plant: Pat
     assert watch.changes()[0][2] == ""
 
 
+def test_more_arrays_than_the_journal_should_hold_are_refused(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = config(plant, ewma="force.model", pca="press1.model", advisory=True)
+    monkeypatch.setattr("edge_agent.config.trained.MOST_BYTES", 1000)
+    said = check(path, 2)
+    assert "models[0].file" not in said
+    assert "models[1].file: expected arrays: at most 1000 bytes in all model files of an edge, found" in said
+
+
 def test_list_and_verify(plant: Path) -> None:
     path = config(plant, ewma="force.model", pca="press1.model")
     done = cli("model", "list", plant)
