@@ -1,7 +1,8 @@
 """`python -m tests.faults`: make every fault happen in its long form and write the table `docs/faults.md`.
 
 SEED (default: drawn and printed) and FAULTS (parts of names, separated by commas; default all) come from the environment, as does SMALL=1 for
-the small forms. The last line of output is a JSON object; exit code 1 when a promise was broken. The table is written only when all were run.
+the small forms. The last line of output is a JSON object; exit code 1 when a promise was broken. Rows of faults that were not chosen, or whose
+promise was broken, stay as they are.
 """
 
 from __future__ import annotations
@@ -24,12 +25,22 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 BEGIN, END = "<!-- table: written by `make faults` -->\n", "<!-- end of table -->\n"
 
 
-def table(outcomes: Sequence[Outcome], seed: int, *, long: bool) -> str:
-    """The outcomes as a Markdown table."""
-    form = "long" if long else "small"
-    lines = [f"Seed {seed}, {form} forms.", "", "| fault | promised | happened | lost | duplicated | s |", "|---|---|---|---|---|---|"]
-    lines += [f"| {o.fault} | {o.promised} | {o.happened} | {_cell(o.lost)} | {_cell(o.duplicated)} | {o.seconds:.0f} |" for o in outcomes]
-    return "\n".join(lines) + "\n"
+HEAD = ("| fault | promised | happened | lost | duplicated | s | run |", "|---|---|---|---|---|---|---|")
+
+
+def row(outcome: Outcome, run: str) -> str:
+    """One line of the table."""
+    cells = (outcome.fault, outcome.promised, outcome.happened, _cell(outcome.lost), _cell(outcome.duplicated), f"{outcome.seconds:.0f}", run)
+    return "| " + " | ".join(cells) + " |"
+
+
+def updated(page: str, outcomes: Sequence[Outcome], run: str) -> str:
+    """The page with the rows of these outcomes anew; rows of faults that are registered and were not made to happen now stay."""
+    before, _, rest = page.partition(BEGIN)
+    old, _, after = rest.partition(END)
+    rows = {line[2:].split(" | ")[0]: line for line in old.splitlines() if line.startswith("| ") and line != HEAD[0]}
+    rows |= {outcome.fault: row(outcome, run) for outcome in outcomes}
+    return before + BEGIN + "\n".join([*HEAD, *(rows[name] for name in FAULTS if name in rows)]) + "\n" + END + after
 
 
 def _cell(count: int | None) -> str:
@@ -54,9 +65,7 @@ def main() -> int:
                 continue
         outcomes.append(outcome)
         print(f"{outcome.seconds:6.1f} s  {outcome.fault}: {outcome.happened}; lost {outcome.lost}, duplicated {outcome.duplicated}", flush=True)
-    if not wanted and not broken:
-        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-        PAGE.write_text(before + BEGIN + table(outcomes, seed, long=long) + END + rest.partition(END)[2], "utf-8")
+    PAGE.write_text(updated(PAGE.read_text("utf-8"), outcomes, f"seed {seed}, {'long' if long else 'small'}"), "utf-8")
     print(json.dumps({"seed": seed, "seconds": round(time.monotonic() - began, 1), "broken": broken, "outcomes": [asdict(o) for o in outcomes]}))
     return 1 if broken else 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import storage
-from tests.faults.__main__ import PAGE, table
+from tests.faults.__main__ import BEGIN, END, PAGE, row, updated
 from tests.faults.fuzz import fuzz
 from tests.faults.outcome import FAULTS, NotHere, Outcome, suffer
 from tests.faults.register import ALL
@@ -32,10 +32,14 @@ def test_the_page_has_every_fault_with_nothing_lost_or_doubled() -> None:
         assert told[name][3:5] in (["0", "0"], ["not tested", "not tested"])
 
 
-def test_the_table_tells_what_could_not_be_tested() -> None:
-    text = table([Outcome("a", "b", "c", 0, 0, 1.2), Outcome("d", "e", "not tested here: needs strace", None, None)], 3, long=False)
-    assert "| a | b | c | 0 | 0 | 1 |" in text
-    assert "| d | e | not tested here: needs strace | not tested | not tested | 0 |" in text
+def test_the_table_tells_what_could_not_be_tested_and_keeps_other_rows() -> None:
+    first, second = ALL[:2]
+    untested = row(Outcome("d", "e", "not tested here: needs strace", None, None), "r")
+    assert untested == "| d | e | not tested here: needs strace | not tested | not tested | 0 | r |"
+    page = updated(f"a\n{BEGIN}{END}b\n", [Outcome(first, "p", "h", 0, 0, 1.2), Outcome(second, "p", "h", 0, 0, 2.6)], "seed 1, long")
+    page = updated(page, [Outcome(second, "p", "again", 0, 0, 7.0)], "seed 2, small")
+    table = page.removeprefix(f"a\n{BEGIN}").removesuffix(f"{END}b\n").splitlines()
+    assert table[2:] == [f"| {first} | p | h | 0 | 0 | 1 | seed 1, long |", f"| {second} | p | again | 0 | 0 | 7 | seed 2, small |"]
 
 
 def test_a_moment_of_fuzzing_finds_nothing() -> None:
