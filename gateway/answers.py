@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Literal
 
-from edge_agent.core import AlarmEvent, Context, OperatorAction, Tag, decode
+from edge_agent.core import AlarmEvent, Context, OperatorAction, Tag, decode, parse_occurrence_id
 from gateway.actions import Actions
 from gateway.applying import Applier
+from gateway.batches import BatchRow
 from gateway.inbox import EdgeFacts, Inbox
 from gateway.journal import ALARM, Journal
 from gateway.latest import Latest
@@ -106,6 +107,23 @@ class Answers:
         ids = self._journal.occurrences(standing=False, limit=most, from_ns=wanted.from_ns, to_ns=wanted.to_ns)
         found = (row for id_ in ids if (row := self.occurrence(id_)) is not None)
         return list(islice(filter(wanted.takes, found), limit))
+
+    def batches(self) -> list[BatchRow]:
+        """See Query."""
+        return self._applier.batches.rows()
+
+    def batch_of(self, occurrence: str) -> str:
+        """See Query."""
+        try:
+            edge, alarm, raised_ns = parse_occurrence_id(occurrence)
+        except ValueError:
+            return ""
+        known = self._applier.catalogue.edges.get(edge)
+        definition = known.alarms.get(alarm) if known is not None else None
+        number = known.numbers.get(definition.tag) if known is not None and definition is not None else None
+        if known is None or number is None:
+            return ""
+        return self._applier.batches.at(edge, known.tags[number].unit_path, raised_ns or self._clock())
 
     def events(self, to_ns: int) -> Iterator[tuple[str, AlarmEvent]]:
         """(edge, event) of every alarm event before some time, in the order they were committed."""

@@ -25,6 +25,7 @@ from gateway import __version__
 from gateway.audit import Trail
 from gateway.audit_watch import Watch
 from gateway.backup import sealing_lock
+from gateway.batches import BatchRow
 from gateway.broker import Broker, Token
 from gateway.config import GatewayConfig
 from gateway.console.app import create_app
@@ -269,6 +270,14 @@ class Gateway:
     def alarm(self, occurrence: str) -> AlarmRow:
         """See Query."""
         return self.store.ask.alarm(occurrence)
+
+    def batches(self) -> list[BatchRow]:
+        """See Query."""
+        return self.store.ask.batches()
+
+    def batch_of(self, occurrence: str) -> str:
+        """See Query."""
+        return self.store.ask.batch_of(occurrence)
 
     def kpis(self, from_ns: int, to_ns: int) -> KpiRow:
         """See Query."""

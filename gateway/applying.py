@@ -27,6 +27,7 @@ from edge_agent.core import (
     decode,
 )
 from edge_agent.core.status import BAD
+from gateway.batches import Batches
 from gateway.catalog import PlantCatalogue
 from gateway.inbox import Kept
 from gateway.journal import UNREADABLE, Entry, Journal, Outcome
@@ -89,6 +90,7 @@ class Applier:
     def load(self) -> None:
         """Everything derived as the journal has it."""
         self.catalogue = PlantCatalogue()
+        self.batches = Batches()
         for edge, _, name in self.journal.tags():
             self.catalogue.edge(edge).number(name)
         self._times: dict[str, int] = {}
@@ -96,7 +98,7 @@ class Applier:
             self.catalogue.define(entry.edge, entry.epoch, entry.seq, _as(Definitions, entry.frame))
             self._time(entry.edge, entry.time_ns)
         for entry in self.journal.entries(9):
-            self.catalogue.edge(entry.edge).told(_as(Context, entry.frame))
+            self._told(entry.edge, _as(Context, entry.frame))
         self.catalogue.changed()
         self.ledger = Ledger(self.journal.totals())
         self.latest = {edge: Latest.restored(state) for edge, state in self.journal.latest().items()}
@@ -109,6 +111,10 @@ class Applier:
             event = _as(AlarmEvent, entry.frame)
             if event.alarm == alarm:
                 yield (entry.epoch, entry.seq), event
+
+    def _told(self, edge: str, context: Context) -> None:
+        self.catalogue.edge(edge).told(context)
+        self.batches.told(edge, context)
 
     def _stored(self, id_: str) -> Occurrence:
         entries = self.journal.of_occurrence(id_)
@@ -242,7 +248,7 @@ class Applier:
         elif isinstance(item, Context | Audit):
             time_ns = item.time_ns
             if isinstance(item, Context):
-                self.catalogue.edge(kept.edge).told(item)
+                self._told(kept.edge, item)
                 if item.role == "mode":  # what stands may now be held, or judged again
                     done.occurrences |= {id_ for id_, o in self.standing.open.items() if o.edge == kept.edge}
             elif item.action_id:

@@ -62,6 +62,13 @@ EXCEPTIONS: Final = (
     "in_service_refused",
     "reset_refused",
     "comment_refused",
+    "proposal_refused",
+    "config_refused",
+    "approval_refused",
+    "new_epoch",
+    "log_set_aside",
+    "restep_differs",
+    "clock_behind",
 )
 """Actions that a reviewer looks at first."""
 
@@ -150,12 +157,15 @@ def instant(now_ns: int, zone: str) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which entries to read; empty texts match all. `user` and `action` match whole, `object` and `text` in part."""
+    """Which entries to read; empty texts match all. `user`, `action` and `batch` match whole, `object` and `text` in part."""
 
     user: str = ""
     action: str = ""
     object: str = ""
     text: str = ""
+    object_is: str = ""
+    """The whole object."""
+    batch: str = ""
     from_ts: str = ""
     to_ts: str = ""
     exceptions: bool = False
@@ -277,6 +287,8 @@ class Trail:
         for key, sql, value in (
             ("user", "=?", want.user),
             ("action", "=?", want.action),
+            ("object", "=?", want.object_is),
+            ("batch", "=?", want.batch),
             ("ts", ">=?", want.from_ts),
             ("ts", "<?", want.to_ts),
         ):

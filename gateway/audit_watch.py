@@ -12,14 +12,17 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_agent.core import Definitions, decode, topic
-from gateway.audit import Act, Actor, SignedHead, Trail
-from gateway.audit_verify import faults
-from gateway.journal import DEFINITIONS, Journal
+from edge_agent.core import Audit, Definitions, decode, topic
+from gateway.audit import Act, Actor, SignedHead, Trail, instant
+from gateway.audit_verify import ANCHOR, faults
+from gateway.journal import AUDIT, DEFINITIONS, Journal
 from gateway.manifest import GivenHead
 
 OWN: Final = "config"
 SEEN: Final = "definitions"
+TOLD: Final = "edge_audit"
+ANCHORS: Final = (ANCHOR, "manifest_head")
+"""Entries with which edges only hand heads back."""
 BROKEN: Final = "audit_broken"
 DAY_S: Final = 86_400.0
 
@@ -47,6 +50,7 @@ class Watch:
         self._service = Actor(f"gateway {gateway}", "service")
         self._last: dict[str, Definitions] = {}
         self._looked = 0
+        self._told = 0
         self._given: dict[str, SignedHead] = {}
         self._given_manifest: dict[str, GivenHead | None] = {}
         self._signed_at = -1e18
@@ -75,6 +79,20 @@ class Watch:
                 who = Actor(f"edge {item.edge}", "service", station=item.edge)
                 self._trail.append(who, acts, self._clock(), place=(SEEN, str(number)))
             self._looked, self._last[item.edge] = number, item
+
+    def look_at_edges(self) -> None:
+        """Write down what edges say that they did themselves: configurations applied and refused, a new epoch, a damaged log."""
+        self._told = max(self._told, int(self._trail.place(TOLD) or 0))
+        for n, entry in self._journal.behind(self._told, AUDIT):
+            self._told = n
+            item = decode(entry.frame)
+            if isinstance(item, Audit) and item.action not in ANCHORS:
+                edge = Actor(f"edge {entry.edge}", "service", station=entry.edge)
+                who = edge if item.role == "system" else Actor(item.user, item.role, "", entry.edge)
+                # The trail's time is when the gateway learned of it; an edge that was away says itself when it was.
+                told = f"{item.reason} (at the edge {instant(item.time_ns, 'UTC')[0]})".strip()
+                act = Act(item.action, f"edge {entry.edge}: {item.object}", item.old, item.new, told)
+                self._trail.append(who, act, self._clock(), place=(TOLD, str(n)))
 
     def verify(self) -> None:
         """Check the whole trail at the start and once a day; what is wrong becomes an alarm, and an entry states it once."""
@@ -122,6 +140,7 @@ class Watch:
     def turn(self) -> SignedHead | None:
         """One look; AuditError when the disk refuses."""
         self.look()
+        self.look_at_edges()
         self.verify()
         return self.sign()
 

@@ -194,6 +194,14 @@ class Journal:
                 return
             after = rows[-1][0]
 
+    def behind(self, n: int, kind: int, limit: int = 1000) -> list[tuple[int, Entry]]:
+        """Rows of one kind behind row `n`, with their numbers."""
+        rows = self._ask(
+            "SELECT n, edge, epoch, seq, kind, time_ns, received_ns, frame, occurrence FROM record WHERE n>? AND kind=? ORDER BY n LIMIT ?",
+            (n, kind, limit),
+        )
+        return [(row[0], Entry(row[1], row[2], row[3], row[4], row[5], row[6], bytes(row[7]), row[8])) for row in rows]
+
     def of_occurrence(self, occurrence: str) -> list[Entry]:
         """The events of one occurrence in the order of their edge."""
         rows = self._ask(

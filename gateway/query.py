@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypedDict
 
 from edge_agent.core import PharmedgeError
 from edge_agent.core.alarm import ActionKind
+from gateway.batches import BatchRow
 from gateway.kpis import KpiRow
 
 Quality = Literal["good", "uncertain", "bad", "stale"]
@@ -490,6 +491,12 @@ class Query(Protocol):
 
     def alarm(self, occurrence: str) -> AlarmRow:
         """One occurrence with all its events."""
+
+    def batches(self) -> list[BatchRow]:
+        """Every batch of every unit, the newest first."""
+
+    def batch_of(self, occurrence: str) -> str:
+        """The batch in the unit of an alarm when it was raised (now for one that stands nowhere); empty when there was none."""
 
     def kpis(self, from_ns: int, to_ns: int) -> KpiRow:
         """The key figures of the alarm system over [from_ns, to_ns)."""

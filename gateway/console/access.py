@@ -18,9 +18,10 @@ from edge_agent.core import PharmedgeError
 from edge_agent.core.alarm import ActionKind
 from gateway.audit import EXCEPTIONS, FIELDS, Act, Actor, Wanted, instant
 from gateway.audit_verify import csv_cell
+from gateway.batches import BatchRow
 from gateway.console.errors import Impossible
 from gateway.console.instants import Instant, rfc3339
-from gateway.query import Asked, ModeAsked, NotFound, Query
+from gateway.query import AlarmFilter, Asked, ModeAsked, NotFound, Query
 from gateway.sessions import NotAllowed, NotLoggedIn, Session, Sessions, Signature
 from gateway.users import RIGHTS, Right
 
@@ -86,6 +87,8 @@ class Review(Body):
     """A reviewer signs that entries up to a number were reviewed."""
 
     through: Annotated[int, Parameter(ge=1)]
+    batch: Line = ""
+    """Only what belongs to this batch; all entries when absent."""
     reason: Line = ""
     signature: Signed
 
@@ -220,13 +223,13 @@ class Access:
         now = query.status()["now_ns"]
         wanted = [(one, state) for one, state in zip(asked, known, strict=True) if isinstance(state, str)]
         if self.sessions is not None and wanted:
-            acts = [Act(kind, one.occurrence, state, _told(one), one.reason, meaning) for one, state in wanted]
+            acts = [Act(kind, one.occurrence, state, _told(one), one.reason, meaning, query.batch_of(one.occurrence)) for one, state in wanted]
             self.sessions.trail.append(who, acts, now)
         done = iter(query.act([one for one, _ in wanted]) if wanted else [])
         answers: list[str | PharmedgeError] = [next(done) if isinstance(state, str) else state for state in known]
         if self.sessions is not None:
             refused = [
-                Act(f"{kind}_refused", one.occurrence, state, state, str(answer))
+                Act(f"{kind}_refused", one.occurrence, state, state, str(answer), batch=query.batch_of(one.occurrence))
                 for one, state, answer in zip(asked, known, answers, strict=True)
                 if isinstance(state, str) and isinstance(answer, PharmedgeError)
             ]
@@ -354,6 +357,7 @@ def people(access: Access, clock: Query) -> APIRouter:
         action: Annotated[str, Parameter(max_length=64)] = "",
         of: Annotated[str, Parameter(alias="object", max_length=512)] = "",
         text: Annotated[str, Parameter(alias="q", max_length=200)] = "",
+        batch: Annotated[str, Parameter(max_length=200)] = "",
         from_ns: Annotated[Instant | None, Parameter(alias="from")] = None,
         to_ns: Annotated[Instant | None, Parameter(alias="to")] = None,
         exceptions: bool = False,
@@ -363,14 +367,15 @@ def people(access: Access, clock: Query) -> APIRouter:
         """Entries of the audit trail, the newest first; exceptions before all others when asked for."""
         sessions = reading(request, "read_audit")
         bounds = ["" if t is None else instant(t, "UTC")[0] for t in (from_ns, to_ns)]
-        want = Wanted(user=user, action=action, object=of, text=text, from_ts=bounds[0], to_ts=bounds[1], exceptions=exceptions, limit=limit)
+        bounds_of = {"from_ts": bounds[0], "to_ts": bounds[1]}
+        want = Wanted(user=user, action=action, object=of, text=text, batch=batch, exceptions=exceptions, limit=limit, **bounds_of)
         entries = sessions.trail.entries(want)
         if form == "csv":
             headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
             return Response(audit_csv(entries), media_type="text/csv; charset=utf-8", headers=headers)
         seq, digest = sessions.trail.head()
         heads = sessions.trail.heads()
-        reviewed = sessions.trail.entries(Wanted(action="review", limit=1))
+        reviewed = sessions.trail.entries(Wanted(action="review", object_is=f"batch {batch}" if batch else "audit trail", limit=1))
         return _json(
             {
                 "entries": entries,
@@ -381,6 +386,17 @@ def people(access: Access, clock: Query) -> APIRouter:
             }
         )
 
+    @routes.get("/audit/batches")
+    def batches(request: Request, batch: Annotated[str, Parameter(max_length=200)] = "") -> Response:
+        """Batches with who reviewed them; with `batch`, that one with its alarms by unit."""
+        sessions = reading(request, "read_audit")
+        rows = [row for row in clock.batches() if not batch or row["batch"] == batch]
+        if not batch:
+            reviews = sessions.trail.entries(Wanted(action="review", text='"object":"batch ', limit=1000))
+            by_batch = {entry["batch"]: entry for entry in reversed(reviews)}
+            return _json({"batches": [{**row, "reviewed": by_batch.get(row["batch"])} for row in rows]})
+        return _json({"batches": [{**row, "alarms": _alarms_of(clock, row)} for row in rows]})
+
     @routes.post("/audit/review")
     def review(request: Request, body: Review) -> Response:
         """Sign that entries up to a number were reviewed."""
@@ -390,13 +406,22 @@ def people(access: Access, clock: Query) -> APIRouter:
         if body.through > seq:
             raise NotFound(f"through: expected at most {seq}, found {body.through}")
         meaning = sessions.meaning(session, "review_audit", _signature(body.signature), always=True)
-        done = sessions.trail.entries(Wanted(action="review", limit=1))
-        act = Act("review", "audit trail", done[0]["new"] if done else "", str(body.through), body.reason, meaning)
+        what = f"batch {body.batch}" if body.batch else "audit trail"
+        done = sessions.trail.entries(Wanted(action="review", object_is=what, limit=1))
+        act = Act("review", what, done[0]["new"] if done else "", str(body.through), body.reason, meaning, body.batch)
         sessions.touch(request.cookies[COOKIE])
         number = sessions.trail.append(session.actor(), act, clock.status()["now_ns"])[0]
         return _json({"seq": number})
 
     return routes
+
+
+def _alarms_of(query: Query, row: BatchRow) -> list[dict[str, Any]]:
+    """The alarms that were raised in the unit of a batch while it was made, the newest first, without their events."""
+    found = query.alarms("history", 1000, AlarmFilter(from_ns=row["from_ns"], to_ns=row["to_ns"]))
+    mine = (a for a in found if a["edge"] == row["edge"] and query.batch_of(a["occurrence"]) == row["batch"])
+    keys = ("occurrence", "alarm", "tag", "priority", "advisory", "state", "raised_ns", "last_ns", "acked_by", "acked_ns", "explanation")
+    return [{key: a[key] for key in keys} for a in mine]  # type: ignore[literal-required]
 
 
 def audit_csv(entries: list[dict[str, Any]]) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge_agent.core import AlarmDefinition, Definitions, Tag, encode
+from edge_agent.core import AlarmDefinition, Audit, Definitions, Tag, encode
 from edge_agent.core.signing import signing_key
 from gateway.audit import FILE, Act, Actor, SignedHead, Trail
 from gateway.audit_verify import faults
 from gateway.audit_watch import Watch
-from gateway.journal import DEFINITIONS, Entry, Journal
+from gateway.journal import AUDIT, DEFINITIONS, Entry, Journal
 
 NOW = 1_767_600_000_000_000_000
 FORCE = Tag(id=0, name="press1/main_force", unit="kN")
@@ -151,3 +151,25 @@ def test_heads_are_signed_after_entries_or_time_and_given_once_to_each_edge(life
     assert head.seq == 5
     quick.close()
     assert faults(tmp_path) == []
+
+
+def test_what_an_edge_did_itself_is_written_down_once(life: Life, tmp_path: Path) -> None:
+    def audit(seq: int, action: str, user: str = "pharmedge", role: str = "system") -> Entry:
+        who = {"user": user, "role": role}
+        why = "alarms[x].limit: 16 -> 18"
+        item = Audit(time_ns=NOW - 10**9, action=action, object="configuration", old="a", new="b", reason=why, **who)
+        return Entry("e1", 1, seq, AUDIT, NOW, NOW, encode(item))
+
+    life.journal.apply([audit(1, "audit_head"), audit(2, "config_refused"), audit(3, "model_approved", "zhao", "quality"), audit(4, "audit_head")])
+    life.watch.look_at_edges()
+    life.watch.look_at_edges()
+    assert life.told() == [("config_refused", "edge e1: configuration", "a", "b"), ("model_approved", "edge e1: configuration", "a", "b")]
+    newest, oldest = life.trail.entries()
+    assert (newest["user"], newest["role"], oldest["user"], oldest["station"]) == ("zhao", "quality", "edge e1", "e1")
+    assert oldest["reason"] == "alarms[x].limit: 16 -> 18 (at the edge 2026-01-05T07:59:59.000Z)"
+    life.close()
+    again = Life(tmp_path)
+    again.journal.apply([audit(5, "config_applied")])
+    again.watch.look_at_edges()
+    assert [told[0] for told in again.told()] == ["config_refused", "model_approved", "config_applied"]
+    again.close()

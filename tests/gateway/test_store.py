@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edge_agent.core import Refused, Texts
+from edge_agent.core import Context, Refused, Texts
 from gateway.inbox import STREAM
 from gateway.query import NotFound
 from gateway.store import Store
@@ -310,3 +310,23 @@ async def test_subscribers_hear_when_an_edge_falls_silent_and_comes_back(store: 
     change = await look.take(1.0)
     assert change is not None
     assert change["edges"]["press-edge-1"]["connected"]
+
+
+def test_an_alarm_belongs_to_the_batch_that_its_unit_was_making(opened: Callable[..., Store]) -> None:
+    store, edge = opened(), Edge()
+    edge.define()
+    unit = "demo/solids/press-line/press1"
+    for at, batch in ((50, "B1"), (200, ""), (300, "B2")):
+        edge.add(Context(unit=unit, role="batch", value=batch, time_ns=START + at * SECOND, received_ns=START + at * SECOND, tag=2))
+    for raised in (40, 100, 250, 300):
+        edge.event("raise", "NORM", "UNACK", raised=raised, at=raised)
+    feed(store, edge.deliver())
+
+    def asked(one: Store) -> list[str]:
+        return [one.ask.batch_of(f"press-edge-1~press1/main_force.high~{START + raised * SECOND}") for raised in (40, 100, 250, 300)]
+
+    assert asked(store) == ["", "B1", "", "B2"]
+    assert store.ask.batch_of("press-edge-1~unknown~1") == store.ask.batch_of("nonsense") == ""
+    assert [(b["batch"], b["unit"], b["to_ns"]) for b in store.ask.batches()] == [("B2", unit, None), ("B1", unit, START + 200 * SECOND)]
+    store.close()
+    assert asked(opened()) == ["", "B1", "", "B2"]

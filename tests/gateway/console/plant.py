@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edge_agent.core import AlarmEvent, NotConnected, PharmedgeError, Refused, occurrence_id
+from gateway.batches import BatchRow
 from gateway.kpis import KpiRow, key_figures
 from gateway.query import (
     ALL,
@@ -392,6 +393,19 @@ class Plant:
         if occurrence not in self.occurrences:
             raise NotFound(f"there is no alarm occurrence {occurrence!r}")
         return self.occurrences[occurrence]
+
+    def batches(self) -> list[BatchRow]:
+        begun = self.started_ns - 4 * 3600 * S
+        return [
+            {"batch": "B-1043", "edge": EDGES[0], "unit": "demo/solids/line1/press1", "from_ns": begun + 2 * 3600 * S, "to_ns": None},
+            {"batch": "B-1042", "edge": EDGES[0], "unit": "demo/solids/line1/press1", "from_ns": begun, "to_ns": begun + 2 * 3600 * S},
+        ]
+
+    def batch_of(self, occurrence: str) -> str:
+        row = self.occurrences.get(occurrence)
+        if row is None or not row["tag"].startswith("press1/"):
+            return ""
+        return next((b["batch"] for b in self.batches() if b["from_ns"] <= row["raised_ns"] < (b["to_ns"] or 2**62)), "")
 
     def kpis(self, from_ns: int, to_ns: int) -> KpiRow:
         events = [

@@ -260,3 +260,26 @@ async def test_without_accounts_the_role_is_said_for_suppressions_only(client: h
     assert (await client.post(to(normal, "shelve"), json={"user": "li", "role": "operator", "reason": "calibration"})).status_code == 202
     assert plant.asked[1].occurrence == normal
     assert desk.trail.entries()[0]["new"] == "asked, as long as allowed"
+
+
+async def test_a_batch_is_reviewed_with_its_alarms_and_its_own_entries(client: httpx.AsyncClient, plant: Plant, desk: Desk) -> None:
+    people(desk)
+    occurrence = plant.raise_alarm("press1/main_force", "high", 2, ago_s=60)
+    token = await login(client, "wang")
+    assert (await client.post(ack(occurrence), json={"reason": "seen"}, headers=token)).status_code == 202
+    is_problem(await client.get("/api/v1/audit/batches"), 403)
+    token = await login(client, "zhao")
+    [entry] = (await client.get("/api/v1/audit?batch=B-1043")).json()["entries"]
+    assert (entry["object"], entry["batch"]) == (occurrence, "B-1043")
+    [unit] = (await client.get("/api/v1/audit/batches?batch=B-1043")).json()["batches"]
+    assert [(a["occurrence"], a["priority"]) for a in unit["alarms"]] == [(occurrence, 2)]
+    body = {"through": 3, "batch": "B-1043", "signature": {"password": PASSWORD, "meaning": "Reviewed"}}
+    assert (await client.post("/api/v1/audit/review", json=body, headers=token)).status_code == 200
+    entry = desk.trail.entries()[0]
+    assert (entry["action"], entry["object"], entry["batch"], entry["new"]) == ("review", "batch B-1043", "B-1043", "3")
+    answer = (await client.get("/api/v1/audit")).json()
+    assert answer["reviewed"] is None  # the trail as a whole is not
+    assert (await client.get("/api/v1/audit?batch=B-1043")).json()["reviewed"]["name"] == "Zhao"
+    listed = (await client.get("/api/v1/audit/batches")).json()["batches"]
+    assert [(b["batch"], (b["reviewed"] or {}).get("user")) for b in listed] == [("B-1043", "zhao"), ("B-1042", None)]
+    assert "B-1043" in (await client.get("/api/v1/audit?batch=B-1043&format=csv")).text

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from edge_agent.core.change import config_sha256
 from edge_agent.core.signing import signing_key
-from gateway.audit import Actor
+from gateway.audit import Act, Actor
 from gateway.office import Office
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.plant import Plant
@@ -180,3 +180,24 @@ def test_a_receiver_is_tried_from_the_system_page(open_page: Open, plant: Plant,
     assert (plant.tried, desk.trail.entries()[0]["action"]) == (["on-call"], "notify_test")
     expect(page.locator("tr[data-receiver=wecom] .trouble")).to_have_text("wecom: timed out")
     clean(page)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_batch_is_reviewed_exceptions_first(open_page: Open, plant: Plant, desk: Desk, language: str) -> None:
+    occurrence = plant.raise_alarm("press1/ejection_force", "high", 2, ago_s=340)
+    wang, edge = Actor("wang", "operator", "Wang", "127.0.0.1"), Actor("edge press-edge-1", "service", "", "press-edge-1")
+    desk.trail.append(wang, Act("acknowledge", occurrence, "UNACK", "asked", "punch changed", batch="B-1043"), desk.now)
+    desk.trail.append(edge, Act("shelve_refused", occurrence, "UNACK", "UNACK", "nobody alone", batch="B-1043"), desk.now)
+    page = open_page("#/audit?batch=B-1043&exceptions=1", language=language)
+    login(page, "zhao")
+    rows = page.locator(".audit-table tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_have_attribute("data-exception", "")
+    expect(page.locator(".of-batch")).to_contain_text("press1/ejection_force.high")
+    page.locator(".audit-page .bar button.primary").click()
+    page.locator("dialog input[name=signature]").fill(PASSWORD)
+    page.locator("dialog button.primary").click()
+    expect(page.locator(".audit-page p.quiet").first).to_contain_text("Zhao")
+    clean(page)
+    picture(page, "review", language)
+    assert (desk.trail.entries()[0]["object"], desk.trail.entries()[0]["batch"]) == ("batch B-1043", "B-1043")

@@ -3,9 +3,10 @@
 import { h, text } from "./dom.js";
 import { plain, stamp, utc, zoneName } from "./format.js";
 import { has, t } from "./i18n.js";
-import { get } from "./plant.js";
+import { get, MS } from "./plant.js";
 import { note } from "./route.js";
 import { ask, session, signature } from "./session.js";
+import { sheet } from "./sheet.js";
 
 const COLUMNS = ["seq", "local", "user", "action", "object", "old", "new", "reason"];
 const SHOWN = 1000;
@@ -27,13 +28,17 @@ export function audit(root, params) {
   let turn = 0;
   const field = (name, label) => h("input", { type: "search", value: filter[name], placeholder: label, "aria-label": label, onchange: (event) => change({ [name]: event.target.value.trim() }) });
   const fields = { user: field("user", t("audit.user")), object: field("object", t("audit.object")), q: field("q", t("filter.text")) };
-  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "notify_test", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
+  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "notify_test", "config_applied", "config_refused", "approval_kept", "approval_refused", "new_epoch", "log_set_aside", "restep_differs", "clock_behind", "model_approved", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
   fields.action = h("select", { "aria-label": t("audit.action"), onchange: () => change({ action: fields.action.value }) },
     h("option", { value: "" }, t("audit.anyAction")), actions.map((a) => h("option", { value: a }, t(`audit.is.${a}`))));
   const from = day("from", t("audit.from"));
   const to = day("to", t("audit.to"));
   const first = h("input", { type: "checkbox", onchange: () => change({ exceptions: first.checked ? "1" : "" }) });
   const count = h("span", { class: "count", role: "status" });
+  const batches = h("datalist", { id: "batches" });
+  fields.batch = field("batch", t("role.batch"));
+  fields.batch.setAttribute("list", "batches");
+  const made = h("div", { class: "of-batch", hidden: true });
   const review = h("button", { type: "button", class: "primary", onclick: sign }, t("audit.review"));
   const csv = h("a", { class: "button", download: "audit.csv" }, "CSV");
   const print = h("button", { type: "button", onclick: () => window.print() }, t("audit.print"));
@@ -44,15 +49,15 @@ export function audit(root, params) {
   const table = h("table", { class: "audit-table" }, h("caption", { class: "print-only" }),
     h("thead", null, h("tr", null, COLUMNS.map((c) => h("th", { scope: "col" }, t(`audit.${c}`))))), body);
   root.append(h("div", { class: "audit-page" },
-    h("div", { class: "bar" }, fields.user, fields.action, fields.object, fields.q, from, to, h("label", { class: "check" }, first, t("audit.first")), count, h("span", { class: "push" }), print, csv, review),
-    h("section", { class: "panel scroll", tabindex: "0", "aria-label": t("page.audit") }, reviewed, table, empty, h("p", { class: "empty" }, login))));
+    h("div", { class: "bar" }, fields.batch, batches, fields.user, fields.action, fields.object, fields.q, from, to, h("label", { class: "check" }, first, t("audit.first")), count, h("span", { class: "push" }), print, csv, review),
+    h("section", { class: "panel scroll", tabindex: "0", "aria-label": t("page.audit") }, made, reviewed, table, empty, h("p", { class: "empty" }, login))));
 
   function day(name, label) {
     return h("label", { class: "check" }, label, h("input", { type: "date", name, value: filter[name], onchange: (event) => change({ [name]: event.target.value }) }));
   }
 
   function read(source) {
-    return Object.fromEntries(["user", "action", "object", "q", "from", "to", "exceptions"].map((key) => [key, source.get(key) ?? ""]));
+    return Object.fromEntries(["batch", "user", "action", "object", "q", "from", "to", "exceptions"].map((key) => [key, source.get(key) ?? ""]));
   }
 
   function change(part) {
@@ -63,7 +68,7 @@ export function audit(root, params) {
 
   function query(more) {
     const search = new URLSearchParams();
-    for (const key of ["user", "action", "object", "q"]) if (filter[key]) search.set(key, filter[key]);
+    for (const key of ["batch", "user", "action", "object", "q"]) if (filter[key]) search.set(key, filter[key]);
     if (filter.from) search.set("from", instant(filter.from, 0));
     if (filter.to) search.set("to", instant(filter.to, 1));
     if (filter.exceptions) search.set("exceptions", "true");
@@ -87,6 +92,7 @@ export function audit(root, params) {
     let trouble = "";
     if (!session.open && !session.user) {
       answer = null;
+      drawBatch(null);
       draw(t("audit.login"));
       return;
     }
@@ -94,6 +100,10 @@ export function audit(root, params) {
       const found = await get(query({ limit: SHOWN }));
       if (closed || mine !== turn) return;
       answer = found;
+      const known = await get(`api/v1/audit/batches${filter.batch ? `?batch=${encodeURIComponent(filter.batch)}` : ""}`);
+      if (closed || mine !== turn) return;
+      if (!filter.batch) batches.replaceChildren(...[...new Set(known.batches.map((b) => b.batch))].map((b) => h("option", { value: b })));
+      drawBatch(filter.batch ? known.batches : null);
     } catch (error) {
       if (closed || mine !== turn) return;
       answer = null;
@@ -123,6 +133,15 @@ export function audit(root, params) {
     text(table.caption, t("audit.caption", { head: answer?.head.seq ?? 0, hash: answer?.head.hash ?? "", zone: zoneName() }));
   }
 
+  /** When and where a batch was made, and its alarms; a reviewer reads both before the entries. */
+  function drawBatch(units) {
+    made.hidden = !units;
+    if (!units) return;
+    made.replaceChildren(h("h2", null, `${t("role.batch")} ${filter.batch}`), ...(units.length ? units.map((u) => h("section", null,
+      h("p", null, h("b", null, `${u.edge} · ${u.unit}`), ` ${stamp(u.from_ns / MS)} – ${u.to_ns === null ? t("audit.goesOn") : stamp(u.to_ns / MS)} · ${t("audit.alarms", { n: plain(u.alarms.length), open: plain(u.alarms.filter((a) => a.acked_by === "" && !a.advisory).length) })}`),
+      u.alarms.length ? sheet([[t("alarm.priority"), (a) => String(a.priority), "n"], [t("alarm.what"), (a) => a.alarm], [t("alarm.since"), (a) => stamp(a.raised_ns / MS)], [t("alarm.state"), (a) => t(`state.${a.state}`)], [t("handover.acked"), (a) => a.acked_by || "—"], [t("alarm.why"), (a) => a.explanation]], u.alarms) : null)) : [h("p", { class: "quiet" }, t("audit.noBatch"))]));
+  }
+
   function line(entry) {
     const exception = answer.exceptions.includes(entry.action);
     const who = [entry.user || "—", entry.role && (has(`role.is.${entry.role}`) ? t(`role.is.${entry.role}`) : entry.role), entry.station].filter(Boolean).join(" · ");
@@ -140,8 +159,8 @@ export function audit(root, params) {
     const signed = signature(t("sign.reviewed"));
     const done = await ask({
       title: t("audit.review"), go: t("sign.do"), first: signed.password,
-      fields: [h("p", null, t("audit.through", { seq: through })), h("label", null, t("audit.note"), reason), ...signed.fields],
-      act: () => session.send("audit/review", "POST", { through, reason: reason.value.trim(), signature: signed.value() }),
+      fields: [h("p", null, filter.batch ? t("audit.throughBatch", { batch: filter.batch, seq: through }) : t("audit.through", { seq: through })), h("label", null, t("audit.note"), reason), ...signed.fields],
+      act: () => session.send("audit/review", "POST", { through, reason: reason.value.trim(), batch: filter.batch, signature: signed.value() }),
     });
     if (done) load();
   }
