@@ -426,7 +426,8 @@ def _static_models(now: int, before: Sequence[StaticPlan], after: Sequence[Stati
         was = old.pop((model.kind, model.name), None)
         name = f"model {model.kind} {model.name}"
         if model.signature and (was is None or was.signature != model.signature):
-            reason = f"{model.meaning}: {model.reason}; from {np.datetime64(model.effective_ns, 's')}Z on; signature {model.signature}"
+            since = np.datetime64(model.effective_ns, "ns").astype("datetime64[s]")
+            reason = f"{model.meaning}: {model.reason}; from {since}Z on; signature {model.signature}"
             user, role = model.approved_by, model.role
             records.append(Audit(time_ns=now, user=user, role=role, action="model_approved", object=name, old="", new=model.sha256, reason=reason))
         if was is None or was.sha256 != model.sha256:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.replay import csv_entries
 from edge_agent.config import load_agent, start_of
 from edge_agent.config.trained import trained_models
-from edge_agent.core import AlarmEvent, Audit, ConfigError, Record, Start, encode, pack, unpack
+from edge_agent.core import AlarmEvent, Audit, ConfigError, Note, Record, Start, encode, pack, unpack
 from edge_agent.core.model_file import ModelFile, decode_model, encode_model, read
 from edge_agent.core.signing import public_keys
 from edge_agent.pipeline.chain import Pipeline
@@ -219,7 +220,7 @@ def audits(pipeline: Pipeline, start: Start) -> list[Audit]:
 
 def test_an_approval_is_audited_and_a_changed_file_is_refused_in_favour_of_the_approved_model(plant: Path) -> None:
     path = config(plant, ewma="force.model")
-    assert approve(plant).exit_code == 0
+    assert approve(plant, effective="2026-03-01T08:00:00+08:00").exit_code == 0
     good = read(plant / "force.model").sha256
     pipeline = Pipeline()
     first, _ = begun(plant, None)
@@ -227,7 +228,7 @@ def test_an_approval_is_audited_and_a_changed_file_is_refused_in_favour_of_the_a
     assert [(a.action, a.user, a.role, a.new) for a in told] == [
         ("model_approved", "Quality", "quality unit", good), ("model_in_force", "pharmedge", "system", good)
     ]  # fmt: skip
-    assert "approved for use: report 7" in told[0].reason
+    assert told[0].reason.startswith("approved for use: report 7; from 2026-03-01T00:00:00Z on; signature ")
     assert audits(pipeline, begun(plant, first)[0]) == []
     # another model under the same name, which nobody approved
     file: ModelFile = read(plant / "force.model")
@@ -285,6 +286,44 @@ def test_more_arrays_than_the_journal_should_hold_are_refused(plant: Path, monke
     said = check(path, 2)
     assert "models[0].file" not in said
     assert "models[1].file: expected arrays: at most 1000 bytes in all model files of an edge, found" in said
+
+
+def test_models_of_several_tags_go_on_from_the_journal_too(plant: Path) -> None:
+    config(plant, ewma="force.model", pca="press1.model", advisory=True)
+    first, found = begun(plant, None)
+    (plant / "press1.model").unlink()
+    (plant / "force.model").write_bytes(b"damaged")
+    second, again = begun(plant, first)
+    assert {place: str(error).split(": ")[1] for place, error in again.refused.items()} == {0: "line 1", 1: "(file)"}
+    assert again.by_place == found.by_place
+    assert (second.config["groups"], second.config["judgements"]) == (first.config["groups"], first.config["judgements"])
+    config(plant, ewma="force.model", pca="press1.model", advisory=True, more="windows: {length_s: 5}\n")
+    assert begun(plant, second)[1].by_place == found.by_place
+    path = config(plant, ewma="force.model", pca="press1.model", advisory=True)
+    path.write_text(path.read_text().replace("kind: pca", "kind: pca, quantile: 0.95"))
+    with pytest.raises(ConfigError, match=r"press1\.model"):
+        begun(plant, second)
+
+
+async def test_a_change_becomes_a_note_in_the_journal(plant: Path) -> None:
+    looks = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            (plant / "force.model").write_bytes((plant / "press1.model").read_bytes())
+        if looks == 5:
+            raise asyncio.CancelledError
+
+    watch = ModelWatch(load_agent(config(plant, ewma="force.model", advisory=True)), plant / "data" / "model_keys", sleep)
+    watch.begin(0, None)
+    notes: list[Note] = []
+    with pytest.raises(asyncio.CancelledError):
+        await watch.run(lambda entry_at: notes.append(entry_at(9)))
+    assert [(n.received_ns, n.action, n.object, n.new) for n in notes] == [
+        (9, "model_file_changed", "model ewma force", read(plant / "press1.model").sha256)
+    ]  # fmt: skip
 
 
 def test_list_and_verify(plant: Path) -> None:
