@@ -123,6 +123,7 @@ class Agent:
         status = Status(
             edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._identity.epochs.current,
             engine=self._engine, intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],
+            listening=lambda: beside.listening,
             required=frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
         )  # fmt: skip
         beside.problems = status.problems

@@ -61,6 +61,8 @@ class Beside:
             self.routes = [*routes(panel)]
             self._stops.append(panel.streams.stop)
         self._opcua: OpcUaServer | None = None
+        self.listening: list[dict[str, object]] = []
+        """What answers beside the agent's own http port."""
         self._taking: set[asyncio.Task[None]] = set()
         self._refused = ""
 
@@ -82,10 +84,11 @@ class Beside:
             made.append((f"OPC UA on {serve.opcua.host}", self._opcua))
         return [asyncio.create_task(self._serving(name, server), name=name) for name, server in made]
 
-    @staticmethod
-    async def _serving(name: str, server: Serving) -> None:
+    async def _serving(self, name: str, server: Serving) -> None:
         try:
-            log.info("listening", what=name, port=await server.start())
+            port = await server.start()
+            log.info("listening", what=name, port=port)
+            self.listening.append({"what": name, "port": port})
             await asyncio.Event().wait()
         except OSError as error:
             # Whoever supervises sees that nothing answers; the edge goes on.

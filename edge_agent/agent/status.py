@@ -36,6 +36,7 @@ class Status:
     uplinks: Callable[[], list[dict[str, Any]]]
     required: frozenset[str]
     started: float
+    listening: Callable[[], list[dict[str, Any]]] = list
 
     def problems(self) -> list[str]:
         """Why the edge is not ready; empty when it is."""
@@ -85,6 +86,7 @@ class Status:
             "samples": totals,
             "sources": self.sources(),
             "uplinks": self.uplinks(),
+            "listening": self.listening(),
             "alarms": {"standing": len(standing)},
             "latency": self.latency(),
             "latencies_ms": list(self.engine.latencies_ms),

@@ -80,10 +80,13 @@ class AgentSettings(Settings):
         yield from self._tag_mistakes()
         yield from self._model_mistakes()
         yield from self._alarm_mistakes()
-        if self.http.panel and self.http.host not in ("127.0.0.1", "localhost", "::1"):
+        for what, server in (("opcua", self.serve.opcua), ("modbus", self.serve.modbus)):
+            if server is not None and not server.exposed and not is_loopback(server.host):
+                yield ("serve", what, "host"), "a loopback address, or exposed: true beside it", repr(server.host)
+        if self.http.panel and not is_loopback(self.http.host):
             yield ("http", "panel"), "http.host on loopback (a panel elsewhere comes through a TLS proxy)", self.http.host
         for gateway in self.http.panel_keys:
-            if not any(gateway in u.gateways for u in self.uplinks):
+            if not any(gateway in getattr(u, "gateways", ()) for u in self.uplinks):
                 yield ("http", "panel_keys", gateway), "the id of a gateway of an uplink", repr(gateway)
         if self.alarm_rules.flood_end > self.alarm_rules.flood_start:
             yield ("alarm_rules", "flood_end"), "at most flood_start", f"{self.alarm_rules.flood_end}"

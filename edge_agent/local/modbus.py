@@ -37,7 +37,9 @@ class ModbusServing(Section):
     """Registers for a supervising system, Modbus TCP, read only."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; another one than loopback lets the control network read."""
+    """Address to listen on; one that other computers reach needs `exposed: true`."""
+    exposed: bool = False
+    """Let the control network read, although Modbus asks nobody who they are."""
     port: Annotated[int, Field(ge=0, le=65535)] = 5020
     """TCP port; 0 chooses a free one."""
 

@@ -42,7 +42,9 @@ class OpcUaServing(Section):
     """Alarms and figures for supervising systems, OPC UA."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; another one than loopback lets the control network look."""
+    """Address to listen on; one that other computers reach needs `exposed: true`."""
+    exposed: bool = False
+    """Let the control network look; whoever connects sees alarms and figures, also without a name."""
     port: Annotated[int, Field(ge=0, le=65535)] = 4850
     """TCP port; 0 chooses a free one."""
     policy: Policy = "none"
