@@ -12,6 +12,7 @@ from paho.mqtt.client import MQTTMessage
 
 from edge_agent.broker import BrokerConfig, Link
 from edge_agent.core import Append, Committed, Delivery, Epochs, Log, OperatorAction, Ranges, chain_crc, topic
+from edge_agent.core.change import ChangeApproval
 from edge_agent.uplinks.outgoing import STREAM
 from edge_agent.uplinks.uplink import Port
 
@@ -46,6 +47,7 @@ class Edge:
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     forget: bool = False
     anchored: list[str] = field(default_factory=list)
+    approved: list[tuple[ChangeApproval, ...]] = field(default_factory=list)
 
     @property
     def epoch(self) -> int:
@@ -74,7 +76,7 @@ class Edge:
     def port(self, clock: Callable[[], int]) -> Port:
         return Port(
             SITE, EDGE, True, self.log, lambda: self.epochs, self._moved, self.acted.append, self._part, self._wake, clock, Path("unused"),
-            lambda _, head: self.anchored.append(head), self.apart.get, self._settled,
+            lambda _, head: self.anchored.append(head), self.apart.get, self._settled, approved=self.approved.append,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pydantic
 import pytest
 
 from edge_agent.core import Append, Committed, NotConnected, OperatorAction, Ranges, encode_actions, topic
+from edge_agent.core.change import ChangeApproval, encode_changes
 from edge_agent.uplinks import gateway as module
 from edge_agent.uplinks.gateway import GatewayConfig, GatewayUplink
 from edge_agent.uplinks.outgoing import STREAM
@@ -236,6 +237,19 @@ async def test_heads_of_the_audit_trail_are_handed_over_and_rubbish_is_not(broke
             gateway.publish("anchors", wrong)
         await until(lambda: runner.status()["damaged_messages"] == 3)
         gateway.publish("anchors", b"")
+
+
+async def test_approvals_of_each_gateway_come_to_the_edge(broker: Broker, edge: Edge) -> None:
+    approval = ChangeApproval(
+        site="demo", edge="e1", proposal=7, sha256="0" * 64, proposed_by="chen", proposed_name="", approved_by="zhao", approved_name="",
+        approved_role="quality", meaning="approved for use", reason="CR-12", effective_ns=1, approved_ns=1, gateway="gw1",
+    )  # fmt: skip
+    async with receiving(broker.port) as (gateway,), delivering(config(broker.port), edge) as runner:
+        gateway.publish("approvals/gw1", encode_changes([approval]))
+        await until(lambda: (approval,) in edge.approved)
+        gateway.publish("approvals/gw1", b"{}")
+        await until(lambda: runner.status()["damaged_messages"] == 1)
+        gateway.publish("approvals/gw1", b"")
 
 
 async def test_retained_messages_are_asked_for_again(broker: Broker, edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
