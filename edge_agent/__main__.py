@@ -28,6 +28,8 @@ config_app = typer.Typer(help="Configuration files.", no_args_is_help=True)
 log_app = typer.Typer(help="The journal and outbox of an edge.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(log_app, name="log")
+audit_app = typer.Typer(help="Audit entries of an edge.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
 app.add_typer(model_app, name="model")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (YAML).", metavar="FILE")]
@@ -273,6 +275,22 @@ def approved(
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
     print("\n".join(lines))
     raise typer.Exit(0 if good else 1)
+
+
+@audit_app.command("verify")
+def audit_verify(config: ConfigOption, as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False) -> None:
+    """Check the chain of this edge's audit entries and the heads of gateways it keeps; exit 1 and one line per fault when something is wrong."""
+    from edge_agent.agent.audit import verify
+
+    found = verify(_load(config), config.resolve().parent)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        for fault in found["faults"]:
+            print(fault)
+        wrong = f"{len(found['faults'])} faults" if found["faults"] else "ok"
+        print(f"{wrong}: {found['entries']} audit entries, {found['heads']} heads of gateways")
+    raise typer.Exit(1 if found["faults"] else 0)
 
 
 @app.command()

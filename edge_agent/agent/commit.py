@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.alarms.standing import Standing
-from edge_agent.core import Abandoned, Append, Entry, Log, Record, Samples, Summaries, WireError, decode, encode, kind_of, pack
+from edge_agent.core import Abandoned, Append, Audit, Entry, Log, Record, Samples, Summaries, WireError, audit_link, decode, encode, kind_of, pack
 from edge_agent.core.log import SHED_NEVER, SHED_SAMPLES, SHED_SUMMARY
 from edge_agent.core.record import lane
 
@@ -20,6 +20,8 @@ JOURNAL: Final = "journal"
 OUTBOX: Final = "outbox"
 STREAMS: Final = (JOURNAL, OUTBOX)
 CHECKPOINTS: Final = ("checkpoint/a", "checkpoint/b")
+AUDIT_LINK: Final = "audit/link"
+"""Log value: `audit_link` of the newest audit entry."""
 ABANDONED: Final = "abandoned/"
 """Log values under which shed ranges wait for their declaration."""
 _POSITION: Final = struct.Struct("<QQ")
@@ -73,6 +75,9 @@ def write(log: Log, commit: Commit, never_shed: NDArray[np.bool_], checkpoint: s
             values[f"{ABANDONED}{entry.first}-{entry.last}"] = None
     if commit.state is not None:
         values[checkpoint] = _POSITION.pack(*heads) + pack(commit.state)
+    audits = [record for record, _ in commit.records if isinstance(record, Audit)]
+    if audits:
+        values[AUDIT_LINK] = audit_link(audits[-1]).encode()
     log.commit(appends, values=values, cursors=cursors)
     return heads
 

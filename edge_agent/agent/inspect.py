@@ -12,7 +12,8 @@ from edge_agent.core import ConfigError, Fault, Log, Mistake, Note, WireError, d
 from edge_agent.core.wire import KINDS
 
 
-def _open(settings: AgentSettings, base: Path) -> Log:
+def opened(settings: AgentSettings, base: Path) -> Log:
+    """The log of an edge; ConfigError when its agent has not run yet."""
     path = base / settings.edge.data_dir / FILE
     if not path.exists():
         raise ConfigError([Mistake(str(path), 1, "edge.data_dir", f"a folder with {FILE}", "none: the agent has not run yet")])
@@ -21,7 +22,7 @@ def _open(settings: AgentSettings, base: Path) -> Log:
 
 def stat(settings: AgentSettings, base: Path) -> dict[str, Any]:
     """Numbers, bytes and readers of each stream."""
-    log = _open(settings, base)
+    log = opened(settings, base)
     try:
         streams = {
             s: {"first": log.first(s), "last": log.head(s).seq, "bytes": log.head(s).bytes, "chain": f"{log.head(s).chain:08x}"} for s in STREAMS
@@ -40,7 +41,7 @@ def stat(settings: AgentSettings, base: Path) -> dict[str, Any]:
 
 def verify(settings: AgentSettings, base: Path) -> list[Fault]:
     """Every fault in journal and outbox: CRC, chain, and frames that do not decode."""
-    log = _open(settings, base)
+    log = opened(settings, base)
     faults: list[Fault] = []
     try:
         for stream in STREAMS:
@@ -62,7 +63,7 @@ def verify(settings: AgentSettings, base: Path) -> list[Fault]:
 
 def heads(settings: AgentSettings, base: Path, of: str = "audit") -> list[str]:
     """The signed heads of gateways' audit trails or manifests that the journal still holds, oldest first, each as the JSON that came."""
-    log = _open(settings, base)
+    log = opened(settings, base)
     found: list[str] = []
     try:
         after = log.first(JOURNAL) - 1

@@ -46,6 +46,7 @@ from edge_agent.core.record import (
     Record,
     Start,
     Summaries,
+    audit_link,
 )
 from edge_agent.core.samples import Samples, Texts
 from edge_agent.core.state import pack, unpack
@@ -101,6 +102,7 @@ __all__ = [
     "Texts",
     "UnitMode",
     "WireError",
+    "audit_link",
     "chain_crc",
     "chain_joined",
     "decode",

@@ -39,6 +39,7 @@ from edge_agent.core import (
     Start,
     Summaries,
     Texts,
+    audit_link,
     decode,
     encode,
 )
@@ -75,11 +76,18 @@ class Pipeline:
         self._observe = observe
         self._start: Start | None = None
         self._tick_ns = 0
+        self._audit_link = ""
 
     def step(self, entry: Entry) -> list[Record]:
         """All records that follow from one entry, in order. Received times must not decrease; an earlier one is taken as the latest."""
-        if isinstance(entry, Start):
-            return self._begin(entry)
+        records = self._begin(entry) if isinstance(entry, Start) else self._stepped(entry)
+        for i, record in enumerate(records):
+            if isinstance(record, Audit):
+                records[i] = linked = msgspec.structs.replace(record, chain=self._audit_link)
+                self._audit_link = audit_link(linked)
+        return records
+
+    def _stepped(self, entry: Entry) -> list[Record]:
         if self._start is None:
             raise NotStarted(f"pipeline: expected a Start entry first, found {type(entry).__name__}")
         records = self._advance(entry.received_ns)
@@ -358,6 +366,7 @@ class Pipeline:
     def _take_up(self, state: Mapping[str, Any]) -> None:
         self._tick_ns = state["tick_ns"]
         self._bad[: len(state["bad"])] = state["bad"]
+        self._audit_link = state.get("audit_link", "")
         for name, part in self._parts().items():
             if name in state:  # a checkpoint of an earlier version knows fewer parts
                 part.restore(state[name])
@@ -368,7 +377,7 @@ class Pipeline:
             return {"start": None}
         start = np.frombuffer(encode(self._start), np.uint8)
         parts = {name: part.state() for name, part in self._parts().items()}
-        return {"start": start, "tick_ns": self._tick_ns, "bad": self._bad.copy(), **parts}
+        return {"start": start, "tick_ns": self._tick_ns, "bad": self._bad.copy(), "audit_link": self._audit_link, **parts}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become the pipeline that gave this state."""

@@ -26,7 +26,7 @@ def test_a_head_is_kept_and_goes_back(tmp_path: Path, monkeypatch) -> None:  # t
     records = [decode(row.data) for row in log.read(OUTBOX, 0, max_bytes=1 << 20, max_rows=1000)]
     kept = [r for r in records if isinstance(r, Audit) and r.action == "audit_head"]
     assert [r.new for r in kept] == [HEAD]
-    monkeypatch.setattr(inspect, "_open", lambda settings, base: log)
+    monkeypatch.setattr(inspect, "opened", lambda settings, base: log)
     assert inspect.heads(None, tmp_path) == [HEAD]  # type: ignore[arg-type]
 
 
@@ -36,5 +36,5 @@ def test_heads_of_the_manifest_are_kept_apart(tmp_path: Path, monkeypatch) -> No
     for entry in (start(), Note(received_ns=T0 + S, action="manifest_head", object="uplink plant", new=HEAD)):
         commit.add(entry, pipeline.step(entry))
     write(log, commit, np.ones(100, np.bool_), CHECKPOINTS[0], {})
-    monkeypatch.setattr(inspect, "_open", lambda settings, base: log)
+    monkeypatch.setattr(inspect, "opened", lambda settings, base: log)
     assert inspect.heads(None, tmp_path, "manifest") == [HEAD]  # type: ignore[arg-type]
