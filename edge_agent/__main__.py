@@ -17,7 +17,7 @@ import typer
 
 from edge_agent import __version__
 from edge_agent.config import AgentSettings, load_agent
-from edge_agent.core import ConfigError, PharmedgeError
+from edge_agent.core import ConfigError, LogError, PharmedgeError
 from edge_agent.core.settings import is_loopback
 from edge_agent.training.commands import app as model_app
 
@@ -306,6 +306,9 @@ def main() -> None:
     except ConfigError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except LogError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from edge_agent.agent.agent import FILE
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, STREAMS, checkpoint_position
 from edge_agent.config import AgentSettings
-from edge_agent.core import ConfigError, Fault, Log, Mistake, Note, WireError, decode
+from edge_agent.core import ConfigError, Fault, Log, LogError, Mistake, Note, WireError, decode
 from edge_agent.core.wire import KINDS
 
 
@@ -17,7 +18,10 @@ def opened(settings: AgentSettings, base: Path) -> Log:
     path = base / settings.edge.data_dir / FILE
     if not path.exists():
         raise ConfigError([Mistake(str(path), 1, "edge.data_dir", f"a folder with {FILE}", "none: the agent has not run yet")])
-    return Log(path, STREAMS)
+    try:
+        return Log(path, STREAMS)
+    except sqlite3.DatabaseError as error:
+        raise LogError(f"{path}: expected a log, found {error}") from error
 
 
 def stat(settings: AgentSettings, base: Path) -> dict[str, Any]:

@@ -137,3 +137,8 @@ def test_the_command_says_ok_fault_and_wrong_use(config: Path) -> None:
     kept_again = rewritten(config, lambda items: items[:-1])
     code, out, _ = said("--json")
     assert (code, json.loads(out)) == (1, kept_again)
+    (config.parent / "data" / FILE).write_text("no database at all")
+    code, _, error = said()
+    assert code == 1
+    assert "edge.sqlite: expected a log, found file is not a database" in error
+    assert "Traceback" not in error
