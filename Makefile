@@ -8,12 +8,13 @@
 #   make soak    the whole road with connections that come and go; memory must stay flat (SEED, SECONDS)
 #   make fuzz    every decoder against damaged input (SEED, SECONDS)
 #   make peers   evidence against independent implementations; needs node, npm and their registry
+#   make pictures  the pages of the console in both languages, drawn anew into docs/images (needs Chromium)
 #   make lock    resolve pyproject.toml anew into requirements.lock (needs uv and a package index)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := venv
-.PHONY: venv demo test lint bench faults soak fuzz peers lock
+.PHONY: venv demo test lint bench faults soak fuzz peers lock pictures
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -66,6 +67,9 @@ faults soak fuzz: export SEED := $(SEED)
 faults soak fuzz: export SECONDS_ := $(SECONDS)
 faults: export FAULTS := $(FAULTS)
 faults: export SMALL := $(SMALL)
+
+pictures: venv
+	@PHARMEDGE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/gateway/console -k picture
 
 faults: venv
 	@$(BIN)/python -m tests.faults

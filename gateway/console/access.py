@@ -33,7 +33,7 @@ RIGHT_OF: Final[dict[ActionKind, Right]] = {
     "reset": "acknowledge",
     "comment": "acknowledge",
     "shelve": "shelve",
-    "unshelve": "shelve",
+    "unshelve": "acknowledge",
     "out_of_service": "out_of_service",
     "in_service": "out_of_service",
     "set_mode": "set_mode",

@@ -133,6 +133,7 @@ def test_an_alarm_in_full_tells_what_to_do(open_page: Open, plant: Plant) -> Non
     page.locator(".alarm-row.row").first.click()
     drawer = page.locator(".drawer")
     expect(drawer.locator(".response")).to_have_text("更换料桶。")
+    expect(drawer.locator("button.primary")).to_have_text("确认")
     assert "null" not in (drawer.text_content() or "")
     page.keyboard.press("Escape")
     expect(drawer).to_have_count(0)

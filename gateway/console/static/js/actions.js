@@ -19,7 +19,7 @@ const KINDS = {
   reset: { path: "reset", right: "acknowledge", fits: (row) => row.state === "LATACK" },
   comment: { path: "comment", right: "acknowledge", fits: () => true, reason: true },
   shelve: { path: "shelve", right: "shelve", fits: (row) => !laid(row, "shelved"), reason: true, role: true },
-  unshelve: { path: "unshelve", right: "shelve", fits: (row) => laid(row, "shelved"), role: true },
+  unshelve: { path: "unshelve", right: "acknowledge", fits: (row) => laid(row, "shelved"), role: true },
   out_of_service: { path: "out-of-service", right: "out_of_service", fits: (row) => !laid(row, "out_of_service"), reason: true, role: true },
   in_service: { path: "in-service", right: "out_of_service", fits: (row) => laid(row, "out_of_service"), reason: true, role: true },
 };

@@ -76,7 +76,7 @@ export function showRow(node, row, { selected, current }) {
   text(p.since, shortStamp(raised, plant.now()));
   attribute(p.since, "title", `${stamp(raised)}\n${utc(raised)}`);
   text(p.last, one ? span((plant.now() - raised) / 1000) : lasting(row));
-  text(p.state, waiting(row) ? waitingWords(row) : one ? `${stateWord(row.state)} · ${suppressionWords(one)}` : row.state === "ACKED" && row.acked_by ? t("alarm.ackedShort", { user: row.acked_by }) : stateWord(row.state));
+  text(p.state, waiting(row) ? waitingWords(row) : one ? suppressionWords(one) : row.state === "ACKED" && row.acked_by ? t("alarm.ackedShort", { user: row.acked_by }) : stateWord(row.state));
   attribute(p.state, "title", p.state.textContent);
   attribute(p.trend, "href", alarmTrend(row));
   attribute(node, "data-occurrence", row.occurrence);

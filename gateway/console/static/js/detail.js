@@ -17,7 +17,7 @@ export function openAlarm(occurrence, known) {
   const body = h("div", { class: "drawer-body" });
   const shape = mark(null);
   const title = h("h2", null);
-  const ack = h("button", { type: "button", class: "primary", onclick: () => open?.row && acknowledge([open.row]) });
+  const ack = h("button", { type: "button", class: "primary", onclick: () => open?.row && acknowledge([open.row]) }, t("ack.do"));
   const comment = h("button", { type: "button", onclick: () => open?.row && acknowledge([open.row], { comment: true }) }, t("ack.withComment"));
   const trend = h("a", { class: "button" }, t("alarm.trend"));
   const more = ["shelve", "unshelve", "out_of_service", "in_service", "reset", "comment"].map((kind) => h("button", { type: "button", "data-act": kind, onclick: () => open?.row && act(kind, [open.row]) }, t(`act.do.${kind}`)));
