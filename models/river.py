@@ -12,6 +12,7 @@ import inspect
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -64,8 +65,9 @@ class RiverConfig(ModelConfig):
         return River
 
 
-def built(name: str, params: Mapping[str, Any]) -> Any:
-    """An object of River by its name below `river`; ValueError says what is wrong with the name or the parameters."""
+@cache
+def _class(name: str) -> tuple[Any, tuple[str, ...]]:
+    """A class of River and the names of its parameters."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"the name of a class in River such as anomaly.HalfSpaceTrees, found {name!r}")
     module, _, cls = name.rpartition(".")
@@ -73,8 +75,13 @@ def built(name: str, params: Mapping[str, Any]) -> Any:
         found = getattr(importlib.import_module(f"river.{module}"), cls)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"the name of a class in River such as anomaly.HalfSpaceTrees, found {name!r}") from error
+    return found, tuple(inspect.signature(found).parameters)
+
+
+def built(name: str, params: Mapping[str, Any]) -> Any:
+    """An object of River by its name below `river`; ValueError says what is wrong with the name or the parameters."""
+    found, known = _class(name)
     inner = {k: built(v["estimator"], v.get("params", {})) if isinstance(v, Mapping) and "estimator" in v else v for k, v in params.items()}
-    known = inspect.signature(found).parameters
     if "seed" in known and inner.get("seed") is None:
         inner["seed"] = 1
     unknown = sorted(set(inner) - set(known))

@@ -21,6 +21,7 @@ MODELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "ewma": (("z",), {"warmup": 5}),
     "cusum": (("c",), {"warmup": 5}),
     "robust_z": (("z",), {"window": 8}),
+    "river": (("score",), {"estimator": "anomaly.GaussianScorer", "params": {"grace_period": 4}, "warmup": 5, "generation": 8}),
 }
 
 
