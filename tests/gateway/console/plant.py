@@ -577,6 +577,12 @@ class Plant:
         return action
 
     def action(self, action_id: str) -> ActionRow:
+        if action_id.startswith("mode-"):
+            asked = self.modes_asked[int(action_id.removeprefix("mode-")) - 1]
+            return {
+                "action_id": action_id, "kind": "set_mode" if asked.mode else "withdraw_mode", "user": asked.user, "time_ns": self.clock(),
+                "occurrence": f"unit:{asked.edge}/{asked.unit}", "state": "done", "reason": "", "settled_ns": self.clock(),
+            }  # fmt: skip
         i = int(action_id.removeprefix("action-")) - 1
         asked, answer = self.asked[i], self.answers.get(action_id)
         return {

@@ -1,5 +1,6 @@
 // What happened to the units of some panes over a span: batches, phases, modes, and the alarms of their tags.
 
+import { unitPath } from "./mode.js";
 import { get, MS, plant } from "./plant.js";
 
 const PAST_S = 30 * 86_400;
@@ -28,8 +29,8 @@ export async function textSeries(key, from, to, points) {
 export async function happenings(panes, { from, to }, points, still) {
   const units = new Set(panes.map((pane) => pane.tag?.unitName).filter(Boolean));
   const context = plant.order.filter((tag) => units.has(tag.unitName) && ROLES.includes(tag.role) && tag.kind === "text").slice(0, 12);
-  const [past, ...changes] = await Promise.all([
-    get(`api/v1/alarms?state=history&limit=2000&to=${ns(to)}`), ...context.map((tag) => textSeries(tag.key, from, to, points)),
+  const [past, told_, ...changes] = await Promise.all([
+    get(`api/v1/alarms?state=history&limit=2000&to=${ns(to)}`), get(`api/v1/modes?from=${ns(from)}&to=${ns(to)}`), ...context.map((tag) => textSeries(tag.key, from, to, points)),
   ]);
   if (!still()) return null;
   const told = new Set();
@@ -42,10 +43,22 @@ export async function happenings(panes, { from, to }, points, still) {
       if (tag.role === "mode") pane.modes = bands(changes[i], to);
       else mark(pane, tag, changes[i], !told.has(name));
     });
+    // What the edge says holds: a person may have set another mode than the tag says.
+    const spans = pane.tag ? modeSpans(told_.modes, pane.tag, from, to) : [];
+    if (spans.length) pane.modes = spans.filter((span) => span.words.toLowerCase() !== "production");
     pane.phases.sort((a, b) => a.time - b.time);
     told.add(name);
   }
   return past.alarms;
+}
+
+function modeSpans(rows, tag, from, to) {
+  const mine = rows.filter((row) => row.edge === tag.edge);
+  for (let path = unitPath(tag); path; path = path.slice(0, Math.max(0, path.lastIndexOf("/")))) {
+    const found = mine.filter((row) => row.unit === path);
+    if (found.length) return found.map((row) => ({ from: Math.max(from, row.from_ns / 1e9), to: row.to_ns === null ? to : Math.min(to, row.to_ns / 1e9), words: row.mode }));
+  }
+  return [];
 }
 
 function mark(pane, tag, row, first) {

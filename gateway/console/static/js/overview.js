@@ -5,6 +5,7 @@ import { plain, span } from "./format.js";
 import { t } from "./i18n.js";
 import { Indicator } from "./indicator.js";
 import { mark, setMark, setTitle } from "./marks.js";
+import { ModeButton, unitPath } from "./mode.js";
 import { called, compare, MS, plant, unacknowledged } from "./plant.js";
 import { link } from "./route.js";
 import { openAlarm } from "./detail.js";
@@ -25,13 +26,16 @@ class UnitCard {
     this.name = name;
     this.tags = tags;
     this.derived = tags.filter((tag) => tag.derived_from.length || tag.model);
-    this.context = ["batch", "phase", "mode"].map((role) => [role, tags.find((tag) => tag.role === role)]).filter(([, tag]) => tag);
+    const measured = tags.find((tag) => !tag.derived_from.length && !tag.model) ?? tags[0];
+    this.mode = new ModeButton(measured.edge, unitPath(measured), name);
+    this.context = ["batch", "phase"].map((role) => [role, tags.find((tag) => tag.role === role)]).filter(([, tag]) => tag);
     const shown = keyTags(tags, most);
     this.indicators = shown.map((tag) => new Indicator(tag, link("trends", { tag: [tag.key] })));
     this.mark = mark(null);
     this.fields = this.context.map(([role]) => h("dd", { "data-role": role }));
     this.models = h("dd", null);
     const facts = this.context.map(([role], i) => h("div", null, h("dt", null, t(`role.${role}`)), this.fields[i]));
+    facts.push(h("div", null, h("dt", null, t("role.mode")), h("dd", { "data-role": "mode" }, this.mode.node)));
     if (this.derived.length) facts.push(h("div", null, h("dt", null, t("models")), this.models));
     this.node = h("section", { class: "unit panel", "aria-label": name, "data-unit": name },
       h("header", null, h("h2", null, this.mark, h("a", { href: link("unit", { name }), title: t("unit.open") }, name)), h("dl", { class: "facts" }, facts)),
@@ -45,6 +49,7 @@ class UnitCard {
     const worst = this.tags.map((tag) => tag.alarm).filter(Boolean).sort((a, b) => a.priority - b.priority || compare(a, b))[0];
     setMark(this.mark, worst ?? null);
     attribute(this.node, "data-alarm", worst ? worst.priority : null);
+    this.mode.refresh();
     this.context.forEach(([, tag], i) => {
       const { quality } = plant.quality(tag);
       text(this.fields[i], tag.value === null || tag.value === "" ? "—" : String(tag.value));
