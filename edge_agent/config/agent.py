@@ -23,15 +23,18 @@ from edge_agent.config.alarms import (
     ModeRulesSection,
     RateAlarm,
 )
-from edge_agent.config.sections import EdgeSection, HttpSection, OutboxSection, TagSection, WindowsSection
+from edge_agent.config.sections import EdgeSection, HttpSection, OutboxSection, SensorSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
 from edge_agent.core import Mistake
+from edge_agent.core.model_file import ModelFileError, read
 from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Settings, is_loopback, load
 from edge_agent.local import ServeSection
+from edge_agent.pipeline.sensors import OUTPUTS
 from edge_agent.sources import AnySource
 from edge_agent.uplinks import AnyUplink
 from models import BANKS, GROUPS, AnyModel, GroupConfig
+from models.spectra.sensor import Sensor
 
 
 class AgentSettings(Settings):
@@ -47,6 +50,8 @@ class AgentSettings(Settings):
     """What the values mean; an item `csv: FILE` stands for the tags in that file."""
     models: tuple[AnyModel, ...] = ()
     """Models that judge tags; each makes derived tags `<tag>.<kind>.<output>`, one of several tags together `<name>.<kind>.<output>`."""
+    sensors: tuple[SensorSection, ...] = ()
+    """Soft sensors on streams of spectra; each makes derived tags `<name>.value`, `.low`, `.high`, `.t2`, `.q`, `.valid` and `.why`."""
     alarms: tuple[AnyAlarm, ...] = ()
     """What the operator is called for; an item `csv: FILE` stands for the alarms in that file."""
     alarm_rules: AlarmRulesSection = AlarmRulesSection()
@@ -79,6 +84,7 @@ class AgentSettings(Settings):
             yield ("http", "host"), "a loopback address, or exposed: true beside it", repr(self.http.host)
         yield from self._tag_mistakes()
         yield from self._model_mistakes()
+        yield from self._sensor_mistakes()
         yield from self._alarm_mistakes()
         for what, server in (("opcua", self.serve.opcua), ("modbus", self.serve.modbus)):
             if server is not None and not server.exposed and not is_loopback(server.host):
@@ -204,7 +210,7 @@ class AgentSettings(Settings):
         return names
 
     def _alarm_mistakes(self) -> Iterable[tuple[Place, str, str]]:
-        numeric = {*self._judged_before(len(self.models)), *self._group_outputs()}
+        numeric = {*self._judged_before(len(self.models)), *self._group_outputs(), *self._sensor_outputs()}
         classes = {t.name: t.class_ for t in self.tags}
         ranges = {t.name: t.range for t in self.tags}
         for i, alarm in enumerate(self.alarms):
@@ -280,9 +286,31 @@ class AgentSettings(Settings):
         groups = [m for m in self.models if isinstance(m, GroupConfig)]
         return {f"{m.name}.{m.kind}.{output}": m for m in groups for output in GROUPS[m.kind].outputs}
 
+    def _sensor_outputs(self) -> dict[str, str]:
+        return {f"{s.name}.{output}": s.tag for s in self.sensors for output in OUTPUTS}
+
+    def _sensor_mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        yield from _twice("sensors", [s.name for s in self.sensors])
+        streams = {t.name for t in self.tags if t.kind == "block"}
+        taken = {t.name for t in self.tags} | {m.name for m in self.models if m.name}
+        for i, sensor in enumerate(self.sensors):
+            if sensor.tag not in streams:
+                yield ("sensors", i, "tag"), f"the name of a tag of kind block ({_listed(streams)})", repr(sensor.tag)
+            if sensor.name in taken:
+                yield ("sensors", i, "name"), "a name that no tag or model has", repr(sensor.name)
+            try:
+                Sensor(read(Path(sensor.file)).arrays)
+            except ModelFileError as error:
+                yield ("sensors", i, "file"), f"{error.key}: {error.expected}", f"{error.found} ({Path(error.path).name})"
+            except ValueError as error:
+                expected, _, found = str(error).partition(", found ")
+                yield ("sensors", i, "file"), expected.replace("expected ", "", 1), found
+
     def judged_roots(self, name: str) -> list[str]:
         """The measured tags that a derived tag comes from; the name itself when it is measured."""
         measured = {t.name for t in self.tags}
+        if name in self._sensor_outputs():
+            return [self._sensor_outputs()[name]]
         group = self._group_outputs().get(name)
         if group is not None:
             return self.gathered(group)
@@ -291,6 +319,8 @@ class AgentSettings(Settings):
         return [name]
 
     def _learns(self, derived: str) -> bool:
+        if derived in self._sensor_outputs():
+            return True  # advisory on gmp_critical streams until approvals reach sensors
         group = self._group_outputs().get(derived)
         if group is not None:
             return group.learns
@@ -324,11 +354,14 @@ def _expand(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Plac
     models = data.get("models")
     if isinstance(models, list):
         data = {**data, "models": [_beside(model, path) for model in models]}
+    sensors = data.get("sensors")
+    if isinstance(sensors, list):
+        data = {**data, "sensors": [_beside(sensor, path) for sensor in sensors]}
     return data, {**tags, **alarms}, [*in_tags, *in_alarms]
 
 
 def _beside(model: Any, path: Path) -> Any:
-    """A model whose file is named from the folder of the configuration."""
+    """A model or sensor whose file is named from the folder of the configuration."""
     if not isinstance(model, dict) or not isinstance(model.get("file"), str):
         return model
     return {**model, "file": str(path.resolve().parent / model["file"])}

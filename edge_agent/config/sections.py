@@ -62,7 +62,7 @@ class TagSection(Section):
     address: str = ""
     """Where the source finds it; each source documents its form."""
     kind: TagKind = "numeric"
-    """numeric or text."""
+    """numeric, text, or block: spectra and waveforms."""
     unit: str = ""
     """Engineering unit."""
     range: tuple[float, float] | None = None
@@ -87,6 +87,21 @@ class TagSection(Section):
     """value, or what a text tag says about its unit: batch, phase, mode, operator, lot."""
 
     _texts = field_validator("description", mode="before")(as_text)
+
+
+class SensorSection(Section):
+    """A soft sensor: a property computed from the spectra of a stream, as derived tags value, low, high, t2, q, valid and why."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$", max_length=200)]
+    """What its derived tags are called after: `<name>.<output>`."""
+    tag: str
+    """Name of a tag of kind block: the stream of spectra."""
+    file: str
+    """Model file of the calibration, seen from the configuration's folder."""
+    unit: str = ""
+    """Unit of the property; that of the model file when absent."""
+    decimals: Annotated[int, Field(ge=0, le=9)] = 2
+    """Decimals shown."""
 
 
 class WindowsSection(Section):

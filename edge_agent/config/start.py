@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,8 +18,10 @@ from edge_agent.config.agent import AgentSettings
 from edge_agent.config.alarms import AlarmBase, DiscreteAlarm, ExpressionAlarm
 from edge_agent.config.sections import PeriodicReport
 from edge_agent.config.trained import Trained, TrainedModels, model_name, trained_models
-from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag
+from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag, pack
+from edge_agent.core.model_file import ModelFileError, read
 from edge_agent.pipeline.plan import WATCH, GroupPlan, JudgementPlan, PipelinePlan, SourcePlan, StaticPlan
+from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
 from models import BANKS, GROUPS, GroupConfig
 from models.drift import Drift
 
@@ -122,6 +125,31 @@ def _derived(name: str, unit: str, parent: Tag, model: Any, static: Trained | No
     )
 
 
+def sensor_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag], list[SensorPlan]]:
+    """Derived tags of the soft sensors, as critical as their streams, and what computes them; ConfigError where a model file cannot be read."""
+    known = {t.name: t for t in measured}
+    tags: list[Tag] = []
+    plans: list[SensorPlan] = []
+    for sensor in settings.sensors:
+        try:
+            file = read(Path(sensor.file))
+        except ModelFileError as error:
+            raise ConfigError([Mistake(error.path, 1, error.key, error.expected, error.found)]) from error
+        parent = known[sensor.tag]
+        unit = sensor.unit or file.units.get("value", "")
+        names = tuple(f"{sensor.name}.{output}" for output in OUTPUTS)
+        for name, output in zip(names, OUTPUTS, strict=True):
+            words = {lang: f"{text} · {sensor.name} · {output}" for lang, text in parent.description.items()}
+            tags.append(
+                Tag(
+                    id=0, name=name, unit=unit if output in ("value", "low", "high") else "", decimals=sensor.decimals, path=parent.unit_path,
+                    class_=parent.class_, description=words, derived_from=(parent.name,), model=f"{file.kind}:{file.sha256}",
+                )
+            )  # fmt: skip
+        plans.append(SensorPlan(sensor.name, sensor.tag, names, file.sha256, pack(file.arrays)))
+    return tags, plans
+
+
 def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[str, AlarmDefinition]) -> tuple[AlarmDefinition, ...]:
     """Configured alarms, and the diagnostics that come with them; versions count up when a definition differs from `previous`."""
     by_name = {t.name: t for t in tags}
@@ -211,6 +239,8 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         raise ConfigError([Mistake(e.path, 1, e.key, e.expected, e.found) for e in unusable])
     measured = measured_tags(settings)
     derived, judgements, groups = judged_tags(settings, measured, trained.by_place)
+    sensed, sensors = sensor_tags(settings, measured)
+    derived += sensed
     catalogue = Catalogue(previous.tags if previous else ()).revised([*measured, *derived])
     defined = {t.name for t in (*measured, *derived)}
     alarms = alarm_definitions(settings, [t for t in catalogue if t.name in defined], {a.name: a for a in previous.alarms} if previous else {})
@@ -228,6 +258,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         tag_lateness_s={t.name: t.lateness_s for t in settings.tags if t.lateness_s is not None},
         judgements=tuple(judgements),
         groups=tuple(groups),
+        sensors=tuple(sensors),
         alarm_rules=settings.alarm_rules.rules(),
         mode_rules=settings.mode_rules.rules(),
         static=tuple(_static(settings, place, model, trained) for place, model in trained.by_place.items()),

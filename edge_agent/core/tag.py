@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-TagKind = Literal["numeric", "text"]
+TagKind = Literal["numeric", "text", "block"]
 TagClass = Literal["gmp_critical", "gmp", "safety", "environment", "other"]
 TagRole = Literal["value", "batch", "phase", "mode", "operator", "lot"]
 RecordPolicy = Literal["raw", "changes", "summary"]

@@ -50,6 +50,7 @@ from edge_agent.pipeline.modes import Modes
 from edge_agent.pipeline.plan import StaticPlan, TagArrays, banks_of, groups_of, plan_of
 from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
 from edge_agent.pipeline.recorded import Recorder, flips
+from edge_agent.pipeline.sensors import Sensors
 from edge_agent.pipeline.silence import Silence, Silent
 from edge_agent.pipeline.ticks import NEVER, TICK_NS, Watermark, seconds_ns, tick_at_or_after, tick_at_or_before
 from edge_agent.pipeline.windows import Windows
@@ -97,7 +98,7 @@ class Pipeline:
             case Texts():
                 records += self._texts(entry)
             case Block():
-                records.append(entry)
+                records += self._block(entry)
             case Connection():
                 records += self._connection(entry)
             case Overflow():
@@ -185,6 +186,15 @@ class Pipeline:
         if not current.all():
             rows = Screened(rows.samples.take(current), rows.fate[current], rows.usable[current], rows.newest_ns)
         return records + self._judge(rows, np.flatnonzero(current), found)
+
+    def _block(self, entry: Block) -> list[Record]:
+        """A block as it came, and what the soft sensors say of it: values like any other, that can be late, alarmed, summarised and forwarded."""
+        back, gaps = self._silence.heard(np.full(len(entry), entry.tag, np.int32), entry.time_ns, entry.received_ns)
+        records: list[Record] = [*gaps, entry]
+        for silent in back:
+            records += self._silent(silent, entry.received_ns)
+        told = self._sensors.step(entry)
+        return records + self._samples(told) if len(told) else records
 
     def _heard_at(self, silent: Silent, entry: Samples, arrived: NDArray[np.bool_]) -> int:
         """The row that ended a silence: the first of the tag, or of the whole source."""
@@ -346,6 +356,7 @@ class Pipeline:
         self._recorder = Recorder(tags.raw, tags.changes)
         self._banks = banks_of(plan, self._catalogue)
         self._groups = groups_of(plan, self._catalogue)
+        self._sensors = Sensors(plan.sensors, self._catalogue)
         self._alarms = Alarms(start.alarms, self._catalogue, plan.alarm_rules)
         self._bad = np.zeros(len(self._catalogue), np.uint8)
 

@@ -14,6 +14,7 @@ from edge_agent.core import Catalogue, Start, unpack
 from edge_agent.pipeline.banks import Banks, Judgement
 from edge_agent.pipeline.groups import Gathering, Groups
 from edge_agent.pipeline.modes import ModeRules
+from edge_agent.pipeline.sensors import SensorPlan
 from edge_agent.pipeline.ticks import seconds_ns
 from models import BANKS, GROUPS, AnyModel
 from models.drift import Drift, DriftConfig
@@ -89,6 +90,7 @@ class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tags whose values come later than `lateness_s` as a rule: an analyser that stamps the sampling."""
     judgements: tuple[JudgementPlan, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
+    sensors: tuple[SensorPlan, ...] = ()
     alarm_rules: AlarmRules = AlarmRules()
     mode_rules: ModeRules = ModeRules()
     static: tuple[StaticPlan, ...] = ()

@@ -1,0 +1,98 @@
+import msgspec
+import numpy as np
+import pytest
+
+from edge_agent.core import AlarmDefinition, AlarmEvent, Block, Samples, Start, Tag, pack, unpack
+from edge_agent.pipeline.chain import Pipeline
+from edge_agent.pipeline.plan import PipelinePlan, SourcePlan
+from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
+from models.spectra import pls
+from models.spectra.sensor import DARK, pls_arrays
+from models.spectra.treatment import SavitzkyGolay, Treatment
+from tests.models.spectra.lamp import AXIS, spectra
+from tests.pipeline.line import T0, S
+
+
+@pytest.fixture(scope="module")
+def learned():
+    X, y = spectra(60, 1)
+    chain = Treatment((SavitzkyGolay(width=7, derivative=1),), AXIS)
+    return pack(pls_arrays(chain, pls.fit(chain.apply(X)[0], y, 5), X, y, 0.03, saturation=3.0))
+
+
+def start(learned):
+    names = tuple(f"blend/api.{o}" for o in OUTPUTS)
+    tags = (
+        Tag(id=0, name="blend/nir", kind="block", class_="gmp"),
+        *(Tag(id=i, name=n, derived_from=("blend/nir",)) for i, n in enumerate(names, 1)),
+    )
+    alarms = (AlarmDefinition(name="api high", tag=names[0], kind="limit", side="high", limit=0.9),)
+    plan = PipelinePlan(
+        sources=(SourcePlan("nir"),), tag_source={"blend/nir": "nir"}, sensors=(SensorPlan("blend/api", "blend/nir", names, "f" * 64, learned),)
+    )
+    return Start(received_ns=T0, edge="e1", config=msgspec.to_builtins(plan), config_hash="c", tags=tags, alarms=alarms)
+
+
+def block(rows, second, status=None, axis=AXIS):
+    n = len(rows)
+    times = T0 + (second + np.arange(n)) * S
+    return Block(0, times, np.ascontiguousarray(rows), np.zeros(n, np.uint32) if status is None else status, axis, "nm", "AU", T0 + (second + n) * S)
+
+
+def told(records):
+    return {
+        (int(t - T0) // S, OUTPUTS[k - 1]): (v, s)
+        for r in records if isinstance(r, Samples)
+        for t, k, v, s in zip(r.time_ns.tolist(), r.tag.tolist(), r.value.tolist(), r.status.tolist(), strict=True)
+    }  # fmt: skip
+
+
+def test_a_spectrum_becomes_values_that_are_alarmed_like_any_other(learned):
+    pipeline = Pipeline()
+    pipeline.step(start(learned))
+    rows, truth = spectra(20, 2)
+    high = int(np.argmax(truth))
+    one = block(rows[[high]], 10)
+    records = pipeline.step(one)
+    assert records[0] == one
+    values = told(records)
+    assert values[10, "value"][0] == pytest.approx(truth[high], abs=0.08)
+    assert values[10, "low"][0] < values[10, "value"][0] < values[10, "high"][0]
+    assert values[10, "valid"] == (1.0, 0)
+    assert [e.alarm for e in records if isinstance(e, AlarmEvent)] == ["api high"]
+
+
+def test_an_invalid_spectrum_is_bad_or_uncertain_and_raises_nothing(learned):
+    pipeline = Pipeline()
+    pipeline.step(start(learned))
+    rows, _ = spectra(2, 3)
+    rows[0, 3] = np.nan
+    rows[1, 20] = 3.2
+    records = pipeline.step(block(rows, 10))
+    values = told(records)
+    assert values[10, "value"][1] >= 0x80000000
+    assert values[10, "valid"] == (0.0, 0)
+    assert int(values[10, "why"][0]) & DARK
+    assert values[11, "valid"] == (0.0, 0)
+    assert 0x40000000 <= values[11, "value"][1] < 0x80000000
+    other = told(pipeline.step(block(spectra(1, 4)[0], 20, axis=AXIS + 1.0)))
+    assert other[20, "value"][1] >= 0x80000000
+    bad = told(pipeline.step(block(spectra(1, 4)[0], 21, status=np.array([0x808C0000], np.uint32))))
+    assert bad[21, "value"][1] >= 0x80000000
+    assert not [e for e in records if isinstance(e, AlarmEvent)]
+
+
+def test_cuts_of_a_block_and_a_restart_change_no_value(learned):
+    rows, _ = spectra(6, 5)
+    whole, parted = Pipeline(), Pipeline()
+    whole.step(start(learned))
+    parted.step(start(learned))
+    received = T0 + 20 * S
+    together = told(whole.step(block(rows, 10).received(received)))
+    pieces = {}
+    for i in range(6):
+        pieces |= told(parted.step(block(rows[i : i + 1], 10 + i).received(received)))
+        again = Pipeline()
+        again.restore(unpack(pack(parted.state())))
+        parted = again
+    assert pieces == together

@@ -1,0 +1,148 @@
+import asyncio
+import os
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spc_io
+from spc_io.high_level import EvenAxis
+
+from edge_agent.core import NotConnected, Tag
+from edge_agent.sources.source import Plug
+from edge_agent.sources.spectra import SpectraConfig, SpectraSource
+from edge_agent.sources.spectra_files import SpectrumError, block_of
+
+TAG = Tag(id=3, name="blend/nir", kind="block", unit="AU")
+T = 1_760_000_000_000_000_000
+X = np.arange(1000.0, 1010.0)
+Y = np.linspace(0.1, 0.55, 10)
+
+JCAMP = (
+    b"##TITLE=blend\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n##LONGDATE=2025/10/09 08:53:20\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n"
+    b"##FIRSTX=1000\n##LASTX=1009\n##NPOINTS=10\n##XFACTOR=1\n##YFACTOR=0.01\n##DELTAX=1\n##FIRSTY=0.1\n##XYDATA=(X++(Y..Y))\n"
+    b"1000 10 15 20 25 30\n1005 35 40 45 50 55\n##END=\n"
+)
+
+
+def text(seed=0.0):
+    return (
+        "# time: 2025-10-09T08:53:20Z\n# axis_unit: nm\n# unit: AU\nnm,absorbance\n" + "".join(f"{x},{y + seed}\n" for x, y in zip(X, Y, strict=True))
+    ).encode()
+
+
+def spc():
+    made = spc_io.SPC(xarray=EvenAxis(start=1000.0, stop=1009.0, num=10), xtype="XNMETR", ytype="YABSRB", date=datetime(2025, 10, 9, 8, 53))  # noqa: DTZ001
+    made.add_subfile(yarray=Y, w=0.0, z=0.0)
+    return made.to_spc_raw().to_bytes()
+
+
+def test_jcamp_spc_and_csv_bring_axis_units_and_time():
+    for name, data, unit in (("a.jdx", JCAMP, "1/cm"), ("a.csv", text(), "nm"), ("a.spc", spc(), "")):
+        block = block_of(name, data, TAG, 5)
+        np.testing.assert_allclose(block.values[0], Y, atol=1e-7)
+        np.testing.assert_allclose(block.axis, X)
+        assert (block.tag, block.axis_unit, block.time_ns.tolist()) == (3, unit, [T if name != "a.spc" else T - 20 * 10**9])
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.jdx", JCAMP[:-8], "##END="),
+        ("a.jdx", JCAMP.replace(b"NPOINTS=10", b"NPOINTS=11"), "NPOINTS=11"),
+        ("a.csv", text()[:-1], "line end"),
+        ("a.csv", text() + b"oops\n", "line 15: expected two numbers, found 'oops'"),
+        ("a.csv", b"1,2\n1,3\n", "rises or falls"),
+        ("a.csv", b"# nothing\n", "at least 2"),
+        ("a.spc", b"\x00" * 40, "expected a spc file"),
+        ("a.txt", b"", "an ending"),
+    ],
+)
+def test_what_is_no_whole_spectrum_is_named(name, data, says):
+    with pytest.raises(SpectrumError, match="^" + name) as error:
+        block_of(name, data, TAG, 5)
+    assert says in str(error.value)
+
+
+class Folder:
+    def __init__(self, tmp_path: Path, **options) -> None:
+        self.path = tmp_path / "in"
+        self.path.mkdir()
+        self.now = T
+        self.data = tmp_path / "data"
+        self.config = SpectraConfig(kind="spectra", name="nir", folder=self.path, **options)
+        self.source = self.new()
+
+    def new(self) -> SpectraSource:
+        self.plug = Plug("nir", [TAG], {3: ""}, lambda: self.now, self.data)
+
+        async def sleep(_: float) -> None:
+            self.now += 1_000_000_000
+            await asyncio.sleep(0)
+
+        return SpectraSource(self.config, self.plug, sleep=sleep)
+
+    def put(self, name: str, data: bytes, age_s: float = 0.0) -> None:
+        (self.path / name).write_bytes(data)
+        at = self.now - int(age_s * 1e9)
+        os.utime(self.path / name, ns=(at, at))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
+
+
+async def test_files_come_once_whole_and_in_order_and_are_not_touched(folder):
+    await folder.source.open(None)
+    folder.put("b.csv", text(0.2), age_s=3)
+    folder.put("a.csv", text(0.1), age_s=2)
+    folder.put("copy.csv", text(0.1), age_s=1.5)
+    folder.put("fresh.csv", text(0.3))
+    first = await folder.source.read()
+    assert [round(float(b.values[0, 0]), 3) for b in first.items] == [0.3, 0.2]
+    assert folder.plug.counters["duplicates"] == 1
+    second = await folder.source.read()
+    assert [round(float(b.values[0, 0]), 3) for b in second.items] == [0.4]
+    assert sorted(p.name for p in folder.path.iterdir()) == ["a.csv", "b.csv", "copy.csv", "fresh.csv"]
+
+
+async def test_what_was_committed_is_not_taken_again_and_what_was_not_is(folder):
+    await folder.source.open(None)
+    folder.put("a.csv", text(0.1), age_s=5)
+    first = await folder.source.read()
+    folder.put("b.csv", text(0.2), age_s=4)
+    lost = await folder.source.read()
+    assert len(lost.items) == 1
+    folder.source = folder.new()
+    await folder.source.open(first.resume)  # the agent died before b was durable
+    again = await folder.source.read()
+    assert [round(float(b.values[0, 0]), 3) for b in again.items] == [0.3]
+    folder.put("renamed.csv", text(0.1), age_s=3)
+    folder.put("c.csv", text(0.5), age_s=2)
+    assert len((await folder.source.read()).items) == 1
+
+
+async def test_a_file_that_cannot_be_read_is_tried_again_and_then_kept(folder):
+    await folder.source.open(None)
+    folder.put("half.jdx", JCAMP[:-8], age_s=2)
+    folder.put("good.csv", text(), age_s=2)
+    assert len((await folder.source.read()).items) == 1
+    folder.put("half.jdx", JCAMP, age_s=1)
+    assert len((await folder.source.read()).items) == 1
+    folder.put("never.jdx", b"##TITLE=x\n", age_s=2)
+    gone = await folder.source.read()
+    assert gone.items == ()
+    assert folder.plug.counters["dead_letters"] == 1
+    assert "##END=" in (folder.data / "dead-letters.jsonl").read_text()
+
+
+async def test_a_folder_that_is_not_there_is_not_connected(folder):
+    folder.path.rmdir()
+    with pytest.raises(NotConnected, match="no such folder"):
+        await folder.source.open(None)
+    folder.path.mkdir()
+    await folder.source.open(None)
+    folder.path.rmdir()
+    with pytest.raises(NotConnected):
+        await folder.source.read()
