@@ -19,7 +19,8 @@ tags:
 sensors:
   - {name: blend/api, tag: blend/nir, file: api.model}
 alarms:
-  - {kind: limit, name: blend/api.high_limit, tag: blend/api.value, side: high, limit: 0.9, priority: 2, advisory: true, cause: {en: c}, response: {en: r}}
+  - {kind: limit, name: blend/api.high_limit, tag: blend/api.value, side: high, limit: 0.9, priority: 2, advisory: true,
+     cause: {en: c}, response: {en: r}}
 """
 
 
@@ -62,4 +63,4 @@ def test_mistakes_of_a_sensor_are_named(config):
         config, "tag: blend/nir, file", "tag: blend/uv, file"
     )
     assert "sensors[0].file" in mistakes(config, "api.model", "other.model")
-    assert "advisory" in mistakes(config, "advisory: true, ", "")
+    assert "advisory" in mistakes(config, "advisory: true,", "")
