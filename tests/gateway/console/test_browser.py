@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from edge_agent.alarms.words import condition_words
+from edge_agent.core import AlarmDefinition
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.line import S
 from tests.gateway.console.plant import Plant
@@ -137,6 +139,22 @@ def test_an_alarm_in_full_tells_what_to_do(open_page: Open, plant: Plant) -> Non
     assert "null" not in (drawer.text_content() or "")
     page.keyboard.press("Escape")
     expect(drawer).to_have_count(0)
+
+
+def test_what_the_edge_said_is_read_in_the_reader_s_language(open_page: Open) -> None:
+    page = open_page(language="zh")
+    told = {
+        "12.9 kN above 12.5 kN for 2 s": "12.9 kN 高于 12.5 kN，持续 2 秒",
+        "-5.28 % below -4.5 %": "-5.28 % 低于 -4.5 %",
+        "off setpoint 40 by 2.5 above 2": "偏离设定值 40：2.5 高于 2",
+        "no longer: force > 3 and speed > 10 for 1 s": "不再成立：force > 3 and speed > 10，持续 1 秒",
+        "10 alarms in 10 min, first press1/power.low": "10 分钟内 10 条报警，首出 press1/power.low",
+        "broker 127.0.0.1:1: [Errno 111] Connection refused": "broker 127.0.0.1:1: [Errno 111] Connection refused",
+    }
+    assert page.evaluate("words => import('/js/said.js').then((m) => words.map(m.said))", list(told)) == list(told.values())
+    conditions = [condition_words(AlarmDefinition(name="a", tag="t", kind=kind), met=True) for kind in ("stale", "bad_quality")]
+    forms = page.evaluate("words => import('/js/said.js').then((m) => words.map(m.said))", conditions)
+    assert forms == ["无新值", "质量坏"]
 
 
 def test_rows_do_not_move_under_the_pointer(open_page: Open, plant: Plant) -> None:

@@ -6,6 +6,7 @@ import { local, t } from "./i18n.js";
 import { waiting, waitingWords } from "./actions.js";
 import { alarmPlace, alarmTrend, alarmValue, mark, setMark, setTitle, stateWord } from "./marks.js";
 import { covered, MS, plant } from "./plant.js";
+import { said } from "./said.js";
 
 /** How long the alarm has lasted, or lasted. */
 export function lasting(row) {
@@ -68,7 +69,7 @@ export function showRow(node, row, { selected, current }) {
   p.first.hidden = !row.first_out;
   const [one] = covered(row) ? row.suppressions : [];
   const reaction = local(row.response);
-  text(p.why, one ? [people(one), one.reason].filter(Boolean).join(" · ") : [row.explanation, reaction && `▸ ${reaction}`].filter(Boolean).join("  "));
+  text(p.why, one ? [people(one), one.reason].filter(Boolean).join(" · ") : [said(row.explanation), reaction && `▸ ${reaction}`].filter(Boolean).join("  "));
   attribute(p.why, "title", reaction || null);
   text(p.where, alarmPlace(row));
   text(p.value, alarmValue(row) || (covered(row) ? t(row.met ? "alarm.met" : "alarm.notMet") : ""));

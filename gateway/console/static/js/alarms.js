@@ -11,6 +11,7 @@ import { stateWord } from "./marks.js";
 import { get, MS, plant, unacknowledged } from "./plant.js";
 import { note } from "./route.js";
 import { Rows } from "./rows.js";
+import { said } from "./said.js";
 
 const HISTORY = 2000;
 const TYPING_MS = 250;
@@ -164,7 +165,7 @@ export function alarms(root, params) {
     text(empty, FILTERS.some((name) => filter[name]) ? t("alarms.noMatch") : t({ history: "alarms.noHistory", standing: "alarms.none" }[filter.view] ?? "alarms.noneHere"));
     const now = floods();
     floodBar.hidden = !now.length && filter.grouped !== "1";
-    text(floodWords, now.map((row) => t("alarms.flood", { edge: row.edge, time: clock(row.raised_ns / MS), why: row.explanation })).join(" · "));
+    text(floodWords, now.map((row) => t("alarms.flood", { edge: row.edge, time: clock(row.raised_ns / MS), why: said(row.explanation) })).join(" · "));
     text(floodSwitch, t(isGrouped() ? "alarms.oneList" : "alarms.byTrip"));
     floodSwitch.hidden = filter.view !== "standing";
   }

@@ -7,6 +7,7 @@ import { get, MS } from "./plant.js";
 import { note } from "./route.js";
 import { ask, session, signature } from "./session.js";
 import { sheet } from "./sheet.js";
+import { said } from "./said.js";
 
 const COLUMNS = ["seq", "local", "user", "action", "object", "old", "new", "reason"];
 const SHOWN = 1000;
@@ -139,7 +140,7 @@ export function audit(root, params) {
     if (!units) return;
     made.replaceChildren(h("h2", null, `${t("role.batch")} ${filter.batch}`), ...(units.length ? units.map((u) => h("section", null,
       h("p", null, h("b", null, `${u.edge} · ${u.unit}`), ` ${stamp(u.from_ns / MS)} – ${u.to_ns === null ? t("audit.goesOn") : stamp(u.to_ns / MS)} · ${t("audit.alarms", { n: plain(u.alarms.length), open: plain(u.alarms.filter((a) => a.acked_by === "" && !a.advisory).length) })}`),
-      u.alarms.length ? sheet([[t("alarm.priority"), (a) => String(a.priority), "n"], [t("alarm.what"), (a) => a.alarm], [t("alarm.since"), (a) => stamp(a.raised_ns / MS)], [t("alarm.state"), (a) => t(`state.${a.state}`)], [t("handover.acked"), (a) => a.acked_by || "—"], [t("alarm.why"), (a) => a.explanation]], u.alarms) : null)) : [h("p", { class: "quiet" }, t("audit.noBatch"))]));
+      u.alarms.length ? sheet([[t("alarm.priority"), (a) => String(a.priority), "n"], [t("alarm.what"), (a) => a.alarm], [t("alarm.since"), (a) => stamp(a.raised_ns / MS)], [t("alarm.state"), (a) => t(`state.${a.state}`)], [t("handover.acked"), (a) => a.acked_by || "—"], [t("alarm.why"), (a) => said(a.explanation)]], u.alarms) : null)) : [h("p", { class: "quiet" }, t("audit.noBatch"))]));
   }
 
   function line(entry) {

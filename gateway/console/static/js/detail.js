@@ -7,6 +7,7 @@ import { acknowledge, act, allowed, fits, waiting, waitingWords } from "./action
 import { people, suppressionWords } from "./alarmrow.js";
 import { alarmPlace, alarmTitle, alarmTrend, alarmValue, mark, setMark, stateWord } from "./marks.js";
 import { get, MS, plant, unacknowledged } from "./plant.js";
+import { said } from "./said.js";
 
 let open = null;
 
@@ -82,7 +83,7 @@ function draw() {
       field(t("alarm.state"), stateWord(row.state)),
       field(t("alarm.since"), stamp(raised), { title: utc(raised) }),
       field(t("alarm.howBad"), alarmValue(row)),
-      field(t("alarm.why"), row.explanation),
+      field(t("alarm.why"), said(row.explanation)),
       field(t("alarm.firstOut"), row.group && `${row.group}${row.first_out ? ` · ${t("alarm.first_out")}` : ""}`),
       field(t("alarm.respondWithin"), row.respond_within_s && span(row.respond_within_s)),
       row.suppressions.flatMap((one) => field(t(`overlay.${one.overlay}`), [people(one), one.reason, suppressionWords(one)].filter(Boolean).join(" · "))),
@@ -95,7 +96,7 @@ function draw() {
     h("h3", null, t("alarm.events")),
     h("ol", { class: "events" }, [...row.events].reverse().map((e) => h("li", null,
       h("time", { title: utc(e.time_ns / MS) }, stamp(e.time_ns / MS)), h("b", null, e.overlay ? `${t(`event.${e.event}`)}: ${t(`overlay.${e.overlay}`)}` : has(`event.${e.event}`) ? t(`event.${e.event}`) : e.event),
-      h("span", null, [[e.user, e.second_user].filter(Boolean).join(" + "), e.reason, e.permit, e.user ? "" : e.explanation || (e.value === null ? "" : `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}`)].filter(Boolean).join(" · "))))),
+      h("span", null, [[e.user, e.second_user].filter(Boolean).join(" + "), e.reason, e.permit, e.user ? "" : said(e.explanation) || (e.value === null ? "" : `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}`)].filter(Boolean).join(" · "))))),
   ].filter(Boolean));
 }
 

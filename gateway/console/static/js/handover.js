@@ -9,6 +9,7 @@ import { notice } from "./notice.js";
 import { link } from "./route.js";
 import { ask, session, signature } from "./session.js";
 import { field, input, sheet } from "./sheet.js";
+import { said } from "./said.js";
 
 /** Children that are there. */
 const only = (...nodes) => nodes.filter(Boolean);
@@ -45,7 +46,7 @@ export function handover(root) {
   const items = (list, extra = []) => sheet([
     ...extra, [t("alarm.priority"), (i) => mark(i)], [t("handover.kind"), (i) => t(`handover.is.${i.kind}`)],
     [t("alarm.what"), (i) => h("a", { href: link("alarms", { view: "history", q: i.alarm }) }, i.alarm)], [t("change.edge"), (i) => i.edge],
-    [t("alarm.since"), (i) => h("span", { title: utc(i.raised_ns / MS) }, stamp(i.raised_ns / MS))], [t("handover.acked"), (i) => i.acked_by || "—"], [t("alarm.why"), (i) => i.explanation],
+    [t("alarm.since"), (i) => h("span", { title: utc(i.raised_ns / MS) }, stamp(i.raised_ns / MS))], [t("handover.acked"), (i) => i.acked_by || "—"], [t("alarm.why"), (i) => said(i.explanation)],
   ], list, { mark: (i) => ({ "data-item": i.occurrence }) });
   const counts = (list) => KINDS.map((kind) => `${t(`handover.is.${kind}`)} ${plain(list.filter((i) => i.kind === kind).length)}`).join(" · ");
 

@@ -22,6 +22,7 @@ import { system } from "./system.js";
 import { trends } from "./trends.js";
 import { unit } from "./unit.js";
 import { users } from "./users.js";
+import { said } from "./said.js";
 
 const PAGES = { overview, trends, alarms, handover, kpis, changes, audit, users, system, unit };
 /** Pages that are reached from another one. */
@@ -152,7 +153,7 @@ function banner(now) {
   text(ui.bannerUnit, row ? `${alarmUnit(row)} · ` : "");
   if (row) setTitle(ui.bannerTitle, row);
   else text(ui.bannerTitle, plant.ready ? t("alarms.none") : t("loading"));
-  text(ui.bannerWhy, row ? alarmValue(row) || row.explanation : "");
+  text(ui.bannerWhy, row ? alarmValue(row) || said(row.explanation) : "");
   text(ui.bannerSince, row ? t("since", { time: clock(row.raised_ns / MS), age: span((now - row.raised_ns / MS) / 1000) }) : "");
   const open = standing.filter(unacknowledged).length;
   text(ui.bannerCounts, standing.length > 1 ? t("alarms.counts", { n: plain(standing.length), open: plain(open) }) : "");

@@ -9,6 +9,7 @@ import { ModeButton, unitPath } from "./mode.js";
 import { called, compare, MS, plant, unacknowledged } from "./plant.js";
 import { link } from "./route.js";
 import { openAlarm } from "./detail.js";
+import { said } from "./said.js";
 
 const CLASSES = ["gmp_critical", "gmp", "safety", "environment", "other"];
 const RAIL_ROWS = 40;
@@ -125,7 +126,7 @@ function railRow(id) {
       setMark(shape, row);
       attribute(node, "data-over", row.state === "NORM" ? "" : null);
       setTitle(title, row);
-      text(why, row.explanation || row.tag);
+      text(why, said(row.explanation) || row.tag);
       text(since, row.state === "NORM" ? t("state.NORM") : span((plant.now() - row.raised_ns / MS) / 1000));
       attribute(node, "data-occurrence", id);
     },
