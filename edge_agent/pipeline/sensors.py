@@ -48,11 +48,14 @@ class Sensors:
         for tag, outputs, sensor in self._sensors:
             if tag != block.tag or n == 0:
                 continue
-            same = block.axis.shape == sensor.axis.shape and bool(
-                np.all(np.abs(block.axis - sensor.axis) <= AXIS_TOLERANCE * np.maximum(np.abs(sensor.axis), 1.0))
+            # Instruments tell their axis upwards or downwards; the points are the same.
+            turned = n > 0 and bool(np.sign(block.axis[-1:] - block.axis[:1]) != np.sign(sensor.axis[-1] - sensor.axis[0]))
+            axis = block.axis[::-1] if turned else block.axis
+            same = axis.shape == sensor.axis.shape and bool(
+                np.all(np.abs(axis - sensor.axis) <= AXIS_TOLERANCE * np.maximum(np.abs(sensor.axis), 1.0))
             )
             if same:
-                found, why = sensor.judge(block.values)
+                found, why = sensor.judge(block.values[:, ::-1] if turned else block.values)
             else:
                 found, why = np.full((n, 6), np.nan), np.full(n, DARK, np.int64)
             dark = ((why & DARK) > 0) | (status >= BAD)

@@ -98,6 +98,46 @@ def train(
     print(f"sha256 {made.sha256}")
 
 
+@app.command()
+def calibrate(
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per sample, columns named by wavelength or wavenumber.", metavar="TABLE")],
+    reference: Annotated[str, typer.Option(help="Column of the references.", metavar="COLUMN")],
+    name: Annotated[str, typer.Option(help="What the property is called.")],
+    tag: Annotated[str, typer.Option(help="Tag of kind block whose spectra it will judge.")],
+    out: Annotated[Path, typer.Option(help="Model file to write; an existing one is never overwritten.", metavar="PATH")],
+    page: Annotated[Path | None, typer.Option("--report", help="HTML report to write.", metavar="PATH")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of what belongs together: replicates, batches.", metavar="COLUMN")] = None,
+    unit: Annotated[str, typer.Option(help="Unit of the property.")] = "",
+    method: Annotated[str, typer.Option(help="default, or pls.")] = "default",
+    coverage: Annotated[float, typer.Option(min=0.5, max=0.99, help="Probability that the interval holds the reference.")] = 0.9,
+    saturation: Annotated[float, typer.Option(help="A spectrum with a point at or above this is not valid.")] = float("inf"),
+    user: Annotated[str | None, typer.Option(help="Who calibrates; the user of the operating system when absent.")] = None,
+    reason: Annotated[str, typer.Option(help="What for.")] = "",
+) -> None:
+    """Calibrate a soft sensor on spectra with references, and freeze it with its interval."""
+    from edge_agent.training.calibrate import calibrated, read_table, report
+
+    if method not in ("default", "pls"):
+        raise _fail(f"--method: expected default or pls, found {method!r}", 2)
+    if out.exists():
+        raise _fail(f"{out}: expected a new file, found one already", 2)
+    try:
+        data = read_table(table, reference, group)
+        found = calibrated(
+            data, name=name, tag=tag, unit=unit, method=method, coverage=coverage, saturation=saturation, trained_by=user or getpass.getuser(),
+            trained_ns=time.time_ns(), reason=reason,
+        )  # fmt: skip
+        made = write(out, found.file)
+        if page is not None:
+            page.write_text(report(data, found), "utf-8")
+    except (PharmedgeError, OSError) as error:
+        raise _fail(error) from error
+    c = made.calibration
+    errors = f"RMSECV {c['rmsecv']:.4g} {unit}, interval +-{c['half_width']:.4g}"
+    print(f"{out}: {made.name}, {len(data.y)} samples, {errors}, {int(found.odd.sum())} odd samples")
+    print(f"sha256 {made.sha256}")
+
+
 def _told(path: Path, model: ModelFile, approval: str) -> dict[str, Any]:
     windows = [[datetime.fromtimestamp(t / 1e9, UTC).isoformat(timespec="seconds") for t in window] for window in model.training.windows]
     return {

@@ -75,6 +75,9 @@ def test_an_invalid_spectrum_is_bad_or_uncertain_and_raises_nothing(learned):
     assert int(values[10, "why"][0]) & DARK
     assert values[11, "valid"] == (0.0, 0)
     assert 0x40000000 <= values[11, "value"][1] < 0x80000000
+    rows, truth = spectra(1, 6)
+    turned = told(pipeline.step(block(rows[:, ::-1], 18, axis=np.ascontiguousarray(AXIS[::-1]))))
+    assert turned[18, "value"][0] == pytest.approx(truth[0], abs=0.08)
     other = told(pipeline.step(block(spectra(1, 4)[0], 20, axis=AXIS + 1.0)))
     assert other[20, "value"][1] >= 0x80000000
     bad = told(pipeline.step(block(spectra(1, 4)[0], 21, status=np.array([0x808C0000], np.uint32))))
