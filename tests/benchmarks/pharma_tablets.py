@@ -20,7 +20,7 @@ from models.ewma import Ewma, EwmaConfig
 from models.spectra import gaussian
 from models.spectra.choose import rmse
 from models.spectra.intervals import half_width
-from tests.benchmarks._tablets import TARGETS, Features, batches, number, table
+from tests.benchmarks._tablets import TARGETS, Features, batches, series
 
 Array = NDArray[np.float64]
 
@@ -139,11 +139,11 @@ def standing(x: Array, name: str) -> NDArray[np.bool_]:
 
 def press(path: Path, steps: int) -> tuple[float, dict[str, int], list[bool]]:
     """Days of production, alarms by variable, and for each step put in whether it was found."""
-    rows = table(path)
-    names = [n for n in (MAIN, *FLOOR) if n in rows[0]]
-    time_s = np.array([r["timestamp"].replace(" ", "T") for r in rows], "datetime64[s]").astype(np.int64).astype(np.float64)
-    speed, batch = np.array([number(r["tbl_speed"]) for r in rows]), np.array([r["batch"] for r in rows])
-    values = {n: np.array([number(r[n]) for r in rows]) for n in names}
+    rows = series(path)
+    names = [n for n in (MAIN, *FLOOR) if n in rows.column_names]
+    time_s = rows["timestamp"].to_numpy().astype("datetime64[s]").astype(np.int64).astype(np.float64)
+    speed, batch = rows["tbl_speed"].to_numpy().astype(np.float64), rows["batch"].to_numpy()
+    values = {n: rows[n].to_numpy().astype(np.float64) for n in names}
     days, alarms, found = 0.0, dict.fromkeys(names, 0), []
     for b in dict.fromkeys(batch.tolist()):
         mine = batch == b
