@@ -15,7 +15,7 @@ class ModelConfig(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
-    tags: tuple[str, ...]
+    tags: tuple[str, ...] = pydantic.Field(min_length=1)
     """Names of the tags it judges; `*` stands for any text."""
     name: str | None = pydantic.Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$", max_length=200)
     """What commands call it (`edge-agent model train --model NAME`); its kind when absent."""

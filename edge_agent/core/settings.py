@@ -193,7 +193,10 @@ def _expected(error: Any) -> str:
         return f"a text of the form {context['pattern']}"
     for bound, word in (("min_length", "at least"), ("max_length", "at most")):
         if bound in context and kind.endswith(("too_short", "too_long")):
-            return f"a text of {word} {context[bound]} characters" if kind.startswith("string") else f"{word} {context[bound]} items"
+            size = context[bound]
+            what = "character" if kind.startswith("string") else "item"
+            counted = f"{word} {size} {what}{'' if size == 1 else 's'}"
+            return f"a text of {counted}" if what == "character" else counted
     words = str(error["msg"])
     for prefix in ("Value error, ", "Assertion failed, ", "Input should be "):
         words = words.removeprefix(prefix)

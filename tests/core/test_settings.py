@@ -74,7 +74,7 @@ sources:
     name: c
 """
     assert said(file, text) == [
-        "agent.yaml:2: edge.id: expected a text of at least 1 characters, found ''",
+        "agent.yaml:2: edge.id: expected a text of at least 1 character, found ''",
         "agent.yaml:3: edge.simulated: expected true or false, found 'perhaps'",
         "agent.yaml:4: edge.periods_s: expected no such key, found 'periods_s'",
         "agent.yaml:8: sources[0].baud: expected a whole number, found 'fast'",
