@@ -8,14 +8,30 @@ from models.auto import AutoConfig
 from models.change import ChangeConfig
 from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
+from models.flatline import FlatlineConfig
 from models.model import Bank, Group, GroupConfig, ModelConfig
+from models.page_hinkley import PageHinkleyConfig
 from models.pca import PcaConfig
 from models.river import RiverConfig
 from models.robust_z import RobustZConfig
+from models.shewhart import ShewhartConfig
+from models.spc import SpcConfig
 from models.unit import UnitConfig
 
 AnyModel = Annotated[
-    AutoConfig | EwmaConfig | CusumConfig | RobustZConfig | RiverConfig | UnitConfig | ChangeConfig | PcaConfig, Field(discriminator="kind")
+    AutoConfig
+    | ShewhartConfig
+    | SpcConfig
+    | EwmaConfig
+    | CusumConfig
+    | RobustZConfig
+    | FlatlineConfig
+    | PageHinkleyConfig
+    | RiverConfig
+    | UnitConfig
+    | ChangeConfig
+    | PcaConfig,
+    Field(discriminator="kind"),
 ]
 """The configuration of any model; `kind` says which. The union is the register of models."""
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from models.baseline import HUGE, check_learned, check_rows, floored, follow, learned, offsets, spread_of, take_up
+from models.baseline import HUGE, check_rows, follow, learned
+from models.chart import ChartBank, FollowingConfig
 from models.compiled import kernel
-from models.model import ModelConfig
 
 
-class CusumConfig(ModelConfig):
+class CusumConfig(FollowingConfig):
     """A two-sided standardised CUSUM per tag; its output c is the larger of C+ and C-, in sigma.
 
     Quickest for a shift of 2 k sigma; usual decision interval h: 4 to 5 (in-control run length 168 to 465 rows for k = 0.5).
@@ -26,29 +26,6 @@ class CusumConfig(ModelConfig):
     """Allowance in sigma: half of the shift to be found."""
     ceiling: float = Field(50.0, gt=0)
     """C+ and C- are held at this, in sigma, so that the chart returns soon after a large fault has gone."""
-    warmup: int = Field(120, ge=2, le=10_000)
-    """Usable values that teach mean and sigma when they are not given."""
-    mu: float | None = None
-    """Mean in the tag's unit; give it together with sigma to skip the warm-up."""
-    sigma: float | None = Field(None, gt=0)
-    """Standard deviation of single values in the tag's unit."""
-    min_sigma: float = Field(0.0, ge=0)
-    """Least sigma in the tag's unit, e.g. its resolution."""
-    adapt: bool = False
-    """Whether mean and sigma follow the process slowly (over about 2,000 values) after the warm-up."""
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> Self:
-        if (self.mu is None) != (self.sigma is None):
-            raise ValueError("mu, sigma: expected both or none, found one")
-        if self.file is not None and self.adapt:
-            raise ValueError("adapt: expected false beside a file: a trained model learns nothing more")
-        return self
-
-    @property
-    def learns(self) -> bool:
-        """Not when mean and sigma are given and stay."""
-        return self.file is None and (self.mu is None or self.adapt)
 
     @classmethod
     def bank(cls) -> type[Cusum]:
@@ -113,7 +90,7 @@ def cusum(
             follow(s, x, least, previous, mu, sigma)
 
 
-class Cusum:
+class Cusum(ChartBank):
     """Bank of CUSUM charts (`models/model.py`).
 
     `side` is +1 when C+ leads, -1 when C- leads, 0 at rest; the shift began `run` rows ago.
@@ -129,31 +106,14 @@ class Cusum:
     units: ClassVar[tuple[str, ...]] = ("",)
     watched: ClassVar[tuple[str, ...]] = ("c",)
     reasons: ClassVar[tuple[str, ...]] = ("side", "run", "expected")
-    ragged: ClassVar[tuple[str, ...]] = ("kept",)
 
     def __init__(self, configs: Sequence[CusumConfig]) -> None:
         n = len(configs)
         self._allowance = np.array([c.k for c in configs], np.float64)
         self._ceiling = np.array([c.ceiling for c in configs], np.float64)
-        self._least = np.array([c.min_sigma for c in configs], np.float64)
         self._adapt = np.array([c.adapt for c in configs], np.bool_)
-        self._start = offsets(np.array([c.warmup if c.mu is None and c.file is None else 0 for c in configs], np.int64))
-        sigma = [floored(c.sigma or 0.0, c.mu or 0.0, c.min_sigma) for c in configs]
-        self._state: dict[str, NDArray[Any]] = {
-            # In the order of the kernel's arguments.
-            "seen": np.zeros(n, np.int64),
-            "kept": np.zeros(int(self._start[-1]), np.float64),
-            "mu": np.array([c.mu or 0.0 for c in configs], np.float64),
-            "sigma": np.array(sigma, np.float64),
-            "sums": np.zeros((n, 2), np.float64),
-            "run": np.zeros((n, 2), np.int64),
-            "previous": np.full(n, np.nan),
-        }
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """(slots,) values each slot keeps."""
-        return np.diff(self._start)
+        more: dict[str, NDArray[Any]] = {"sums": np.zeros((n, 2)), "run": np.zeros((n, 2), np.int64), "previous": np.full(n, np.nan)}
+        super().__init__(configs, more)
 
     def step(
         self,
@@ -166,24 +126,3 @@ class Cusum:
         """Judge n rows in order; see `models.model.Bank.step`."""
         check_rows(len(self._allowance), 4, slot, out)
         cusum(slot, value, usable, out, self._allowance, self._ceiling, self._least, self._adapt, self._start, *self._state.values())
-
-    @classmethod
-    def train(cls, config: CusumConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """mu and sigma of n usable values, or those that are configured; see `models.model.Bank.train`."""
-        if config.mu is not None and config.sigma is not None:
-            return {"mu": np.array(config.mu), "sigma": np.array(floored(config.sigma, config.mu, config.min_sigma))}
-        return spread_of(value, config.min_sigma)
-
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
-        """Take up mu and sigma that `train` found; see `models.model.Bank.settle`."""
-        check_learned({"mu": np.zeros(()), "sigma": np.ones(())}, learned)
-        self._state["mu"][slot] = learned["mu"]
-        self._state["sigma"][slot] = learned["sigma"]
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

@@ -9,8 +9,12 @@ from typing import Any
 
 from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
+from models.flatline import FlatlineConfig
+from models.page_hinkley import PageHinkleyConfig
 from models.river import RiverConfig, detector
 from models.robust_z import RobustZConfig
+from models.shewhart import ShewhartConfig
+from models.spc import RULES, SpcConfig
 from tests.naive.auto import NaiveAuto
 
 NAN = math.nan
@@ -39,7 +43,7 @@ def baseline(values: list[float], least: float) -> tuple[float, float]:
 
 
 class _Chart:
-    def __init__(self, config: EwmaConfig | CusumConfig) -> None:
+    def __init__(self, config: EwmaConfig | CusumConfig | ShewhartConfig | SpcConfig) -> None:
         self.config = config
         self.learning: list[float] = []
         self.ready = config.mu is not None
@@ -55,9 +59,9 @@ class _Chart:
                 self.mu, self.sigma = baseline(self.learning, self.config.min_sigma)
                 self.ready = True
                 self.begin()
-            return [NAN] * 4
+            return [NAN] * (4 if isinstance(self.config, EwmaConfig | CusumConfig) else 5)
         said = self.judge(x)
-        if self.config.adapt:
+        if isinstance(self.config, EwmaConfig | CusumConfig) and self.config.adapt:
             sigma = self.sigma
             self.mu += _clip(x - self.mu, 3 * sigma) / 2000
             if self.previous is not None:
@@ -111,6 +115,104 @@ class NaiveCusum(_Chart):
         return [self.low, -1.0, self.low_run, self.mu]
 
 
+class NaiveShewhart(_Chart):
+    def begin(self) -> None:
+        pass
+
+    def judge(self, x: float) -> list[float]:
+        said = [_clip((x - self.mu) / self.sigma, 1e6), NAN, self.mu, self.mu - 3 * self.sigma, self.mu + 3 * self.sigma]
+        if self.previous is not None:
+            said[1] = min(abs(x - self.previous) / (3.267 * 1.128 * self.sigma), 1e6)
+        self.previous = x
+        return said
+
+
+def rules_broken(rules: str, values: list[float], mu: float, sigma: float) -> set[int]:
+    """Rules that the last of the values breaks, each said as it stands in the books."""
+    u = [(x - mu) / sigma for x in values]
+    steps = [b - a for a, b in itertools.pairwise(values)]
+
+    def some(most: int, of: int, limit: float) -> bool:
+        w = u[-of:]
+        return any(side * w[-1] > limit and sum(side * z > limit for z in w) >= most for side in (1, -1))
+
+    def one_side(n: int) -> bool:
+        return len(u) >= n and (all(z > 0 for z in u[-n:]) or all(z < 0 for z in u[-n:]))
+
+    last = steps[-5:]
+    turning = steps[-13:]
+    found = {
+        "one": some(1, 1, 3), "two of three": some(2, 3, 2), "four of five": some(4, 5, 1), "eight": one_side(8), "nine": one_side(9),
+        "trend": len(last) == 5 and (all(d > 0 for d in last) or all(d < 0 for d in last)),
+        "alternating": len(turning) == 13 and all(d != 0 for d in turning) and all((a > 0) != (b > 0) for a, b in itertools.pairwise(turning)),
+        "within": len(u) >= 15 and all(abs(z) < 1 for z in u[-15:]),
+        "without": len(u) >= 8 and all(abs(z) > 1 for z in u[-8:]) and min(u[-8:]) < 0 < max(u[-8:]),
+    }  # fmt: skip
+    names = {
+        "western_electric": ["one", "two of three", "four of five", "eight"],
+        "nelson": ["one", "nine", "trend", "alternating", "two of three", "four of five", "within", "without"],
+    }[rules]
+    assert len(names) == RULES[rules]
+    return {i for i, name in enumerate(names, 1) if found[name]}
+
+
+class NaiveSpc(_Chart):
+    config: SpcConfig
+    judged_ns: int | None = None
+
+    def begin(self) -> None:
+        self.values: list[float] = []
+
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
+        if self.judged_ns is None:
+            self.begin()
+        else:
+            passed = time_ns - self.judged_ns
+            if passed < self.config.every_s * 1e9:
+                return [NAN] * 5
+            if 0 < self.config.gap_s * 1e9 < passed:
+                self.begin()
+        self.judged_ns = time_ns
+        return super().row(x)
+
+    def judge(self, x: float) -> list[float]:
+        self.values.append(x)
+        broken = rules_broken(self.config.rules, self.values, self.mu, self.sigma) - set(self.config.without)
+        alarms = broken - ({3, 4, 7} if self.config.rules == "nelson" else set())
+        return [min(broken, default=0), float(bool(alarms)), self.mu, self.mu - 3 * self.sigma, self.mu + 3 * self.sigma]
+
+
+class NaiveFlatline:
+    def __init__(self, config: FlatlineConfig) -> None:
+        self.config = config
+        self.stand: list[tuple[int, float]] = []
+
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
+        if self.stand and abs(x - self.stand[0][1]) > self.config.tolerance:
+            self.stand = []
+        self.stand.append((time_ns, x))
+        return [(time_ns - self.stand[0][0]) / 1e9, self.stand[0][1], len(self.stand)]
+
+
+class NaivePageHinkley:
+    """River's own test; its departure is read from it."""
+
+    def __init__(self, config: PageHinkleyConfig) -> None:
+        from river.drift import PageHinkley
+
+        self.config = config
+        self.test = PageHinkley(config.least_rows, config.delta, config.threshold, config.memory, config.direction)
+
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
+        test = self.test
+        test.update(x)
+        if test._x_mean.n < self.config.least_rows:
+            return [NAN] * 4
+        up = test._sum_increase - test._min_increase if self.config.direction != "down" else 0.0
+        down = test._max_decrease - test._sum_decrease if self.config.direction != "up" else 0.0
+        return [float(test.drift_detected), min(max(up, down) / self.config.threshold, 1e6), test._x_mean.get(), 1.0 if up >= down else -1.0]
+
+
 class NaiveRobustZ:
     def __init__(self, config: RobustZConfig) -> None:
         self.config = config
@@ -145,7 +247,10 @@ class NaiveRiver:
         return [said if self.seen > self.config.warmup else NAN]
 
 
-NAIVE: dict[str, Any] = {"auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ}
+NAIVE: dict[str, Any] = {
+    "auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ, "shewhart": NaiveShewhart,
+    "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley,
+}  # fmt: skip
 
 
 def judged(configs: list[Any], slots: list[int], times: list[int], values: list[float], usable: list[int], width: int) -> list[list[float]]:
@@ -175,7 +280,7 @@ def settled(config: Any, times: list[int], values: list[float]) -> Any:
     """The static form of a model, trained on these rows."""
     if isinstance(config, RobustZConfig):
         return _Fixed(config, values)
-    if isinstance(config, EwmaConfig | CusumConfig):
+    if isinstance(config, EwmaConfig | CusumConfig | ShewhartConfig | SpcConfig):
         mu, sigma = (config.mu, config.sigma) if config.mu is not None else baseline(values, config.min_sigma)
         return NAIVE[config.kind](config.model_copy(update={"mu": mu, "sigma": sigma}))
     chart = NAIVE[config.kind](config)
