@@ -105,7 +105,7 @@ def test_runs_begin_anew_behind_an_interruption_and_close_values_are_passed_over
 )
 def test_chance_of_a_false_finding_in_one_window(rule: int, window: int, chance: float) -> None:
     """Of independent normal values."""
-    slots = 60_000
+    slots = 20_000
     others = tuple(r for r in range(1, 9) if r != rule)
     bank = Spc([SpcConfig(tags=("a",), mu=0, sigma=1, without=others)] * slots)
     out = np.empty((slots, 5))
