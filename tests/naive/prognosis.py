@@ -55,3 +55,25 @@ def trees(x, feature, threshold, left, value, roots, base):
             said += value[node]
         out.append(said)
     return np.array(out)
+
+
+def watched(level, limit, ratio, severe, begin, end, need, of, clear):
+    """Weights and alarm, each snapshot worked out anew from all before it."""
+    above, alarm = [], []
+    for i in range(len(level)):
+        known = level[begin : min(i + 1, end)]
+        known = known[np.isfinite(known)]
+        over = max(limit, ratio * np.median(known)) if len(known) else limit
+        above.append(need if level[i] > severe * over else int(level[i] > over))
+        quiet = np.isfinite(level[: i + 1])
+        recent = np.array(above)[quiet][-clear:]
+        on = bool(alarm and alarm[-1]) and not (len(recent) == clear and not recent.any())
+        alarm.append(sum(above[-of:]) >= need or on)
+    return np.array(above), np.array(alarm)
+
+
+def shape(wave):
+    """Mean, rms, peak, crest, kurtosis, level of one waveform."""
+    d = wave - wave.mean()
+    rms, peak = np.sqrt(np.mean(d**2)), np.abs(d).max()
+    return np.array([wave.mean(), rms, peak, peak / rms, np.mean(d**4) / rms**4, np.mean(d**4) ** 0.25])
