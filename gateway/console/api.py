@@ -19,11 +19,12 @@ from gateway.console.live import Live, LiveResponse
 from gateway.console.units import unit_routes
 from gateway.kpis import KpiRow
 from gateway.query import MAX_POINTS, ActionRow, AlarmRow, EdgeRow, LedgerRow, ModeRow, Query, SeriesRow, StatusRow, TagRow
+from gateway.spc import SpcRow
 
 HOUR_NS: Final = 3_600_000_000_000
 _SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "n_uncertain", "worst_status", "text")
 
-ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, ModeRow, StatusRow, LedgerRow, KpiRow)
+ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, ModeRow, StatusRow, LedgerRow, KpiRow, SpcRow)
 """Row types whose schemas the OpenAPI document carries."""
 
 

@@ -26,6 +26,7 @@ from gateway.console.handover import handover
 from gateway.console.kpis import kpis
 from gateway.console.live import Live, Pace
 from gateway.console.proposals import changes
+from gateway.console.spc import spc
 from gateway.office import Office
 from gateway.query import Query
 from gateway.sessions import Sessions
@@ -105,6 +106,7 @@ def create_app(
     app.include_router(changes(access, office.proposals if office is not None else None))
     app.include_router(handover(access, query, office.handovers if office is not None else None))
     app.include_router(kpis(query))  # before the routes that take any text for an occurrence
+    app.include_router(spc(query))
     app.include_router(api(query, live, timezone, access))
     _add_health(app, query, live)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="console")

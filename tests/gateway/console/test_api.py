@@ -243,3 +243,17 @@ async def test_key_figures(client: httpx.AsyncClient, plant: Plant) -> None:
     assert "top.calls,press-edge-1~press1/main_force.high,1\r\n" in table.text
     is_problem(await client.get("/api/v1/alarms/kpis?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z"), 422)
     is_problem(await client.get("/api/v1/alarms/kpis?from=0&to=2026-01-01T00:00:00Z"), 422)
+
+
+async def test_control_chart(client: httpx.AsyncClient) -> None:
+    key = "press-edge-1:press1/main_force"
+    row = (await client.get("/api/v1/spc", params={"tag": key, "points": 100, "lsl": 9, "usl": 16, "rules": "western_electric"})).json()
+    assert len(row["value"]) == len(row["broken"]) > 50
+    assert row["lower"] < row["mean"] < row["upper"]
+    assert row["capability"]["ppk_quantile"] > 1
+    given = (await client.get("/api/v1/spc", params={"tag": key, "mu": 12, "sigma": 0.5})).json()
+    assert (given["mean"], given["upper"], given["given"]) == (12, 13.5, True)
+    for wrong in ({"lsl": 5, "usl": 5}, {"mu": 1}, {"mu": 1, "sigma": 0}, {"rules": "mine"}, {"from": 9, "to": 5}, {"usl": "nan"}):
+        is_problem(await client.get("/api/v1/spc", params={"tag": key, **wrong}), 422)
+    is_problem(await client.get("/api/v1/spc", params={"tag": "press-edge-1:press1/batch"}), 422)
+    is_problem(await client.get("/api/v1/spc", params={"tag": "press-edge-1:nothing"}), 404)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,21 @@ def test_key_figures_are_shown_with_their_targets(open_page: Open, plant: Plant,
     assert "\r\nmax_10min,,12\r\n" in Path(got.value.path()).read_bytes().decode("utf-8-sig")
     clean(page)
     picture(page, "kpis", language)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_control_chart_tells_rules_and_capability(open_page: Open, language: str) -> None:
+    page = open_page("#/spc?tag=press-edge-1:press1/main_force&span=3600&lsl=11&usl=13", language=language)
+    page.wait_for_selector(".k-plot canvas")
+    expect(page.locator(".s-range canvas")).to_be_visible()
+    expect(page.locator("tr[data-index=ppk_quantile] td").nth(1)).to_have_text(re.compile(r"^[0-9]+\.[0-9]{2}$"))
+    expect(page.locator("tr[data-index=cpk] td").nth(1)).to_have_text("—")  # the swing of the force is neither stable nor independent
+    expect(page.locator("li[data-unmet=unstable]")).to_be_visible()
+    expect(page.locator("tr[data-rule]").first).to_be_visible()
+    clean(page)
+    picture(page, "spc", language)
+    page.locator(".bar select").nth(1).select_option("western_electric")
+    page.wait_for_url(re.compile("rules=western_electric"))
 
 
 def config(limit: float, delay: float = 2.0) -> dict[str, Any]:
