@@ -159,7 +159,11 @@ def _without_file(path: Path) -> Running | None:
     with contextlib.suppress(ConfigError):
         edge = read_yaml(path)[0].get("edge")
     named = edge.get("data_dir") if isinstance(edge, dict) else None
-    data_dir = path.parent / (named if isinstance(named, str) else EdgeSection.model_fields["data_dir"].default)
+    return _gmp_in(path.parent / (named if isinstance(named, str) else EdgeSection.model_fields["data_dir"].default))
+
+
+def _gmp_in(data_dir: Path) -> Running | None:
+    """The configuration in force in a data folder when it says GMP mode, whatever edge and site the file names: those of its approval count."""
     try:
         found = msgspec.json.decode((data_dir / FOLDER / "running.json").read_bytes(), type=Running)
     except (OSError, msgspec.DecodeError):
@@ -171,17 +175,19 @@ def _without_file(path: Path) -> Running | None:
 def choose(settings: AgentSettings, data_dir: Path, now_ns: int) -> Choice:
     """What runs of the configuration in the file.
 
-    GMP mode holds when the file or the configuration in force says so: an editor cannot leave it. With nothing approved yet the edge only connects
-    to its gateways, so that an approval can reach it.
+    GMP mode holds when the file or the configuration in force says so: an editor cannot leave it, also not with another edge or site in the file.
+    With nothing approved yet the edge only connects to its gateways, so that an approval can reach it.
     """
     document = document_of(settings)
     sha256 = config_sha256(document)
-    approvals = Approvals(data_dir, site=settings.edge.site, edge=settings.edge.id)
-    running = approvals.running()
-    if not settings.edge.gmp and (running is None or not running.config.get("edge", {}).get("gmp")):
+    running = _gmp_in(data_dir)
+    if not settings.edge.gmp and running is None:
         return Choice(settings, sha256)
+    named = settings.edge.site, settings.edge.id
+    site, edge = (running.approval.site, running.approval.edge) if running is not None else named
+    approvals = Approvals(data_dir, site=site, edge=edge)
     approval = approvals.in_force(sha256, now_ns)
-    if approval is not None:
+    if approval is not None and named == (site, edge):
         return Choice(settings, sha256, approval, applied=running is None or running.approval != approval)
     if running is not None:
         waiting = next((a for a in reversed(approvals.known()) if a.sha256 == sha256 and a.effective_ns > now_ns), None)

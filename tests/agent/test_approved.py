@@ -96,6 +96,16 @@ def test_an_editor_cannot_leave_gmp_mode_nor_stop_the_edge_with_a_mistake(tmp_pa
         choice = choose_of(tmp_path / "agent.yaml", NOW)
         assert limit(choice) == 16.0
         assert "has mistakes" in choice.problem
+    for other in (OTHER.replace("gmp: true", "gmp: false"), OTHER, CONFIG):
+        for named in (other.replace("id: e1", "id: e2"), other.replace("site: demo", "site: elsewhere")):
+            renamed = in_force(tmp_path, named)
+            assert (limit(renamed), renamed.settings.edge.gmp, renamed.settings.edge.id, renamed.settings.edge.site) == (16.0, True, "e1", "demo")
+            assert renamed.problem
+            # Signed for this edge all the same: it is the configuration of another one.
+            kept(tmp_path, approve(tmp_path, named, at=NOW + 1))
+            assert in_force(tmp_path, named).settings.edge.id == "e1"
+            assert in_force(tmp_path, named).settings.edge.site == "demo"
+    (tmp_path / "agent.yaml").write_text("edge: {", "utf-8")
     (tmp_path / "data" / "approved" / "running.json").unlink()
     with pytest.raises(ConfigError):
         choose_of(tmp_path / "agent.yaml", NOW)
