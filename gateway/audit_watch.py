@@ -122,14 +122,14 @@ class Watch:
             return
         for edge in edges:
             if self._given.get(edge) != head:
-                publish(topic(self._site, edge, "anchors"), msgspec.json.encode(head))
+                publish(topic(self._site, edge, f"anchors/{self._gateway}"), msgspec.json.encode(head))
                 self._given[edge] = head
 
     def give_manifest(self, head: GivenHead | None, edges: list[str], publish: Callable[[str, bytes], None]) -> None:
         """The same for the head of the manifest."""
         for edge in edges if head is not None else ():
             if self._given_manifest.get(edge) != head:
-                publish(topic(self._site, edge, "manifest"), msgspec.json.encode(head))
+                publish(topic(self._site, edge, f"manifest/{self._gateway}"), msgspec.json.encode(head))
                 self._given_manifest[edge] = head
 
     def disconnected(self) -> None:

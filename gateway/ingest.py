@@ -127,7 +127,8 @@ class Ingest:
         self._publish(edge, "actions", _list(self._store.actions(edge)))
 
     def _publish(self, edge: str, leaf: str, payload: bytes) -> None:
-        name = topic(self._site, edge, f"committed/{self._store.gateway}" if leaf == "committed" else leaf)
+        # A topic for each gateway: a broker keeps one message of each, and what one gateway says must not take another's place.
+        name = topic(self._site, edge, f"{leaf}/{self._store.gateway}")
         self._loop.call_soon_threadsafe(lambda: self._line().publish(name, payload))
 
     def _drain(self, batch: list[Message], size: int) -> None:

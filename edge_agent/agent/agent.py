@@ -70,7 +70,7 @@ class Agent:
         self._record = record
         self._started = time.monotonic()
         self._grown: list[asyncio.Event] = []
-        self._seen_actions: set[str] = set()
+        self._seen_actions: dict[str, set[str]] = {}
         self._delivered: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -270,21 +270,22 @@ class Agent:
         """What a person beside the line asks for goes the way of all actions."""
         self._intake.put(lambda now: Action(received_ns=now, action=action))
 
-    def _act(self, actions: tuple[OperatorAction, ...]) -> None:
+    def _act(self, gateway: str, actions: tuple[OperatorAction, ...]) -> None:
         # Only new ones become entries; the alarms remember ids themselves, so a restart may hand one over twice without harm.
-        outstanding = {a.id for a in actions}
+        # Each gateway has a list of its own, and none knows of another's.
+        seen = self._seen_actions.get(gateway, set())
         for action in actions:
-            if action.id not in self._seen_actions:
+            if action.id not in seen:
                 self._intake.put(lambda now, a=action: Action(received_ns=now, action=a))  # type: ignore[misc]
-        self._seen_actions = outstanding
+        self._seen_actions[gateway] = {a.id for a in actions}
 
-    def _anchored(self, name: str) -> Callable[[str, str], None]:
-        last: dict[str, str] = {}
+    def _anchored(self, name: str) -> Callable[[str, str, str], None]:
+        last: dict[tuple[str, str], str] = {}
 
-        def anchored(what: str, head: str) -> None:
+        def anchored(gateway: str, what: str, head: str) -> None:
             # A retained message comes again at every connect; once in the journal is enough.
-            if last.get(what) != head:
-                last[what] = head
+            if last.get((gateway, what)) != head:
+                last[gateway, what] = head
                 self._intake.put(lambda now: Note(received_ns=now, action=what, object=f"uplink {name}", new=head))
 
         return anchored

@@ -65,8 +65,10 @@ class GatewayUplink:
         self._config = config
         self._port = port
         self._records = topic(port.site, port.edge, "records")
-        self._actions = topic(port.site, port.edge, "actions")
-        self._anchors = {topic(port.site, port.edge, leaf): what for leaf, what in ANCHORS.items()}
+        self._actions = {topic(port.site, port.edge, f"actions/{gateway}"): gateway for gateway in config.gateways}
+        self._anchors = {
+            topic(port.site, port.edge, f"{leaf}/{gateway}"): (gateway, what) for gateway in config.gateways for leaf, what in ANCHORS.items()
+        }
         self._approvals = {topic(port.site, port.edge, f"{LEAF}/{gateway}") for gateway in config.gateways}
         self._answers = {topic(port.site, port.edge, f"committed/{gateway}"): gateway for gateway in config.gateways}
         self._people = {topic(port.site, port.edge, f"people/{g}"): g for g in config.gateways} if port.people is not None else {}
@@ -86,7 +88,7 @@ class GatewayUplink:
             holding.reconnected()
         link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", lambda message: self._took(link, message))
         try:
-            await link.open([*self._answers, self._actions, *self._anchors, *self._people, *self._approvals])
+            await link.open([*self._answers, *self._actions, *self._anchors, *self._people, *self._approvals])
             self._port.status.update(connected=True, error="")
             await self._greeting(link)
             await self._deliver(link)
@@ -205,12 +207,12 @@ class GatewayUplink:
 
     def _message(self, message: MQTTMessage) -> None:
         try:
-            if message.topic == self._actions:
-                self._port.acted(decode_actions(bytes(message.payload)))
+            if message.topic in self._actions:
+                self._port.acted(self._actions[message.topic], decode_actions(bytes(message.payload)))
             elif message.topic in self._approvals:
                 self._port.approved(decode_changes(bytes(message.payload)))
             elif message.topic in self._anchors and message.payload:
-                self._port.anchored(self._anchors[message.topic], decode_anchor(bytes(message.payload)))
+                self._port.anchored(*self._anchors[message.topic], decode_anchor(bytes(message.payload)))
             elif message.topic in self._people:
                 if message.payload and self._port.people is not None:
                     self._port.people(self._people[message.topic], bytes(message.payload))

@@ -18,8 +18,9 @@ class Port:
     outbox    the log that holds the stream "outbox"; an uplink only reads it
     epochs    identity of this outbox's numbers; a call, because a gateway that has others than ours makes the edge mint a new epoch
     moved     tell the agent that everything up to a number is safe at this uplink's target (the agent keeps the cursor and forgets)
-    acted     hand over the outstanding operator actions a gateway shows us (the agent drops those it knows)
-    anchored  hand over the head of the gateway's audit trail or manifest (audit_head, manifest_head), to be kept where its owner cannot change it
+    acted     hand over the outstanding operator actions a gateway, by its id, shows us (the agent drops those it knows)
+    anchored  hand over the head of a gateway's audit trail or manifest (gateway, audit_head or manifest_head, head), to be kept where its owner
+              cannot change it
     people    hand over the signed list of people that a gateway gives to panels; None: this edge has none and asks for none
     approved  hand over what the gateway says was approved for this edge; the agent verifies it
     part      tell the agent that numbers behind `through` belong to another life of this edge at one gateway: it mints an epoch later than
@@ -35,12 +36,12 @@ class Port:
     outbox: Log
     epochs: Callable[[], Epochs]
     moved: Callable[[int], None]
-    acted: Callable[[tuple[OperatorAction, ...]], None]
+    acted: Callable[[str, tuple[OperatorAction, ...]], None]
     part: Callable[[int, int, str], None]
     wake: Callable[[float], Awaitable[None]]
     clock: Callable[[], int]
     data_dir: Path
-    anchored: Callable[[str, str], None] = lambda *_: None
+    anchored: Callable[[str, str, str], None] = lambda *_: None
     apart: Callable[[str], int | None] = lambda _: None
     settled: Callable[[str], None] = lambda _: None
     people: Callable[[str, bytes], None] | None = None

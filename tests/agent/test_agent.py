@@ -15,7 +15,7 @@ from edge_agent.agent.commit import OUTBOX, STREAMS
 from edge_agent.agent.identity import ALARM, Identity, new_epoch
 from edge_agent.agent.intake import Intake
 from edge_agent.config import start_of
-from edge_agent.core import AlarmEvent, Append, Catalogue, Log, decode
+from edge_agent.core import AlarmEvent, Append, Catalogue, Log, OperatorAction, decode
 from tests.agent.line import CONFIG, settings
 
 UPLINK = "uplinks:\n  - {{name: site, kind: gateway, host: 127.0.0.1, port: 1, gateways: [gw1], required: {required}}}\n"
@@ -82,6 +82,18 @@ def test_a_disk_could_be_a_copy_until_a_gateway_has_proven_otherwise_each_for_it
     one._log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(2)])
     one._identity.begin(both, [], one._intake.put)  # the next start
     assert (port.apart("gw1"), port.apart("gw2")) == (5, 3)
+
+
+def test_what_each_gateway_asks_and_gives_is_taken_once_however_often_it_is_shown(tmp_path):
+    one = agent(tmp_path)
+    port = one._port("site", lambda: 1)  # type: ignore[arg-type]
+    first, second = (OperatorAction(id=id_, kind="acknowledge", alarm="x.high", raised_ns=5, user="li", time_ns=6) for id_ in ("a1", "b1"))
+    for _ in range(3):
+        port.acted("gw1", (first,))
+        port.acted("gw2", (second,))
+        port.anchored("gw1", "audit_head", '{"seq":7}')
+        port.anchored("gw2", "audit_head", '{"seq":3}')
+    assert [getattr(e, "action", None) for e in noted(one)] == [first, second, "audit_head", "audit_head"]
 
 
 def test_the_alarm_about_the_identity_is_defined_on_every_edge(tmp_path):

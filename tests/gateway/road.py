@@ -134,11 +134,11 @@ class LiveEdge:
         self._thread.start()
 
     def _on_connect(self, client: mqtt.Client, *_: Any) -> None:
-        client.subscribe([(topic(self.edge.site, self.edge.name, "committed/+"), 1), (topic(self.edge.site, self.edge.name, "actions"), 1)])
+        client.subscribe([(topic(self.edge.site, self.edge.name, "committed/+"), 1), (topic(self.edge.site, self.edge.name, "actions/+"), 1)])
         self._sent = 0
 
     def _on_message(self, _client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-        if message.topic.endswith("/actions"):
+        if "/actions/" in message.topic:
             self.actions = decode_actions(bytes(message.payload))
             return
         said = Committed.decode(bytes(message.payload))

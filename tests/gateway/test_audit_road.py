@@ -73,7 +73,7 @@ def test_people_changes_and_heads(stack: ExitStack, tmp_path: Path) -> None:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, "listener")
     client.on_message = lambda _c, _u, message: heads.append(decode_anchor(bytes(message.payload)))
     client.connect("127.0.0.1", mqtt_port)
-    client.subscribe(f"pharmedge/demo/{edge.name}/anchors", 1)
+    client.subscribe(f"pharmedge/demo/{edge.name}/anchors/+", 1)
     client.loop_start()
     stack.callback(client.loop_stop)
     wait_for("head", lambda: heads)

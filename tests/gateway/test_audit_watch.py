@@ -133,17 +133,17 @@ def test_heads_are_signed_after_entries_or_time_and_given_once_to_each_edge(life
     wang = Actor("wang", "operator")
     life.trail.append(wang, Act("acknowledge", "1"), NOW)
     life.watch.give(life.watch.turn(), ["e1", "e2"], publish)
-    assert sent == [("pharmedge/demo/e1/anchors", 1), ("pharmedge/demo/e2/anchors", 1)]
+    assert sent == [("pharmedge/demo/e1/anchors/gw1", 1), ("pharmedge/demo/e2/anchors/gw1", 1)]
     for i in range(2):
         life.trail.append(wang, Act("acknowledge", str(i)), NOW)
         life.watch.give(life.watch.turn(), ["e1", "e2"], publish)
     assert len(sent) == 2
     life.trail.append(wang, Act("acknowledge", "4"), NOW)
     life.watch.give(life.watch.turn(), ["e1"], publish)
-    assert sent[2:] == [("pharmedge/demo/e1/anchors", 4)]
+    assert sent[2:] == [("pharmedge/demo/e1/anchors/gw1", 4)]
     life.watch.disconnected()
     life.watch.give(life.watch.turn(), ["e1"], publish)
-    assert sent[3:] == [("pharmedge/demo/e1/anchors", 4)]
+    assert sent[3:] == [("pharmedge/demo/e1/anchors/gw1", 4)]
     quick = Life(tmp_path, entries=1000, seconds=1e-9)
     quick.trail.append(wang, Act("acknowledge", "5"), NOW)
     head = quick.watch.turn()

@@ -11,9 +11,11 @@ import pytest
 
 from edge_agent.core import Committed, decode_actions
 from gateway.ingest import Ingest
+from gateway.query import ModeAsked
 from gateway.store import Store
+from gateway.units import units
 from tests.gateway.conftest import Clock
-from tests.gateway.edge import Edge
+from tests.gateway.edge import SECOND, Edge
 
 TOPIC = "pharmedge/demo/press-edge-1/records"
 
@@ -158,4 +160,22 @@ async def test_every_connection_has_a_new_session_for_every_known_edge(bench: Be
     await bench.settle()
     assert bench.wire.committed().session != first
     assert bench.wire.committed().epochs[1].ranges == ((1, 3),)
-    assert [decode_actions(p) for t, p in bench.wire.said if t.endswith("/actions")] == [()]  # type: ignore[arg-type]
+    assert [decode_actions(p) for t, p in bench.wire.said if t.endswith("/actions/gw1")] == [()]  # type: ignore[arg-type]
+
+
+async def test_gateways_at_one_broker_ask_the_edge_side_by_side(opened: Callable[..., Store], clock: Clock) -> None:
+    benches = [Bench(opened(folder=name, gateway=name), clock) for name in ("gw1", "gw2")]
+    retained: dict[str, bytes] = {}
+    for one in benches:
+        one.wire.publish = retained.__setitem__  # type: ignore[assignment]
+        one.ingest.receive(TOPIC, _edge().deliver().encode(), (1, 1))
+        await one.settle()
+    first, second = benches
+    (unit, *_) = units(first.store.applier.catalogue.edges["press-edge-1"])
+    wanted = {"edge": "press-edge-1", "unit": unit, "mode": "cleaning", "until_ns": clock() + 60 * SECOND, "user": "li", "role": "shift_lead"}
+    first.store.set_mode(ModeAsked(**wanted, reason="CIP", station=""), "a1")  # type: ignore[arg-type]
+    await first.settle()
+    second.ingest.connected()
+    await second.settle()
+    actions = {topic: [a.id for a in decode_actions(data)] for topic, data in retained.items() if "/actions" in topic}
+    assert actions == {"pharmedge/demo/press-edge-1/actions/gw1": ["a1"], "pharmedge/demo/press-edge-1/actions/gw2": []}

@@ -79,7 +79,7 @@ def test_a_recorded_life_replays_to_no_difference(tmp_path):
             action = OperatorAction(
                 id="a-1", kind="acknowledge", alarm=raised.alarm, raised_ns=raised.raised_ns, user="op1", reason="seen", time_ns=time.time_ns()
             )
-            client.publish(topic("demo", "press-edge-1", "actions"), encode_actions([action]), qos=1, retain=True).wait_for_publish(10)
+            client.publish(topic("demo", "press-edge-1", "actions/gw1"), encode_actions([action]), qos=1, retain=True).wait_for_publish(10)
             with Child(run, log=tmp_path / "agent.log") as agent:
                 good = until(lambda: asked(status)["samples"]["good"])
                 until(lambda: asked(status)["samples"]["good"] > good + 100)

@@ -41,12 +41,12 @@ class Edge:
     log: Log
     epochs: Epochs = field(default_factory=lambda: Epochs(((0, 1),)))
     moved: list[int] = field(default_factory=list)
-    acted: list[tuple[OperatorAction, ...]] = field(default_factory=list)
+    acted: list[tuple[str, tuple[OperatorAction, ...]]] = field(default_factory=list)
     parted: list[tuple[int, str]] = field(default_factory=list)
     apart: dict[str, int] = field(default_factory=dict)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     forget: bool = False
-    anchored: list[str] = field(default_factory=list)
+    anchored: list[tuple[str, str, str]] = field(default_factory=list)
     approved: list[tuple[ChangeApproval, ...]] = field(default_factory=list)
 
     @property
@@ -75,8 +75,9 @@ class Edge:
 
     def port(self, clock: Callable[[], int]) -> Port:
         return Port(
-            SITE, EDGE, True, self.log, lambda: self.epochs, self._moved, self.acted.append, self._part, self._wake, clock, Path("unused"),
-            lambda _, head: self.anchored.append(head), self.apart.get, self._settled, approved=self.approved.append,
+            SITE, EDGE, True, self.log, lambda: self.epochs, self._moved, lambda *said: self.acted.append(said), self._part, self._wake,
+            clock, Path("unused"),
+            lambda *said: self.anchored.append(said), self.apart.get, self._settled, approved=self.approved.append,
         )  # fmt: skip
 
 

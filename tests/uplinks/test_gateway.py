@@ -223,20 +223,36 @@ async def test_a_gateway_that_knows_more_makes_the_edge_begin_a_new_epoch(mosqui
 async def test_actions_are_handed_over(broker: Broker, edge: Edge) -> None:
     action = OperatorAction(id="a1", kind="acknowledge", alarm="x.high", raised_ns=5, user="li", time_ns=6)
     async with receiving(broker.port) as (gateway,), delivering(config(broker.port), edge):
-        gateway.publish("actions", encode_actions([action]))
-        await until(lambda: (action,) in edge.acted)
-        gateway.publish("actions", encode_actions([]))
-        await until(lambda: edge.acted[-1] == ())
+        gateway.publish("actions/gw1", encode_actions([action]))
+        await until(lambda: ("gw1", (action,)) in edge.acted)
+        gateway.publish("actions/gw1", encode_actions([]))
+        await until(lambda: edge.acted[-1] == ("gw1", ()))
+
+
+async def test_what_gateways_ask_and_give_is_told_apart_and_none_takes_the_place_of_another_s(mosquitto: Broker, edge: Edge) -> None:
+    action = OperatorAction(id="a1", kind="acknowledge", alarm="x.high", raised_ns=5, user="li", time_ns=6)
+    of = config(mosquitto.port, gateways=["gw1", "gw2"])
+    async with receiving(mosquitto.port, "gw1", "gw2") as (first, second):
+        first.publish("actions/gw1", encode_actions([action]))
+        second.publish("actions/gw2", encode_actions([]))
+        first.publish("anchors/gw1", b'{"seq":7,"hash":"00ff"}')
+        second.publish("manifest/gw2", b'{"seq":3,"hash":"11ff"}')
+        second.publish("actions/gw9", encode_actions([action]))
+        async with delivering(of, edge):
+            await until(lambda: {("gw1", (action,)), ("gw2", ())} <= set(edge.acted))
+            await until(lambda: len(edge.anchored) == 2)
+    assert sorted(edge.anchored) == [("gw1", "audit_head", '{"seq":7,"hash":"00ff"}'), ("gw2", "manifest_head", '{"seq":3,"hash":"11ff"}')]
+    assert {gateway for gateway, _ in edge.acted} == {"gw1", "gw2"}
 
 
 async def test_heads_of_the_audit_trail_are_handed_over_and_rubbish_is_not(broker: Broker, edge: Edge) -> None:
     async with receiving(broker.port) as (gateway,), delivering(config(broker.port), edge) as runner:
-        gateway.publish("anchors", b'{"seq":7,"hash":"00ff","ts":"2026-01-05T08:00:00.000Z","key":"k","sig":"s"}')
-        await until(lambda: any('"seq":7' in head for head in edge.anchored))
+        gateway.publish("anchors/gw1", b'{"seq":7,"hash":"00ff","ts":"2026-01-05T08:00:00.000Z","key":"k","sig":"s"}')
+        await until(lambda: any('"seq":7' in head for _, _, head in edge.anchored))
         for wrong in (b"[]", b'{"seq":1}', b'{"seq":1,"hash":"' + b"0" * 2000 + b'"}'):
-            gateway.publish("anchors", wrong)
+            gateway.publish("anchors/gw1", wrong)
         await until(lambda: runner.status()["damaged_messages"] == 3)
-        gateway.publish("anchors", b"")
+        gateway.publish("anchors/gw1", b"")
 
 
 async def test_approvals_of_each_gateway_come_to_the_edge(broker: Broker, edge: Edge) -> None:
@@ -256,9 +272,9 @@ async def test_retained_messages_are_asked_for_again(broker: Broker, edge: Edge,
     monkeypatch.setattr(module, "_ASK_AGAIN_NS", (100_000_000, 100_000_000))
     action = OperatorAction(id="a1", kind="acknowledge", alarm="x.high", raised_ns=5, user="li", time_ns=6)
     async with receiving(broker.port) as (gateway,), delivering(config(broker.port), edge):
-        gateway.publish("actions", encode_actions([action]))
-        await until(lambda: edge.acted.count((action,)) >= 3)
-        gateway.publish("actions", b"")
+        gateway.publish("actions/gw1", encode_actions([action]))
+        await until(lambda: edge.acted.count(("gw1", (action,))) >= 3)
+        gateway.publish("actions/gw1", b"")
 
 
 async def test_rubbish_on_our_topics_is_counted(mosquitto: Broker, edge: Edge) -> None:
@@ -266,12 +282,12 @@ async def test_rubbish_on_our_topics_is_counted(mosquitto: Broker, edge: Edge) -
     fill(edge.log, [100] * 5)
     async with receiving(mosquitto.port) as (gateway,), delivering(config(mosquitto.port), edge) as runner:
         await until(lambda: whole(gateway, edge))
-        gateway.publish("actions", b"{}")
+        gateway.publish("actions/gw1", b"{}")
         gateway.publish("committed/gw1", b"rubbish")
         gateway.publish("committed/gw1", other.encode())
         await until(lambda: runner.status()["damaged_messages"] == 3)
         assert runner.status()["connected"]
-        gateway.publish("actions", b"")
+        gateway.publish("actions/gw1", b"")
 
 
 async def test_no_broker_is_not_connected(edge: Edge) -> None:
