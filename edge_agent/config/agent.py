@@ -23,13 +23,15 @@ from edge_agent.config.alarms import (
     ModeRulesSection,
     RateAlarm,
 )
-from edge_agent.config.sections import EdgeSection, HttpSection, OutboxSection, SensorSection, TagSection, WindowsSection
+from edge_agent.config.sections import EdgeSection, HttpSection, MachineSection, OutboxSection, SensorSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
 from edge_agent.core import Mistake
 from edge_agent.core.model_file import ModelFileError, read
 from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Settings, is_loopback, load
 from edge_agent.local import ServeSection
+from edge_agent.pipeline.machines import OF_BEARING
+from edge_agent.pipeline.machines import OUTPUTS as MACHINE_OUTPUTS
 from edge_agent.pipeline.sensors import OUTPUTS
 from edge_agent.sources import AnySource
 from edge_agent.uplinks import AnyUplink
@@ -52,6 +54,8 @@ class AgentSettings(Settings):
     """Models that judge tags; each makes derived tags `<tag>.<kind>.<output>`, one of several tags together `<name>.<kind>.<output>`."""
     sensors: tuple[SensorSection, ...] = ()
     """Soft sensors on streams of spectra; each makes derived tags `<name>.value`, `.low`, `.high`, `.t2`, `.q`, `.valid` and `.why`."""
+    machines: tuple[MachineSection, ...] = ()
+    """Rotating machines on streams of vibration; each makes derived tags `<name>.velocity`, `.zone`, `.rms` and more."""
     alarms: tuple[AnyAlarm, ...] = ()
     """What the operator is called for; an item `csv: FILE` stands for the alarms in that file."""
     alarm_rules: AlarmRulesSection = AlarmRulesSection()
@@ -85,6 +89,7 @@ class AgentSettings(Settings):
         yield from self._tag_mistakes()
         yield from self._model_mistakes()
         yield from self._sensor_mistakes()
+        yield from self._machine_mistakes()
         yield from self._alarm_mistakes()
         for what, server in (("opcua", self.serve.opcua), ("modbus", self.serve.modbus)):
             if server is not None and not server.exposed and not is_loopback(server.host):
@@ -287,7 +292,22 @@ class AgentSettings(Settings):
         return {f"{m.name}.{m.kind}.{output}": m for m in groups for output in GROUPS[m.kind].outputs}
 
     def _sensor_outputs(self) -> dict[str, str]:
-        return {f"{s.name}.{output}": s.tag for s in self.sensors for output in OUTPUTS}
+        return {f"{s.name}.{output}": s.tag for s in self.sensors for output in OUTPUTS} | self._machine_outputs()
+
+    def _machine_outputs(self) -> dict[str, str]:
+        return {f"{m.name}.{o}": m.tag for m in self.machines for o in MACHINE_OUTPUTS if m.bearing is not None or o not in OF_BEARING}
+
+    def _machine_mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        yield from _twice("machines", [m.name for m in self.machines])
+        streams = {t.name for t in self.tags if t.kind == "block"}
+        taken = {t.name for t in self.tags} | {m.name for m in self.models if m.name} | {s.name for s in self.sensors}
+        for i, machine in enumerate(self.machines):
+            if machine.tag not in streams:
+                yield ("machines", i, "tag"), f"the name of a tag of kind block ({_listed(streams)})", repr(machine.tag)
+            if machine.name in taken:
+                yield ("machines", i, "name"), "a name that no tag, model or sensor has", repr(machine.name)
+            if machine.bearing is not None and machine.bearing.ball_mm >= machine.bearing.pitch_mm:
+                yield ("machines", i, "bearing", "ball_mm"), "less than pitch_mm", f"{machine.bearing.ball_mm:g}"
 
     def _sensor_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         yield from _twice("sensors", [s.name for s in self.sensors])
@@ -319,6 +339,8 @@ class AgentSettings(Settings):
         return [name]
 
     def _learns(self, derived: str) -> bool:
+        if derived in self._machine_outputs():
+            return False
         if derived in self._sensor_outputs():
             return True  # advisory on gmp_critical streams until approvals reach sensors
         group = self._group_outputs().get(derived)

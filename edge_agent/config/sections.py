@@ -104,6 +104,40 @@ class SensorSection(Section):
     """Decimals shown."""
 
 
+class BearingSection(Section):
+    """Geometry of a rolling bearing whose outer race stands still."""
+
+    elements: Annotated[int, Field(ge=3, le=200)]
+    """Rolling elements."""
+    ball_mm: Annotated[float, Field(gt=0, le=1000)]
+    """Diameter of a rolling element, mm."""
+    pitch_mm: Annotated[float, Field(gt=0, le=10_000)]
+    """Diameter of the circle on which they run, mm."""
+    angle_deg: Annotated[float, Field(ge=0, lt=90)] = 0.0
+    """Contact angle, degrees."""
+
+
+class MachineSection(Section):
+    """A rotating machine judged from a stream of acceleration waveforms, as derived tags velocity, zone, rms, peak, crest, kurtosis, level, fault."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$", max_length=200)]
+    """What its derived tags are called after: `<name>.<output>`."""
+    tag: str
+    """Name of a tag of kind block: waveforms of acceleration (unit m/s2 or g) over time (s, ms or us)."""
+    speed_rpm: Annotated[float, Field(gt=0, le=200_000)]
+    """Speed of the shaft, revolutions per minute."""
+    bearing: BearingSection | None = None
+    """Its bearing; adds the derived tags cage, outer, inner and ball."""
+    group: Literal[1, 2] = 2
+    """Machine group of ISO 20816-3: 1 above 300 kW, 2 from 15 to 300 kW."""
+    support: Literal["rigid", "flexible"] = "rigid"
+    """How it stands."""
+    full_scale: Annotated[float, Field(ge=0)] = 0.0
+    """Range of the sensor in the unit of the stream, from which clipping is known; 0 when it is unknown."""
+    decimals: Annotated[int, Field(ge=0, le=9)] = 2
+    """Decimals shown."""
+
+
 class WindowsSection(Section):
     """Summaries and late data."""
 

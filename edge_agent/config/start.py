@@ -20,6 +20,7 @@ from edge_agent.config.sections import PeriodicReport
 from edge_agent.config.trained import Trained, TrainedModels, model_name, trained_models
 from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag, pack
 from edge_agent.core.model_file import ModelFileError, read
+from edge_agent.pipeline.machines import OF_BEARING, UNITS, MachinePlan
 from edge_agent.pipeline.plan import WATCH, GroupPlan, JudgementPlan, PipelinePlan, SourcePlan, StaticPlan
 from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
 from models import BANKS, GROUPS, GroupConfig
@@ -150,6 +151,34 @@ def sensor_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag]
     return tags, plans
 
 
+def machine_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag], list[MachinePlan]]:
+    """Derived tags of the rotating machines, as critical as their streams, and what computes them."""
+    known = {t.name: t for t in measured}
+    tags: list[Tag] = []
+    plans: list[MachinePlan] = []
+    for machine in settings.machines:
+        parent = known[machine.tag]
+        about = machine.model_dump(mode="json", exclude={"name", "tag", "decimals"})
+        made = {o: unit for o, unit in UNITS.items() if machine.bearing is not None or o not in OF_BEARING}
+        for output, unit in made.items():
+            words = {lang: f"{text} · {machine.name} · {output}" for lang, text in parent.description.items()}
+            tags.append(
+                Tag(
+                    id=0, name=f"{machine.name}.{output}", unit=unit, decimals=machine.decimals, path=parent.unit_path, class_=parent.class_,
+                    description=words, derived_from=(parent.name,), model=f"vibration:{_hash(about)[:16]}",
+                )
+            )  # fmt: skip
+        b = machine.bearing
+        bearing = None if b is None else (b.elements, b.ball_mm, b.pitch_mm, b.angle_deg)
+        names = tuple(f"{machine.name}.{output}" for output in made)
+        plans.append(
+            MachinePlan(
+                machine.name, machine.tag, names, machine.speed_rpm, bearing, machine.group, machine.support, machine.full_scale
+            )
+        )  # fmt: skip
+    return tags, plans
+
+
 def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[str, AlarmDefinition]) -> tuple[AlarmDefinition, ...]:
     """Configured alarms, and the diagnostics that come with them; versions count up when a definition differs from `previous`."""
     by_name = {t.name: t for t in tags}
@@ -240,7 +269,8 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
     measured = measured_tags(settings)
     derived, judgements, groups = judged_tags(settings, measured, trained.by_place)
     sensed, sensors = sensor_tags(settings, measured)
-    derived += sensed
+    vibrating, machines = machine_tags(settings, measured)
+    derived += [*sensed, *vibrating]
     catalogue = Catalogue(previous.tags if previous else ()).revised([*measured, *derived])
     defined = {t.name for t in (*measured, *derived)}
     alarms = alarm_definitions(settings, [t for t in catalogue if t.name in defined], {a.name: a for a in previous.alarms} if previous else {})
@@ -259,6 +289,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         judgements=tuple(judgements),
         groups=tuple(groups),
         sensors=tuple(sensors),
+        machines=tuple(machines),
         alarm_rules=settings.alarm_rules.rules(),
         mode_rules=settings.mode_rules.rules(),
         static=tuple(_static(settings, place, model, trained) for place, model in trained.by_place.items()),

@@ -46,6 +46,7 @@ from edge_agent.core import (
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.context import Units
 from edge_agent.pipeline.groups import STAGE
+from edge_agent.pipeline.machines import Machines
 from edge_agent.pipeline.modes import Modes
 from edge_agent.pipeline.plan import StaticPlan, TagArrays, banks_of, groups_of, plan_of
 from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
@@ -188,13 +189,15 @@ class Pipeline:
         return records + self._judge(rows, np.flatnonzero(current), found)
 
     def _block(self, entry: Block) -> list[Record]:
-        """A block as it came, and what the soft sensors say of it: values like any other, that can be late, alarmed, summarised and forwarded."""
+        """A block as it came, and what soft sensors and machines say of it: values like any other, late, alarmed, summarised, forwarded."""
         back, gaps = self._silence.heard(np.full(len(entry), entry.tag, np.int32), entry.time_ns, entry.received_ns)
         records: list[Record] = [*gaps, entry]
         for silent in back:
             records += self._silent(silent, entry.received_ns)
-        told = self._sensors.step(entry)
-        return records + self._samples(told) if len(told) else records
+        for told in (self._sensors.step(entry), *self._machines.step(entry)):
+            if len(told):
+                records += self._samples(told)
+        return records
 
     def _heard_at(self, silent: Silent, entry: Samples, arrived: NDArray[np.bool_]) -> int:
         """The row that ended a silence: the first of the tag, or of the whole source."""
@@ -357,6 +360,7 @@ class Pipeline:
         self._banks = banks_of(plan, self._catalogue)
         self._groups = groups_of(plan, self._catalogue)
         self._sensors = Sensors(plan.sensors, self._catalogue)
+        self._machines = Machines(plan.machines, self._catalogue)
         self._alarms = Alarms(start.alarms, self._catalogue, plan.alarm_rules)
         self._bad = np.zeros(len(self._catalogue), np.uint8)
 

@@ -13,6 +13,7 @@ from edge_agent.alarms import AlarmRules
 from edge_agent.core import Catalogue, Start, unpack
 from edge_agent.pipeline.banks import Banks, Judgement
 from edge_agent.pipeline.groups import Gathering, Groups
+from edge_agent.pipeline.machines import MachinePlan
 from edge_agent.pipeline.modes import ModeRules
 from edge_agent.pipeline.sensors import SensorPlan
 from edge_agent.pipeline.ticks import seconds_ns
@@ -91,6 +92,7 @@ class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     judgements: tuple[JudgementPlan, ...] = ()
     groups: tuple[GroupPlan, ...] = ()
     sensors: tuple[SensorPlan, ...] = ()
+    machines: tuple[MachinePlan, ...] = ()
     alarm_rules: AlarmRules = AlarmRules()
     mode_rules: ModeRules = ModeRules()
     static: tuple[StaticPlan, ...] = ()
