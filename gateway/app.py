@@ -161,7 +161,10 @@ class Gateway:
         http = self.config.http
         app = create_app(self, timezone=section.timezone, hosts=LOOPBACK, sessions=self.sessions, office=self.office)
         listener = _listen(http.host, http.port)
-        server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=STOP_S, server_header=False))
+        server = _Server(
+            # X-Forwarded-For is anybody's word: the throttle and the station in the trail go by the address that connected.
+            uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=STOP_S, server_header=False, proxy_headers=False)
+        )
         told = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, told.set)

@@ -131,7 +131,7 @@ class Agent:
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(status, beside.routes), host=self.settings.http.host, port=self.settings.http.port, log_config=None, access_log=False,
-                lifespan="off", server_header=False,
+                lifespan="off", server_header=False, proxy_headers=False,
             )
         )  # fmt: skip
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

@@ -8,7 +8,8 @@ from typing import Final
 
 FREE_ATTEMPTS: Final = 4
 """Wrong passwords for one name from one address that cost nothing."""
-LONGEST_WAIT_S: Final = 60.0
+LONGEST_WAIT_S: Final = 10.0
+"""A wrong password may cost this much and no more: an alarm may be waiting, and behind a proxy a stranger shares the address."""
 ADDRESS_ATTEMPTS: Final = 20
 """Wrong passwords from one address over all names before each costs `ADDRESS_WAIT_S`."""
 ADDRESS_WAIT_S: Final = 5.0
@@ -19,8 +20,7 @@ REMEMBERED: Final = 10_000
 class Throttle:
     """Wrong passwords by name and address, and by address; times in ns of a clock that is passed in."""
 
-    def __init__(self, longest_s: float = LONGEST_WAIT_S) -> None:
-        self._longest_s = longest_s
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wrong: dict[tuple[str, str], tuple[int, int]] = {}
 
@@ -28,7 +28,7 @@ class Throttle:
         """Seconds to wait, or 0 when the attempt may be made; it counts as wrong until `right` says otherwise, so that many at once count too."""
         with self._lock:
             wait = max(
-                self._left((name, address), now_ns, FREE_ATTEMPTS, lambda n: min(self._longest_s, 2.0 ** min(n, 10))),
+                self._left((name, address), now_ns, FREE_ATTEMPTS, lambda n: min(LONGEST_WAIT_S, 2.0 ** min(n, 10))),
                 self._left(("", address), now_ns, ADDRESS_ATTEMPTS, lambda _: ADDRESS_WAIT_S),
             )
             if wait > 0:

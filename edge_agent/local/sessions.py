@@ -14,8 +14,6 @@ from edge_agent.core.throttle import Throttle
 from edge_agent.local.people import KnownPeople
 
 STATION: Final = "panel"
-LONGEST_WAIT_S: Final = 10.0
-"""Beside the line a wrong password may cost this much and no more: an alarm may be waiting."""
 LONGEST_S: Final = 43_200.0
 MOST: Final = 64
 PASSWORD_MAX: Final = 1024
@@ -56,7 +54,7 @@ class PanelSessions:
 
     def __init__(self, people: KnownPeople, idle_s: float, *, clock: Callable[[], int], tell: Told) -> None:
         self.people, self._idle_ns, self._clock, self._tell = people, int(idle_s * 1e9), clock, tell
-        self._throttle = Throttle(LONGEST_WAIT_S)
+        self._throttle = Throttle()
         self._sessions: dict[str, Session] = {}
         self._turns = threading.BoundedSemaphore(2)
         self._nobody = ""

@@ -59,9 +59,12 @@ def test_an_acknowledge_is_taken_before_the_broker_was_ever_there(stack: ExitSta
     stack.callback(process.kill)
     (alarm,) = wait_for("alarm", lambda: (get(http_port, "/api/v1/alarms") or {}).get("alarms"))
     url = f"http://127.0.0.1:{http_port}/api/v1/alarms/{urllib.request.quote(alarm['occurrence'], safe='')}/ack"
-    request = urllib.request.Request(url, b'{"user": "li", "reason": "seen"}', {"content-type": "application/json"})
+    headers = {"content-type": "application/json", "X-Forwarded-For": "10.9.9.9"}
+    request = urllib.request.Request(url, b'{"user": "li", "reason": "seen"}', headers)
     with urllib.request.urlopen(request, timeout=5) as answer:
         assert answer.status in (200, 202)
+    entries = get(http_port, "/api/v1/audit?action=acknowledge")["entries"]
+    assert [e["station"] for e in entries] == ["127.0.0.1"]  # where the request came from, not where it says
     assert process.child is not None
     assert process.child.poll() is None
 
