@@ -17,7 +17,7 @@ from models import BANKS, GROUPS, compiled
 from models.baseline import sort
 
 ROOT = Path(__file__).parents[2]
-ahead = pytest.mark.skipif(compiled._AHEAD is None, reason="this environment was made without ahead-of-time kernels (no C compiler)")
+ahead = pytest.mark.skipif(compiled._AHEAD is None, reason="needs a C compiler and the headers of Python at make venv")
 
 
 def configuration(folder: Path) -> Path:
