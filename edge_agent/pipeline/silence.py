@@ -127,12 +127,13 @@ class Silence:
     def came(self, source: int, received_ns: int, *, resumed: bool) -> None:
         """A source is back: its tags have their three periods from now on.
 
-        A source that resumed its stream was not missing anything, or says what by an overflow: then no hole is looked for.
+        A source that resumed its stream is believed for the tags without a period: it says by an overflow what it lost. Those with a period show a
+        hole themselves: a server may drop what nobody asked for without a word, or send a message again only once and to one who died of it.
         """
         self.away[source] = False
         mine = self._source == source
         if resumed:
-            self._gap_from_ns[mine] = NEVER_HEARD
+            self._gap_from_ns[mine & (self._expected_ns == 0)] = NEVER_HEARD
             self._gaps = int((self._gap_from_ns != NEVER_HEARD).sum())
         self._heard_ns[mine] = np.maximum(self._heard_ns[mine], received_ns)
         self._reckon()

@@ -127,6 +127,7 @@ class OpcUaSource:
         from edge_agent.sources import opcua_subscription as at_server
 
         assert self._session is not None
+        assert self._decoder is not None
         session, config, kept = self._session, self._config, self._session.kept
         old = kept.subscription
         same = kept.plan == self._plan
@@ -157,6 +158,8 @@ class OpcUaSource:
             self._last = last
             if same:
                 await self._recover(old)
+                # What its queue still held goes with it: the first value of the new one shows whether something did.
+                self._decoder.suspect()
                 self._ready = deque((items, []) for items, _ in self._ready)
             await at_server.delete(session, config, old)
         self._last = 0

@@ -9,28 +9,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from asyncua import ua
 from asyncua.server.internal_subscription import InternalSubscription
 
+from edge_agent.core import Connection, Overflow, Samples
+from edge_agent.sources.source import Item
+from tests.sources.declared import declared
 from tests.sources.opcua_child import journal
 from tests.sources.opcua_plant import START_NS, STEP_NS, Plant, free_port
 
 NAMES = ("a", "b")
 
 
-def declared(lines: list[dict[str, Any]], tag: int) -> list[tuple[int, int]]:
-    """Grid steps between which values are known to be missing: overflows, and the first value behind a connection against the last before."""
-    found, last, away = [], None, False
+def told(lines: list[dict[str, Any]]) -> list[Item]:
+    """The items of a journal, in order."""
+    items: list[Item] = []
     for line in lines:
-        found += [((after - START_NS) // STEP_NS, (before - START_NS) // STEP_NS) for k, after, before in line["holes"] if k == tag]
-        away = away or bool(line["states"])
-        for k, _, value in line["rows"]:
-            if k == tag:
-                if away and last is not None and value > last:
-                    found.append((int(last), int(value)))
-                away, last = False, value if last is None else max(last, value)
-    return found
+        items += [Connection(received_ns=0, source="plc", state=state) for state in line["states"] if state in ("connected", "resumed")]
+        items += [Overflow(received_ns=0, source="plc", tag=k, after_ns=after, before_ns=before) for k, after, before in line["holes"]]
+        tag, time, value = zip(*line["rows"], strict=True) if line["rows"] else ((), (), ())
+        ids, times, status = np.array(tag, np.int32), np.array(time, np.int64), np.zeros(len(tag), np.uint32)
+        items.append(Samples(tag=ids, time_ns=times, value=np.array(value, np.float64), status=status, received_ns=0))
+    return items
 
 
 def _keeps_what_it_sent_again(subscription: InternalSubscription, sequence: int) -> ua.NotificationMessage:
@@ -88,7 +90,7 @@ async def test_killed_at_random_moments_every_value_is_in_the_journal_or_declare
     lines = journal(tmp_path)
     states = [state for line in lines for state in line["states"]]
     for tag in range(len(NAMES)):
-        values, holes = set(seen(tag)), declared(lines, tag)
+        values, holes = set(seen(tag)), declared(told(lines), len(NAMES), tag)
         missing = [k for k in range(int(min(values)), step + 1) if k not in values]
         assert [k for k in missing if not any(after < k < before for after, before in holes)] == [], f"seed {seed}, {states}, {holes}"
         # What is declared is missing indeed: no hole is wider than what it stands for.
