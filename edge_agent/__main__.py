@@ -67,7 +67,6 @@ def run(
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
-    path = config.resolve()
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False) if log_format == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -75,7 +74,7 @@ def run(
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    run_agent(choice, path.parent, record, choose=lambda: choose_of(path, time.time_ns()), reload=lambda: load_agent(path))
+    run_agent(choice, config.resolve(), record)
 
 
 @app.command()

@@ -28,7 +28,7 @@ from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
-from edge_agent.config.approved import Choice
+from edge_agent.config.approved import Choice, choose_of
 from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Start
 from edge_agent.core.approval import KEY_FOLDER
 from edge_agent.sources.runner import SourceRunner
@@ -59,13 +59,13 @@ class Agent:
 
     def __init__(
         self, settings: AgentSettings, base: Path, record: Path | None = None, *, choice: Choice | None = None,
-        reload: Callable[[], AgentSettings] | None = None,
+        file: Path | None = None,
     ) -> None:  # fmt: skip
-        """`choice` says by which approval `settings` run (GMP mode); `reload` reads the file again when an approval takes effect."""
+        """`choice` says by which approval `settings` run (GMP mode); `file` is read again when an approval takes effect."""
         self.settings = settings
         self.again = False
         """Whether another configuration took effect: run a new agent with it."""
-        self._choice, self._reload = choice, reload
+        self._choice, self._file = choice, file
         self._data_dir = base / settings.edge.data_dir
         self._record = record
         self._started = time.monotonic()
@@ -109,7 +109,7 @@ class Agent:
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, start, self._engine, self._intake, file, clock, act=self._act_here)
         self._say_what_was_found(damaged, recovered.differing, clock)
-        self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._reload)
+        self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._file)
         self._approving.say()
         self._engine.start(start)
         epoch = self._identity.epochs.current
@@ -291,19 +291,17 @@ class Agent:
         return anchored
 
 
-def run_agent(choice: Choice, base: Path, record: Path | None, *, choose: Callable[[], Choice], reload: Callable[[], AgentSettings]) -> None:
+def run_agent(choice: Choice, file: Path, record: Path | None) -> None:
     """Run an agent in this process until it is told to stop; again with another configuration whenever an approval takes effect (GMP mode).
 
-    base    folder that relative paths start from
-    choose  looks again at what runs
-    reload  reads the configuration file as it is now
+    file  the configuration, absolute; relative paths in it start from its folder
     """
     os.umask(0o077)
     record = record.resolve() if record is not None else None
-    os.chdir(base)  # relative paths in a configuration start from its own folder
+    os.chdir(file.parent)
     while True:
-        agent = Agent(choice.settings, base, record, choice=choice, reload=reload)
+        agent = Agent(choice.settings, file.parent, record, choice=choice, file=file)
         asyncio.run(agent.run())
         if not agent.again:
             return
-        choice = choose()
+        choice = choose_of(file, time.time_ns())

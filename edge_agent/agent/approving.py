@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from edge_agent.agent.intake import Intake
-from edge_agent.config import AgentSettings
-from edge_agent.config.approved import Approvals, Choice, document_of
+from edge_agent.config.agent import files_of
+from edge_agent.config.approved import Approvals, Choice, choose_of
 from edge_agent.core import ConfigError, Diagnostic, Note
-from edge_agent.core.change import ChangeApproval, config_sha256
+from edge_agent.core.change import ChangeApproval
 
 log = structlog.get_logger()
 
@@ -25,13 +24,16 @@ ALARM: Final = "edge/not_approved"
 class Approving:
     """What an agent does about approvals; nothing outside GMP mode."""
 
-    def __init__(self, choice: Choice, data_dir: Path, intake: Intake, reload: Callable[[], AgentSettings] | None) -> None:
-        """`reload` reads the configuration file as it is now; without it nothing takes effect before the next start."""
+    def __init__(self, choice: Choice, data_dir: Path, intake: Intake, file: Path | None) -> None:
+        """Without the configuration file nothing takes effect before the next start."""
         edge = choice.settings.edge
-        self._choice, self._intake, self._reload, self._on = choice, intake, reload, edge.gmp
+        self._choice, self._intake, self._file, self._on = choice, intake, file, edge.gmp
         self._folder = Approvals(data_dir, site=edge.site, edge=edge.id)
         self._untrusted: set[str] = set()
         self._came: tuple[ChangeApproval, ...] = ()
+        self._files = [file] if file is not None else []
+        self._seen: object = None
+        """What was waiting, and how the files were, when the configuration was last read."""
 
     def say(self) -> None:
         """Put what runs in force, and tell the audit trail and the operator."""
@@ -72,17 +74,31 @@ class Approving:
             came, self._came = self._came, ()
             if came:
                 await asyncio.to_thread(self._keep, came)
-            if self._reload is not None and await asyncio.to_thread(self._took_effect, self._reload):
+            if self._file is not None and await asyncio.to_thread(self._took_effect, self._file):
                 return
             await asyncio.sleep(CHECK_S)
 
-    def _took_effect(self, reload: Callable[[], AgentSettings]) -> bool:
-        now = time.time_ns()
-        waiting = {a.sha256 for a in self._folder.known() if a.effective_ns <= now} - {self._choice.sha256}
-        if not waiting:
+    def _took_effect(self, file: Path) -> bool:
+        """Reading a large configuration takes seconds: only when an approval waits for it, and it or the approvals changed since."""
+        now, runs_by = time.time_ns(), self._choice.approval
+        oldest = runs_by.approved_ns if runs_by is not None else 0
+        waiting = {a.sha256 for a in self._folder.known() if oldest <= a.approved_ns and a.effective_ns <= now} - {self._choice.sha256}
+        seen = waiting, [_stamp(path) for path in self._files]
+        if not waiting or seen == self._seen:
             return False
+        self._files = files_of(file)
+        self._seen = waiting, [_stamp(path) for path in self._files]  # before it is read: what is written meanwhile is read again
         try:
-            sha256 = config_sha256(document_of(reload()))
+            choice = choose_of(file, now)
         except ConfigError:
             return False  # somebody is writing the file; what runs goes on
-        return sha256 in waiting and self._folder.in_force(sha256, now) is not None
+        return choice.approval is not None and not choice.problem and choice.sha256 in waiting
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is written or replaced; None while it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

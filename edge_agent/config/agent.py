@@ -25,10 +25,10 @@ from edge_agent.config.alarms import (
 )
 from edge_agent.config.sections import EdgeSection, HttpSection, MachineSection, OutboxSection, SensorSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
-from edge_agent.core import Mistake
+from edge_agent.core import ConfigError, Mistake
 from edge_agent.core.model_file import ModelFileError, read
 from edge_agent.core.salvage import Place
-from edge_agent.core.settings import Settings, is_loopback, load
+from edge_agent.core.settings import Settings, is_loopback, load, read_yaml
 from edge_agent.local import ServeSection
 from edge_agent.pipeline.machines import OF_BEARING
 from edge_agent.pipeline.machines import OUTPUTS as MACHINE_OUTPUTS
@@ -368,6 +368,16 @@ def load_agent(
 ) -> AgentSettings:
     """The configuration in a file; ConfigError with every mistake, those that `also` finds among them."""
     return load(AgentSettings, path, overrides=overrides, expand=_expand, also=also)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The configuration file and the CSV files that it names; those that are not there too."""
+    try:
+        data = read_yaml(path)[0]
+    except ConfigError:
+        return [path]
+    items = [item for key in ("tags", "alarms") if isinstance(data.get(key), list) for item in data[key]]
+    return [path, *(path.parent / item["csv"] for item in items if isinstance(item, dict) and isinstance(item.get("csv"), str))]
 
 
 def _expand(data: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[Place, tuple[str, int]], Sequence[Mistake]]:

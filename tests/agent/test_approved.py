@@ -6,12 +6,14 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from edge_agent.__main__ import app
+from edge_agent.agent import approving
 from edge_agent.agent.agent import Agent
 from edge_agent.agent.commit import OUTBOX, STREAMS
 from edge_agent.config.approved import Approvals, choose, choose_of, document_of
@@ -141,7 +143,7 @@ async def test_a_running_edge_tells_refuses_and_takes_up_an_approval(tmp_path: P
     in_force(tmp_path, GMP)
     path = tmp_path / "agent.yaml"
     choice = choose(settings(tmp_path, OTHER), tmp_path / "data", NOW)
-    one = Agent(choice.settings, tmp_path, choice=choice, reload=lambda: settings(tmp_path, path.read_text("utf-8")))
+    one = Agent(choice.settings, tmp_path, choice=choice, file=path)
     change = approve(tmp_path, OTHER, at=NOW + 1)
     running = asyncio.create_task(one.run())
     while getattr(one, "_engine", None) is None:
@@ -160,6 +162,37 @@ async def test_a_running_edge_tells_refuses_and_takes_up_an_approval(tmp_path: P
     [alarm] = [r for r in records if isinstance(r, AlarmEvent) and r.alarm == "edge/not_approved"]
     assert (alarm.event, alarm.priority) == ("raise", 2)
     assert "16.0 -> 18.0" in alarm.explanation
+
+
+def test_the_configuration_is_read_again_only_when_it_or_the_approvals_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    monkeypatch.setattr(approving, "choose_of", lambda file, now: reads.append(file) or choose_of(file, now))
+    csv = GMP.replace("models:", "  - csv: tags.csv\nmodels:")
+    other = csv.replace("limit: 16,", "limit: 18,")
+    tags = tmp_path / "tags.csv"
+    tags.write_text("name,source\npress1/torque,history\n", "utf-8")
+    kept(tmp_path, approve(tmp_path, csv))
+    in_force(tmp_path, csv)
+    kept(tmp_path, approve(tmp_path, other, at=NOW + 1))
+    one = approving.Approving(in_force(tmp_path, other, NOW + 2), tmp_path / "data", Mock(), tmp_path / "agent.yaml")
+
+    def looks() -> tuple[bool, int]:
+        """Whether another configuration took effect within three looks, and how often the files were read."""
+        del reads[:]
+        return sum(one._took_effect(tmp_path / "agent.yaml") for _ in range(3)) > 0, len(reads)
+
+    assert looks() == (False, 0)  # the approval of what ran before waits for nothing
+    tags.write_text("name,source\npress1/power,history\n", "utf-8")
+    third = approve(tmp_path, other, at=NOW + 3)
+    tags.write_text("name,source\npress1/torque,history\n", "utf-8")
+    kept(tmp_path, third)
+    assert looks() == (False, 1)
+    (tmp_path / "agent.yaml").write_text("edge: {", "utf-8")
+    assert looks() == (False, 1)  # somebody is writing it
+    settings(tmp_path, other)
+    assert looks() == (False, 1)
+    tags.write_text("name,source\npress1/power,history\n", "utf-8")
+    assert looks() == (True, 1)
 
 
 def test_the_commands(tmp_path: Path) -> None:
