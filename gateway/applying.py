@@ -93,10 +93,10 @@ class Applier:
         self.batches = Batches()
         for edge, _, name in self.journal.tags():
             self.catalogue.edge(edge).number(name)
-        self._times: dict[str, int] = {}
+        self._times: dict[str, tuple[int, tuple[int, int]]] = {}  # the latest time of an edge and the number of the record that says it
         for entry in self.journal.entries(12):
             self.catalogue.define(entry.edge, entry.epoch, entry.seq, _as(Definitions, entry.frame))
-            self._time(entry.edge, entry.time_ns)
+            self._time(entry.edge, (entry.epoch, entry.seq), entry.time_ns)
         for entry in self.journal.entries(9):
             self._told(entry.edge, _as(Context, entry.frame))
         self.catalogue.changed()
@@ -144,7 +144,7 @@ class Applier:
                 item = None
             if fresh and isinstance(item, Definitions):
                 self._started(kept, item, done)
-            self._time(kept.edge, getattr(item, "received_ns", 0))
+            self._time(kept.edge, (kept.epoch, kept.seq), getattr(item, "received_ns", 0))
             self.rows[NAMES.get(kept.kind if item is not None else UNREADABLE, "unreadable")] += _rows(item)
             if isinstance(item, Samples | Texts | Block | Summaries):
                 if generation is not None:
@@ -164,15 +164,18 @@ class Applier:
             self._durably(lambda: self.journal.apply(entries, applied=applied, totals=totals, occurrences=states, tags=tags, settled=done.settled))
         return done
 
-    def _time(self, edge: str, received_ns: int) -> None:
-        self._times[edge] = max(self._times.get(edge, 0), received_ns)
+    def _time(self, edge: str, number: tuple[int, int], received_ns: int) -> None:
+        if received_ns > self._times.get(edge, (0, number))[0]:
+            self._times[edge] = received_ns, number
 
     def _started(self, kept: Kept, item: Definitions, done: Applied) -> None:
         """Within a log an edge's time never goes back; one that lost its log and its clock starts earlier than it had been."""
-        before = self._times.get(kept.edge, 0)
-        if item.received_ns < before - CLOCK_BACK_NS and (kept.epoch, kept.seq) > self.catalogue.edge(kept.edge).newest:
+        number = kept.epoch, kept.seq
+        before, said = self._times.get(kept.edge, (0, number))
+        # Records come in any order: what an edge made behind its start and that came first says nothing of the clock before it.
+        if item.received_ns < before - CLOCK_BACK_NS and number > max(said, self.catalogue.edge(kept.edge).newest):
             done.clocks_back.append((kept.edge, item.received_ns, before))
-            self._times[kept.edge] = item.received_ns
+            self._times[kept.edge] = item.received_ns, number
 
     def settle(self, done: Applied) -> None:
         """Forget occurrences that are over; after their rows were shown."""

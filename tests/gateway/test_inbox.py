@@ -201,6 +201,17 @@ def test_an_edge_that_starts_earlier_than_it_had_been_is_alarmed(store: Store) -
     assert alarms(store) == ["gateway/press-edge-1.clock_back"]
 
 
+def test_a_start_that_comes_behind_what_the_edge_made_after_it_is_no_clock_that_went_back(store: Store) -> None:
+    edge = _edge(1)
+    edge.samples(10, 10)
+    feed(store, edge.deliver([edge.records[1]]))
+    feed(store, edge.deliver([edge.records[0]]))
+    assert alarms(store) == []
+    edge.define(received_ns=START + 5 * SECOND)
+    feed(store, edge.deliver([edge.records[2]]))
+    assert alarms(store) == ["gateway/press-edge-1.clock_back"]
+
+
 def test_backlog_counts_what_is_announced_and_missing(store: Store) -> None:
     edge = _edge(5)
     feed(store, edge.deliver([edge.records[4]]))
