@@ -14,6 +14,7 @@ from models.page_hinkley import PageHinkleyConfig
 from models.pca import PcaConfig
 from models.river import RiverConfig
 from models.robust_z import RobustZConfig
+from models.seasonal import SeasonalConfig
 from models.shewhart import ShewhartConfig
 from models.spc import SpcConfig
 from models.unit import UnitConfig
@@ -27,6 +28,7 @@ AnyModel = Annotated[
     | RobustZConfig
     | FlatlineConfig
     | PageHinkleyConfig
+    | SeasonalConfig
     | RiverConfig
     | UnitConfig
     | ChangeConfig

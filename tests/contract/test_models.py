@@ -24,6 +24,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
              {"warmup": 24, "calendar": False, "span": 10.0, "min_sigma": 0.25}],
     "ewma": [{"warmup": 2}, {"warmup": 7, "lambda": 0.1, "adapt": True}, {"mu": 1.0, "sigma": 2.0}, {"mu": 0.0, "sigma": 1.0, "adapt": True}],
     "cusum": [{"warmup": 2}, {"warmup": 7, "k": 0.25, "adapt": True}, {"mu": 1.0, "sigma": 2.0, "ceiling": 3.0}, {"warmup": 12, "min_sigma": 0.5}],
+    "seasonal": [{"period_h": 0.01, "parts": 4, "least": 3}, {"least": 2, "memory": 10}, {"parts": 1, "least": 5, "min_sigma": 0.5},
+                 {"period_h": 0.02, "parts": 3, "offset_h": 0.003, "least": 4, "memory": 6}],
     "shewhart": [{"warmup": 2}, {"warmup": 7}, {"mu": 1.0, "sigma": 2.0}, {"warmup": 12, "min_sigma": 0.5}],
     "spc": [{"warmup": 2}, {"warmup": 7, "rules": "western_electric", "gap_s": 6}, {"mu": 1.0, "sigma": 2.0, "without": [1, 2, 6]},
             {"warmup": 5, "every_s": 4, "without": [1]}],

@@ -13,6 +13,7 @@ from models import AnyModel
 from models.baseline import D2, D4
 from models.flatline import Flatline, FlatlineConfig
 from models.page_hinkley import PageHinkley, PageHinkleyConfig
+from models.seasonal import Seasonal, SeasonalConfig
 from models.shewhart import Shewhart, ShewhartConfig
 from models.spc import Spc, SpcConfig
 
@@ -137,6 +138,23 @@ def test_page_hinkley_gives_rivers_answers(config: dict[str, Any]) -> None:
         expected.append(bool(peer.drift_detected))
     assert (run(PageHinkley([c]), values)[:, 0] == 1).tolist() == expected
     assert sum(expected) >= 2
+
+
+def test_what_is_usual_at_noon_is_not_at_midnight() -> None:
+    """Ten days at a value a minute, warm in the afternoon; then the afternoon's value at four in the morning."""
+    rng = np.random.default_rng(4)
+    minute = np.arange(10 * 1440)
+    warm = ((minute % 1440) // 60 >= 12) * 5.0
+    values = 20 + warm + rng.normal(0, 0.2, len(minute))
+    bank = Seasonal([SeasonalConfig(tags=("a",), offset_h=0)])
+    out = run(bank, values, minute * 60 * S)
+    assert np.isnan(out[:60]).all()
+    assert np.abs(out[5 * 1440 :, 0]).max() < 5
+    late = np.array([14400 + 240, 14400 + 900]) * 60 * S
+    odd = run(bank, [25.0, 25.0], late)
+    assert odd[0, 0] > 15
+    assert abs(odd[1, 0]) < 2
+    np.testing.assert_allclose(odd[:, 1], [20, 25], atol=0.1)
 
 
 @pytest.mark.parametrize("model", [{"kind": "shewhart", "warmup": 20}, {"kind": "spc", "warmup": 20}])

@@ -13,6 +13,7 @@ from models.flatline import FlatlineConfig
 from models.page_hinkley import PageHinkleyConfig
 from models.river import RiverConfig, detector
 from models.robust_z import RobustZConfig
+from models.seasonal import SeasonalConfig
 from models.shewhart import ShewhartConfig
 from models.spc import RULES, SpcConfig
 from tests.naive.auto import NaiveAuto
@@ -194,6 +195,26 @@ class NaiveFlatline:
         return [(time_ns - self.stand[0][0]) / 1e9, self.stand[0][1], len(self.stand)]
 
 
+class NaiveSeasonal:
+    def __init__(self, config: SeasonalConfig) -> None:
+        self.config = config
+        self.parts: dict[int, tuple[int, float, float]] = {}
+
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
+        c = self.config
+        period = round(c.period_h * 3.6e12)
+        part = min(int((time_ns + round(c.offset_h * 3.6e12)) % period / period * c.parts), c.parts - 1)
+        n, mean, variance = self.parts.get(part, (0, 0.0, 0.0))
+        away, said = x - mean, [NAN] * 3
+        if n >= c.least:
+            sigma = _floor(math.sqrt(variance), mean, c.min_sigma)
+            said = [_clip(away / sigma, 1e6), mean, sigma]
+            away = _clip(away, 5 * sigma)
+        rate = max(1 / (n + 1), 1 / c.memory)
+        self.parts[part] = n + 1, mean + rate * away, (1 - rate) * (variance + rate * away**2)
+        return said
+
+
 class NaivePageHinkley:
     """River's own test; its departure is read from it."""
 
@@ -249,7 +270,7 @@ class NaiveRiver:
 
 NAIVE: dict[str, Any] = {
     "auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ, "shewhart": NaiveShewhart,
-    "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley,
+    "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley, "seasonal": NaiveSeasonal,
 }  # fmt: skip
 
 
