@@ -40,6 +40,9 @@ class Approving:
         choice = self._choice
         if not self._on:
             return
+        for wrong in self._folder.wrong_keys():
+            log.error("a key file is passed over", why=wrong)
+            self._note("key_refused", wrong)
         words = choice.told or "the configuration in the file is the approved one"
         if choice.problem:
             log.error("the configuration in the file does not run", why=words)

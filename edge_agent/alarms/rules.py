@@ -31,17 +31,21 @@ class AlarmRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flood_end: int = 5
     """Fewer than so many within the span end it."""
     flood_span_s: float = 600.0
+    asked_within_s: float = 600.0
+    """A wish to shelve or to take out of service that arrives later than this is refused: nobody remembers it, and its time would begin only now."""
 
     def shelve_rule(self, priority: int, class_: str) -> ShelveRule | None:
         """The rule for an alarm; None: nobody may shelve it."""
         return shelve_rule(self.shelve, priority, class_)
 
-    def refusal(self, action: OperatorAction, priority: int, class_: str) -> str:
-        """Why this person may not do this, or nothing."""
+    def refusal(self, action: OperatorAction, priority: int, class_: str, received_ns: int) -> str:
+        """Why this person may not do this, asked for when it was and received at `received_ns`; or nothing."""
         if not action.user.strip():
             return f"{action.kind} needs the name of a user"
         if action.role in self.watching:
             return f"the role {action.role} may only watch"
+        if action.kind in ("shelve", "out_of_service") and received_ns - action.time_ns > self.asked_within_s * 1e9:
+            return "asked too long ago"
         if action.kind == "shelve":
             return self._shelve_refusal(action, priority, class_)
         if action.kind in ("out_of_service", "in_service"):
@@ -62,8 +66,8 @@ class AlarmRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if action.role not in rule.roles:
             return f"shelving this alarm is for {_any(rule.roles)}, not for the role {action.role or 'of nobody'}"
         if rule.second_roles:
-            second = action.second_user.strip()
-            if not second or second == action.user.strip() or action.second_role not in rule.second_roles:
+            second = action.second_user.strip().casefold()
+            if not second or second == action.user.strip().casefold() or action.second_role not in rule.second_roles:
                 return f"nobody may shelve this alarm alone: a second person ({_any(rule.second_roles)}) has to agree"
         if not action.reason.strip():
             return "shelving needs a reason"

@@ -247,7 +247,7 @@ class Alarms:
             del self._acted[next(iter(self._acted))]
         a = self._index.get(action.alarm)
         at = action.time_ns, received_ns
-        refusal = "there is no alarm of this name" if a is None else self._refusal(a, action)
+        refusal = "there is no alarm of this name" if a is None else self._refusal(a, action, received_ns)
         if a is None or refusal:
             return [self._refused(a, action, refusal, at)]
         return self._called(self._done(a, action, at), at)
@@ -275,10 +275,10 @@ class Alarms:
         life.one_shot = action.one_shot
         return [msgspec.structs.replace(event, until_ns=until, one_shot=action.one_shot), *lives.settle(a, at)]
 
-    def _refusal(self, a: int, action: OperatorAction) -> str:
+    def _refusal(self, a: int, action: OperatorAction, received_ns: int) -> str:
         life, d = self._lives.lives[a], self._definitions[a]
         return (
-            self._rules.refusal(action, d.priority, self._classes[a])
+            self._rules.refusal(action, d.priority, self._classes[a], received_ns)
             or _other_occurrence(life, action)
             or _impossible(life, action, latching=d.latching)
         )

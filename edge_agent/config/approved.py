@@ -21,7 +21,7 @@ from edge_agent.config.sections import EdgeSection
 from edge_agent.core import ConfigError, Refused
 from edge_agent.core.change import ChangeApproval, Difference, check_change, config_sha256, differences
 from edge_agent.core.settings import read_yaml
-from edge_agent.core.signing import public_keys
+from edge_agent.core.signing import public_keys, wrong_keys
 
 FOLDER: Final = "approved"
 KEPT: Final = 50
@@ -77,6 +77,10 @@ class Approvals:
     def keys(self) -> dict[str, Ed25519PublicKey]:
         """The keys that this edge trusts."""
         return public_keys(self._keys_in)
+
+    def wrong_keys(self) -> list[str]:
+        """Files among the keys that hold none: nothing is trusted by them."""
+        return wrong_keys(self._keys_in)
 
     def known(self) -> tuple[ChangeApproval, ...]:
         """Approvals whose signature is right, the oldest first; one that somebody edited is not among them."""

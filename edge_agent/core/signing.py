@@ -38,6 +38,21 @@ def signing_key(folder: Path, name: str = "manifest.key") -> Ed25519PrivateKey:
 
 
 def public_keys(folder: Path) -> dict[str, Ed25519PublicKey]:
-    """The public keys in a folder by their short name."""
-    found = (Ed25519PublicKey.from_public_bytes(bytes.fromhex(path.read_text().strip())) for path in sorted(folder.glob("*.pub")))
-    return {key_id(key): key for key in found}
+    """The public keys in a folder by their short name; a file that holds none is passed over (`wrong_keys` tells it)."""
+    found = (_public_key(path) for path in sorted(folder.glob("*.pub")))
+    return {key_id(key): key for key in found if not isinstance(key, str)}
+
+
+def wrong_keys(folder: Path) -> list[str]:
+    """The files `*.pub` of a folder that hold no public key, each with what was expected."""
+    return [key for path in sorted(folder.glob("*.pub")) if isinstance(key := _public_key(path), str)]
+
+
+def _public_key(path: Path) -> Ed25519PublicKey | str:
+    """The key, or what is wrong with its file."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(path.read_text("ascii").strip()))
+    except OSError as error:
+        return f"{path}: expected a public key, found {error.strerror or error}"
+    except ValueError:
+        return f"{path}: expected an Ed25519 public key as 64 hexadecimal digits, found something else"

@@ -212,3 +212,12 @@ def test_the_commands(tmp_path: Path) -> None:
     settings(tmp_path, OTHER)
     other = run(app, ["approved", "-c", config])
     assert (other.exit_code, "no configuration is approved yet" in other.output) == (1, True)  # what was approved never ran
+
+
+def test_a_damaged_key_file_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    kept(tmp_path, approve(tmp_path, GMP))
+    (tmp_path / "data" / "keys" / "damaged.pub").write_text("not hex\n")
+    (tmp_path / "data" / "keys" / "other.pub").write_bytes(b"\xff\xfe")
+    assert in_force(tmp_path, GMP).problem == ""
+    wrong = Approvals(tmp_path / "data", site="demo", edge="e1").wrong_keys()
+    assert [line.partition(": ")[0].rpartition("/")[2] for line in wrong] == ["damaged.pub", "other.pub"]

@@ -90,6 +90,16 @@ class TestShelving:
         assert asked(a, "shelve", 0).reason == "the alarm was raised meanwhile"
         assert asked(a, "shelve", 5).reason.startswith("this occurrence is over")
 
+    @pytest.mark.parametrize("kind", ["shelve", "out_of_service"])
+    def test_a_wish_that_was_long_on_its_way_is_refused(self, kind: Any) -> None:
+        a = Alarms([limit()], CATALOGUE)
+        said: dict[str, Any] = {"kind": kind, "alarm": NAME, "raised_ns": 0, "user": "li", "reason": "work", "permit": "P-7"}
+        role = "operator" if kind == "shelve" else "maintenance"
+        late = OperatorAction(id="late", role=role, time_ns=ns(50), **said)
+        (event,) = a.act(late, ns(651))
+        assert (event.event, event.reason) == ("refuse", "asked too long ago")
+        assert a.act(OperatorAction(id="soon", role=role, time_ns=ns(651), **said), ns(1251))[0].event == "suppress"
+
     def test_it_survives_a_restart_and_ends_in_time(self) -> None:
         a = Alarms([limit()], CATALOGUE)
         asked(a, "shelve", feed(a, FORCE, [13])[0].raised_ns, duration_s=60.0)
@@ -123,6 +133,7 @@ class TestWhoMay:
             (2, False, "shift_lead", {}, ""),
             (1, False, "shift_lead", {}, "nobody may shelve this alarm alone"),
             (1, False, "shift_lead", {"second_user": "li", "second_role": "quality"}, "nobody may shelve this alarm alone"),
+            (1, False, "shift_lead", {"second_user": " Li", "second_role": "quality"}, "nobody may shelve this alarm alone"),
             (1, False, "shift_lead", {"second_user": "wu", "second_role": "operator"}, "nobody may shelve this alarm alone"),
             (1, False, "shift_lead", {"second_user": "wu", "second_role": "quality"}, ""),
             (4, True, "engineer", {}, "nobody may shelve this alarm alone"),

@@ -126,6 +126,11 @@ def test_sound_off_is_never_silent(open_panel: OpenPanel, served: ServedPanel) -
     page.get_by_role("button", name="Silence").click()
     assert page.evaluate("tones") == [659, 784]
     expect(page.get_by_role("button", name="Silence")).to_be_hidden()
+    served.do(lambda: served.line.turn(FORCE, False, 12.0))
+    expect(page.locator(".alarm[data-state=RTNUN]")).to_have_count(1)
+    served.do(lambda: served.line.turn(FORCE, True, 16.6))
+    expect(page.get_by_role("button", name="Silence")).to_be_visible()
+    assert page.evaluate("tones") == [659, 784, 784]
     page.get_by_role("button", name="Sound off").click()
     expect(page.locator(".bar.mute")).to_contain_text("switched off at this panel")
 

@@ -41,9 +41,11 @@ function calls(row) {
 
 export function listen(rows) {
   const calling = rows.filter(calls);
+  const now = new Set(calling.map((row) => row.occurrence));
+  // What comes back, be it raised again or no longer shelved, is new again.
+  for (const occurrence of told) if (!now.has(occurrence)) told.delete(occurrence);
   const fresh = calling.filter((row) => !told.has(row.occurrence));
   for (const row of fresh) told.add(row.occurrence);
-  if (told.size > 20_000) told.clear();
   if (fresh.length) silenced = false;
   const again = !silenced && performance.now() - last > AGAIN_MS && calling.some((row) => row.priority <= 2);
   if ((!fresh.length && !again) || muted()) return;
