@@ -138,6 +138,65 @@ def calibrate(
     print(f"sha256 {made.sha256}")
 
 
+@app.command()
+def fleet(
+    table: Annotated[Path, typer.Argument(help="CSV: a row per unit and cycle, each unit from new to failure.", metavar="TABLE")],
+    name: Annotated[str, typer.Option(help="What the fleet is called.")],
+    out: Annotated[Path, typer.Option(help="Model file to write; an existing one is never overwritten.", metavar="PATH")],
+    unit: Annotated[str, typer.Option(help="Column that names the unit.", metavar="COLUMN")] = "unit",
+    settings: Annotated[str, typer.Option(help="Columns of the operating condition, with commas between.", metavar="COLUMNS")] = "",
+    step: Annotated[str, typer.Option(help="Grid of each setting, with commas between.", metavar="NUMBERS")] = "",
+    skip: Annotated[str, typer.Option(help="Columns that are neither setting nor sensor.", metavar="COLUMNS")] = "",
+    user: Annotated[str | None, typer.Option(help="Who trains; the user of the operating system when absent.")] = None,
+    reason: Annotated[str, typer.Option(help="What for.")] = "",
+) -> None:
+    """Learn remaining life from a fleet that ran to failure, and freeze it with its interval."""
+    from edge_agent.training.fleet import read_fleet, trained
+
+    if out.exists():
+        raise _fail(f"{out}: expected a new file, found one already", 2)
+    try:
+        steps = [float(s) for s in step.split(",") if s]
+    except ValueError as error:
+        raise _fail(f"--step: expected numbers, found {step!r}", 2) from error
+    try:
+        data = read_fleet(table, unit, [s for s in settings.split(",") if s], skip=[s for s in skip.split(",") if s])
+        file, model = trained(data, name=name, steps=steps, trained_by=user or getpass.getuser(), trained_ns=time.time_ns(), reason=reason)
+        made = write(out, file)
+    except (PharmedgeError, OSError) as error:
+        raise _fail(error) from error
+    f = model.figures
+    print(f"{out}: {made.name}, {len(data.units)} histories, left-out RMSE {f['rmse']:.1f} cycles, intervals hold {100 * f['coverage']:.0f} %")
+    print(f"sha256 {made.sha256}")
+
+
+@app.command()
+def remaining(
+    file: Annotated[Path, typer.Argument(help="Model file that `model fleet` wrote.", metavar="FILE")],
+    table: Annotated[Path, typer.Argument(help="CSV: a row per unit and cycle, each unit from new to now.", metavar="TABLE")],
+    unit: Annotated[str, typer.Option(help="Column that names the unit.", metavar="COLUMN")] = "unit",
+    lead: Annotated[float, typer.Option(min=0, help="Cycles that the work takes to begin.")] = 10,
+    horizon: Annotated[float, typer.Option(min=0, help="Cycles for which work is planned ahead.")] = 40,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Say how long units still run, with interval, reason and advice."""
+    from edge_agent.training.fleet import loaded, read_fleet
+    from models.prognosis.advice import of_life, refusal
+
+    try:
+        model, settings, sensors = loaded(file, read(file))
+        data = read_fleet(table, unit, settings, sensors)
+    except (PharmedgeError, OSError) as error:
+        raise _fail(error) from error
+    for name, rows in data.units.items():
+        e = model.estimate(*rows)
+        advice = of_life(f"unit {name}", e, sensors, lead=lead, horizon=horizon)
+        words = {lang: advice.text(lang) for lang in ("en", "zh")} if advice is not None else refusal(e)
+        number = {k: getattr(e, k) if advice is not None else None for k in ("remaining", "lower", "upper")}
+        said = {"unit": name, "status": e.status, **number, "urgency": advice.urgency if advice is not None else None, "advice": words}
+        print(json.dumps(said, ensure_ascii=False) if as_json else f"{name}: {e.status}: {words.get('en', 'no number')}")
+
+
 def _told(path: Path, model: ModelFile, approval: str) -> dict[str, Any]:
     windows = [[datetime.fromtimestamp(t / 1e9, UTC).isoformat(timespec="seconds") for t in window] for window in model.training.windows]
     return {
