@@ -1,7 +1,8 @@
 """Who may change which account, and what is written down of it: one place for the command line and the console.
 
 Every change is in the audit trail, with old and new, before it is made. Nobody changes their own role, disables themselves or resets their own
-password here: an administrator needs another one for that (Annex 11, separation of duties).
+password here: an administrator needs another one for that (Annex 11, separation of duties). A password that somebody else set is known to two: the
+account does nothing with it until its person has changed it, so that nobody acts or signs under another name (21 CFR 11.200(a)(2)).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Accounts:
 
     def add(self, by: Actor, name: str, full_name: str, role: str, password: str, reason: str = "") -> Account:
         """Make an account; WrongAccount when it cannot be."""
-        account = self._users.check_new(name, full_name, role)
+        account = replace(self._users.check_new(name, full_name, role), must_change=True)
         check_password(password, account.name)
         return self._make(by, account, password, Act("user_add", f"user {name}", "", f"{account.full_name}, {account.role}", reason))
 
@@ -52,7 +53,7 @@ class Accounts:
 
     def password(self, by: Actor, name: str, password: str, reason: str) -> Account:
         """Give a person another password; their sessions end."""
-        account = self._other(by, name, "password")
+        account = replace(self._other(by, name, "password"), must_change=True)
         check_password(password, name)
         return self._make(by, account, password, Act("password", f"user {name}", reason=_why(reason)))
 

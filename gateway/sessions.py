@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_agent.core import PharmedgeError
 from edge_agent.core.throttle import Throttle
 from gateway.accounts import Accounts
 from gateway.audit import Act, Actor, Trail
 from gateway.config import AccountsSection
-from gateway.users import Account, Right, Users, check_password
+from gateway.users import Account, Right, Users, WrongAccount, check_password
 
 
 class NotLoggedIn(PharmedgeError):
@@ -127,8 +127,16 @@ class Sessions:
         self.trail.append(session.actor(), Act("logout", "session"), self._clock())
         self.users.ask("DELETE FROM session WHERE digest=?", _digest(token))
 
+    def own(self, actor: Actor, account: Account, what: str) -> None:
+        """NotAllowed, with an audit entry, while the password is one that another person set."""
+        if account.must_change:
+            reason = "the password was set by another person; change it first, then log in again"
+            self.trail.append(actor, Act("refused", what, reason=reason), self._clock())
+            raise NotAllowed(reason)
+
     def allowed(self, session: Session, right: Right, what: str) -> None:
-        """NotAllowed, with an audit entry, unless the role has the right."""
+        """NotAllowed, with an audit entry, unless the role has the right and the password is the person's own."""
+        self.own(session.actor(), session.account, what)
         if not session.account.may(right):
             reason = f"the role {session.account.role} may not {right.replace('_', ' ')}"
             self.trail.append(session.actor(), Act("refused", what, new=right, reason=reason), self._clock())
@@ -140,7 +148,8 @@ class Sessions:
             return ""
         if signature is None or not signature.meaning.strip():
             raise SignatureNeeded(f"to {right.replace('_', ' ')} needs a signature: the password again and a meaning")
-        self._verified(session.account.name, signature.password, session.station, "signature")
+        account = self._verified(session.account.name, signature.password, session.station, "signature")
+        self.own(session.actor(), account, "signature")
         return signature.meaning.strip()
 
     def agreeing(self, session: Session, name: str, password: str) -> Account:
@@ -148,14 +157,17 @@ class Sessions:
         account = self._verified(name.strip().lower(), password, session.station, "agreement")
         if account.name == session.account.name:
             raise NotAllowed(f"second: expected another person than {account.name}")
+        self.own(Actor(account.name, account.role, account.full_name, session.station), account, "agreement")
         return account
 
     def change_password(self, session: Session, old: str, new: str) -> None:
         """Another password for oneself; all sessions of the person end."""
         account = self._verified(session.account.name, old, session.station, "password")
         check_password(new, account.name)
+        if new == old:
+            raise WrongAccount("password: expected another one than before, found the same")
         self.trail.append(session.actor(), Act("password", f"user {account.name}", reason="by the person"), self._clock())
-        self.users.put(account, new, self._clock())
+        self.users.put(replace(account, must_change=False), new, self._clock())
 
 
 def _digest(token: str) -> str:

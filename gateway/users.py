@@ -52,10 +52,11 @@ PASSWORD_MAX: Final = 1024
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS user (name TEXT PRIMARY KEY, full_name TEXT NOT NULL, role TEXT NOT NULL, hash TEXT NOT NULL,
-  disabled INTEGER NOT NULL, made_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL) WITHOUT ROWID;
+  disabled INTEGER NOT NULL, made_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL, must_change INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS session (digest TEXT PRIMARY KEY, user TEXT NOT NULL, csrf TEXT NOT NULL, station TEXT NOT NULL,
   begun_ns INTEGER NOT NULL, used_ns INTEGER NOT NULL) WITHOUT ROWID;
 """
+_COLUMNS: Final = "name, full_name, role, disabled, changed_ns, must_change"
 
 
 class WrongAccount(PharmedgeError):
@@ -72,6 +73,8 @@ class Account:
     role: Role
     disabled: bool = False
     changed_ns: int = 0
+    must_change: bool = False
+    """Another person knows the password: it was set by them, and the account does nothing until its own person has changed it."""
 
     def may(self, right: Right) -> bool:
         """Whether the role allows it.
@@ -93,6 +96,8 @@ class Users:
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute("PRAGMA synchronous=FULL")
         self.db.executescript(_SCHEMA)
+        if "must_change" not in {row[1] for row in self.db.execute("PRAGMA table_info(user)")}:  # made by an older version
+            self.db.execute("ALTER TABLE user ADD COLUMN must_change INTEGER NOT NULL DEFAULT 0")
         self._hasher = hasher or argon2.PasswordHasher()
         self._nobody = self._hasher.hash("nobody has this password")
         # Each verification takes tens of MiB and milliseconds: a burst of attempts must not take the gateway's memory.
@@ -114,11 +119,11 @@ class Users:
 
     def all(self) -> list[Account]:
         """Every account by name."""
-        return [_account(row) for row in self.ask("SELECT name, full_name, role, disabled, changed_ns FROM user ORDER BY name")]
+        return [_account(row) for row in self.ask(f"SELECT {_COLUMNS} FROM user ORDER BY name")]
 
     def get(self, name: str) -> Account | None:
         """The account of a name; None when there never was one."""
-        rows = self.ask("SELECT name, full_name, role, disabled, changed_ns FROM user WHERE name=?", name)
+        rows = self.ask(f"SELECT {_COLUMNS} FROM user WHERE name=?", name)
         return _account(rows[0]) if rows else None
 
     def known(self, name: str) -> Account:
@@ -151,9 +156,10 @@ class Users:
                     )
                 else:
                     self.db.execute(
-                        "INSERT INTO user VALUES (?,?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET full_name=excluded.full_name, role=excluded.role,"
-                        " hash=excluded.hash, disabled=excluded.disabled, changed_ns=excluded.changed_ns",
-                        (account.name, account.full_name, account.role, hashed, account.disabled, now_ns, now_ns),
+                        f"INSERT INTO user ({_COLUMNS}, hash, made_ns) VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (name)"
+                        " DO UPDATE SET full_name=excluded.full_name, role=excluded.role,"
+                        " hash=excluded.hash, disabled=excluded.disabled, changed_ns=excluded.changed_ns, must_change=excluded.must_change",
+                        (account.name, account.full_name, account.role, account.disabled, now_ns, account.must_change, hashed, now_ns),
                     )
                 self.db.execute("DELETE FROM session WHERE user=?", (account.name,))
                 self.db.execute("COMMIT")
@@ -164,8 +170,8 @@ class Users:
 
     def handed(self, right: Right) -> list[tuple[Account, str]]:
         """Accounts that are not disabled and have a right, by name, each with its password hash: for panels beside the line."""
-        rows = self.ask("SELECT name, full_name, role, disabled, changed_ns, hash FROM user ORDER BY name")
-        return [(account, row[5]) for row in rows if (account := _account(row)).may(right)]
+        rows = self.ask(f"SELECT {_COLUMNS}, hash FROM user ORDER BY name")
+        return [(account, row[6]) for row in rows if (account := _account(row)).may(right)]
 
     def verify(self, name: str, password: str) -> Account | None:
         """The account when the password is its own and it is not disabled; as slow for names that do not exist."""
@@ -197,4 +203,4 @@ def check_password(password: str, name: str) -> str:
 
 
 def _account(row: tuple) -> Account:  # type: ignore[type-arg]
-    return Account(row[0], row[1], row[2], bool(row[3]), row[4])
+    return Account(row[0], row[1], row[2], bool(row[3]), row[4], bool(row[5]))

@@ -176,7 +176,13 @@ class Access:
             "accounts": not self.open(),
             "user": None
             if account is None
-            else {"name": account.name, "full_name": account.full_name, "role": account.role, "rights": sorted(RIGHTS[account.role])},
+            else {
+                "name": account.name,
+                "full_name": account.full_name,
+                "role": account.role,
+                "rights": sorted(RIGHTS[account.role]),
+                "must_change": account.must_change,
+            },
             "csrf": session.csrf if session else "",
             "ends_ns": session.ends_ns if session else None,
             "sign": sorted(self.sessions.settings.sign) if self.sessions is not None and not self.open() else [],

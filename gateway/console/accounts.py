@@ -131,8 +131,7 @@ def accounts(access: Access, query: Query) -> APIRouter:
         """Hand a test message to a receiver of notifications; for engineers and administrators."""
         if access.sessions is not None and not access.open():
             sessions, session = access.acting(request)
-            if not session.account.may("propose"):
-                sessions.allowed(session, "manage_users", f"receiver {name}")
+            sessions.allowed(session, "propose" if session.account.may("propose") else "manage_users", f"receiver {name}")
             sessions.trail.append(session.actor(), Act("notify_test", f"receiver {name}"), query.status()["now_ns"])
         query.try_receiver(name)
         return _json({"name": name, "state": "taken"})

@@ -109,6 +109,7 @@ def changes(access: Access, proposals: Proposals | None) -> APIRouter:
         store, sessions, session = kept(), *access.acting(request)
         if store.get(id).proposed_by != session.account.name:
             sessions.allowed(session, "approve", f"proposal {id}")
+        sessions.own(session.actor(), session.account, f"proposal {id}")
         return _json(row(store, store.refuse(session.actor(), id, body.reason)))
 
     return routes

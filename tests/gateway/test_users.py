@@ -83,6 +83,18 @@ def test_login_logout_and_what_is_written_down(desk: Desk) -> None:
     assert desk.actions() == ["login", "logout"]
 
 
+def test_accounts_of_an_older_version_are_taken_over(tmp_path: Path) -> None:
+    users = Users(tmp_path, QUICK)
+    users.put(users.check_new("wang", "Wang Li", "operator"), PASSWORD, 1)
+    users.ask("ALTER TABLE user DROP COLUMN must_change")
+    users.close()
+    again = Users(tmp_path, QUICK)
+    found = again.verify("wang", PASSWORD)
+    assert found is not None
+    assert not found.must_change
+    again.close()
+
+
 def test_a_name_that_does_not_exist_is_not_written_down(desk: Desk) -> None:
     with pytest.raises(NotLoggedIn):
         desk.sessions.login("my secret password", "x", "127.0.0.1")

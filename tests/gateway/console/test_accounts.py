@@ -10,6 +10,7 @@ import pytest
 
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
+from gateway.sessions import NotAllowed
 from gateway.users import RIGHTS
 from tests.gateway.console.plant import Plant
 from tests.gateway.console.test_access import login
@@ -69,6 +70,33 @@ async def test_an_administrator_makes_changes_resets_disables_and_ends(client: h
     assert disabled.json()["disabled"] is True
     assert desk.users.verify("chen", PASSWORD) is None
     is_problem(await client.post("/api/v1/users/zhao/role", json={"role": "viewer", "reason": " "}, headers=token), 422)  # why is needed
+
+
+async def test_who_knows_the_password_of_another_does_not_sign_as_them(client: httpx.AsyncClient, desk: Desk) -> None:
+    desk.add("zhao", "quality")
+    token = await login(client, "root")
+    reset = {"password": "another horse 7", "reason": "forgotten"}
+    assert (await client.post("/api/v1/users/zhao/password", json=reset, headers=token)).status_code == 200
+
+    async def as_zhao(password: str) -> dict[str, str]:
+        answer = await client.post("/api/v1/session", json={"user": "zhao", "password": password})
+        assert answer.json()["user"]["must_change"] is (password == reset["password"])
+        return {"X-CSRF-Token": answer.json()["csrf"]}
+
+    token = await as_zhao(reset["password"])
+    signed = {"through": 1, "signature": {"password": reset["password"], "meaning": "reviewed"}}
+    assert "change it" in is_problem(await client.post("/api/v1/audit/review", json=signed, headers=token), 403)["detail"]
+    assert desk.trail.entries()[0]["action"] == "refused"
+    _, lead = desk.sessions.login("chen", PASSWORD, "127.0.0.1")
+    with pytest.raises(NotAllowed, match="change it"):
+        desk.sessions.agreeing(lead, "zhao", reset["password"])
+    same = {"old": reset["password"], "new": reset["password"]}
+    is_problem(await client.post("/api/v1/session/password", json=same, headers=token), 422)
+    fresh = {"old": reset["password"], "new": "known to one alone"}
+    assert (await client.post("/api/v1/session/password", json=fresh, headers=token)).status_code == 200
+    token = await as_zhao(fresh["new"])
+    signed["signature"] = {"password": fresh["new"], "meaning": "reviewed"}
+    assert (await client.post("/api/v1/audit/review", json=signed, headers=token)).status_code == 200
 
 
 async def test_sessions_are_listed_and_ended(client: httpx.AsyncClient, desk: Desk) -> None:

@@ -80,7 +80,7 @@ class Session extends EventTarget {
   login() {
     const name = h("input", { type: "text", name: "user", required: true, maxlength: 64, autocomplete: "username", autocapitalize: "none", value: localStorage.getItem("pharmedge.user") ?? "" });
     const password = h("input", { type: "password", name: "password", required: true, maxlength: 1024, autocomplete: "current-password" });
-    return ask({
+    const asked = ask({
       title: t("session.login"), go: t("session.login"), first: name.value ? password : name,
       fields: [h("label", null, t("session.name"), name), h("label", null, t("session.password"), password)],
       act: async () => {
@@ -88,6 +88,13 @@ class Session extends EventTarget {
         localStorage.setItem("pharmedge.user", name.value.trim().toLowerCase());
         notice(t("session.welcome", { name: this.user.full_name }));
       },
+    });
+    // A password that somebody else set does nothing but be changed; then it is a new login.
+    return asked.then(async (done) => {
+      if (!done || !this.user?.must_change) return done;
+      notice(t("session.mustChange"));
+      await this.password();
+      return false;
     });
   }
 
