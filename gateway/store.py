@@ -17,7 +17,7 @@ import numpy as np
 from edge_agent.core import AlarmEvent, Delivery, Log, LogError, OperatorAction, PharmedgeError, Refused, encode, parse_occurrence_id
 from edge_agent.core.signing import public_keys
 from gateway.actions import Actions
-from gateway.answers import Answers
+from gateway.answers import CONNECTED_S, Answers
 from gateway.applying import Applied, Applier
 from gateway.config import StoreSection
 from gateway.inbox import STREAM, Inbox, Kept, Taken
@@ -27,7 +27,7 @@ from gateway.query import Asked, Change, ModeAsked, Subscription
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of
 from gateway.series import View
-from gateway.standing import OVER
+from gateway.standing import OVER, Occurrence
 from gateway.tail import Generation
 
 TRIM_ROWS: Final = 5000
@@ -82,6 +82,7 @@ class Store:
         self.commit_ms: float | None = None
         self._view = View(tuple(self.manifest.live.values()), (), self.segments)
         self._heard: dict[str, bool] = {}
+        self._watched_ns = 1 << 62
         self._catch_up()
         self.asked = Actions(self.journal, self.applier, clock)
         self.ask = Answers(self.applier, self.inbox, self.journal, self.asked, self.view, clock)
@@ -176,28 +177,35 @@ class Store:
 
     def find(self, name: str, why: str, done: Applied | None = None) -> None:
         """Raise an alarm of the gateway itself, unless one of that name stands; it is acknowledged here and not at an edge."""
-        alarm = f"gateway/{name}"
-        if any(o.edge == self.gateway and o.ordered[0].alarm == alarm for o in self.applier.standing.open.values()):
+        if self._standing(name) is not None:
             return
         now, told = self._clock(), done if done is not None else Applied()
-        for event, before, after in (("raise", OVER, "UNACK"), ("clear", "UNACK", "RTNUN")):
-            self._own(
-                AlarmEvent(
-                    alarm=alarm,
-                    tag="",
-                    raised_ns=now,
-                    time_ns=now,
-                    received_ns=now,
-                    event=event,
-                    state_from=before,
-                    state_to=after,
-                    priority=2,
-                    explanation=why,
-                ),
-                told,
-            )
+        self._own(self._event(name, "raise", now, OVER, "UNACK", why), told)
+        self._own(self._event(name, "clear", now, "UNACK", "RTNUN", why), told)
         if done is None:
             self._tell(told, set())
+
+    def hold(self, name: str, active: bool, why: str) -> None:
+        """An alarm of the gateway itself whose condition lasts: raised when it begins and returned when it ends."""
+        found, now, told = self._standing(name), self._clock(), Applied()
+        state = OVER if found is None else found.state
+        raised_ns = now if found is None else found.ordered[0].raised_ns
+        if active and state in (OVER, "RTNUN"):
+            self._own(self._event(name, "raise", raised_ns, state, "UNACK", why), told)
+        elif not active and state in ("UNACK", "ACKED"):
+            self._own(self._event(name, "clear", raised_ns, state, "RTNUN" if state == "UNACK" else OVER, why), told)
+        self._tell(told, set())
+
+    def _standing(self, name: str) -> Occurrence | None:
+        open_ = (o for o in self.applier.standing.open.values() if o.edge == self.gateway and o.ordered[0].alarm == f"gateway/{name}")
+        return next(open_, None)
+
+    def _event(self, name: str, event: str, raised_ns: int, before: str, after: str, why: str) -> AlarmEvent:
+        now = self._clock()
+        return AlarmEvent(
+            alarm=f"gateway/{name}", tag="", raised_ns=raised_ns, time_ns=now, received_ns=now, event=event, state_from=before, state_to=after,
+            priority=2, explanation=why,
+        )  # fmt: skip
 
     def _own(self, event: AlarmEvent, done: Applied) -> None:
         seq = self.journal.highest(self.gateway, 0) + 1
@@ -238,10 +246,11 @@ class Store:
         assert found is not None
         _, alarm, raised_ns = parse_occurrence_id(asked.occurrence)
         now, done = self._clock(), Applied()
+        after = found.state if asked.kind == "comment" else "ACKED" if found.state == "UNACK" else OVER
         self._own(
             AlarmEvent(
                 alarm=alarm, tag="", raised_ns=raised_ns, time_ns=now, received_ns=now, event=asked.kind, state_from=found.state,
-                state_to=OVER if asked.kind == "acknowledge" else found.state, priority=found.ordered[0].priority, action_id=id_,
+                state_to=after, priority=found.ordered[0].priority, action_id=id_,
                 user=asked.user, role=asked.role, station=asked.station, reason=asked.reason,
             ),
             done,
@@ -268,11 +277,19 @@ class Store:
         self.applier.settle(done)
 
     def watch(self, now_ns: int) -> None:
-        """Tell the subscribers which edges fell silent or came back; in the writer thread."""
+        """Tell the subscribers which edges fell silent or came back, and call people while one is silent; in the writer thread."""
+        # A gateway that has just started gives every edge the time to find it.
+        self._watched_ns = min(self._watched_ns, now_ns)
+        awake = now_ns - self._watched_ns >= CONNECTED_S * 1e9
         heard = {edge: self.ask.connected(fact, now_ns) for edge, fact in self.inbox.facts.items()}
         changed = {edge for edge, connected in heard.items() if self._heard.get(edge) != connected}
         self._heard = heard
         self._tell(Applied(), changed)
+        for edge, connected in heard.items():
+            if connected or awake:
+                seen = self.inbox.facts[edge].last_seen_ns
+                why = f"{edge} is heard again" if connected else f"nothing was heard of {edge} since {_iso(seen) if seen else 'ever'}"
+                self.hold(f"{edge}.silent", not connected, why)
 
     # --- sealing -----------------------------------------------------------------------------------------------------------------
 

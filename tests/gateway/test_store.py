@@ -312,6 +312,51 @@ async def test_subscribers_hear_when_an_edge_falls_silent_and_comes_back(store: 
     assert change["edges"]["press-edge-1"]["connected"]
 
 
+def test_an_edge_that_is_gone_is_an_alarm_until_it_is_back(opened: Callable[..., Store], clock: Clock) -> None:
+    def now(one: Store) -> list[tuple[str, str]]:
+        one.watch(clock())
+        return [(row["alarm"], row["state"]) for row in one.ask.alarms()]
+
+    edge, store = _line(30), opened()
+    feed(store, edge.deliver())
+    assert now(store) == []
+    clock.go(21)
+    assert now(store) == now(store) == [("gateway/press-edge-1.silent", "UNACK")]
+    ask(store, store.ask.alarms()[0]["occurrence"], "li", "cabinet is off", "a1")
+    assert now(store) == [("gateway/press-edge-1.silent", "ACKED")]
+    store.close()
+    store = opened()
+    assert now(store) == [("gateway/press-edge-1.silent", "ACKED")]
+    feed(store, edge.deliver())
+    assert now(store) == []
+    # Once more, unseen: it returns and stays to be acknowledged, and calls again.
+    clock.go(21)
+    assert now(store) == [("gateway/press-edge-1.silent", "UNACK")]
+    feed(store, edge.deliver())
+    assert now(store) == [("gateway/press-edge-1.silent", "RTNUN")]
+    clock.go(21)
+    assert now(store) == [("gateway/press-edge-1.silent", "UNACK")]
+    feed(store, edge.deliver())
+    now(store)
+    ask(store, store.ask.alarms()[0]["occurrence"], "li", "", "a2")
+    assert now(store) == []
+
+
+def test_a_gateway_that_has_just_started_waits_for_its_edges(opened: Callable[..., Store], clock: Clock) -> None:
+    edge, store = _line(30), opened()
+    feed(store, edge.deliver())
+    store.close()
+    clock.go(3600)
+    store = opened()
+    store.watch(clock())
+    clock.go(15)
+    store.watch(clock())
+    assert store.ask.alarms() == []
+    clock.go(6)
+    store.watch(clock())
+    assert [row["state"] for row in store.ask.alarms()] == ["UNACK"]
+
+
 def test_an_alarm_belongs_to_the_batch_that_its_unit_was_making(opened: Callable[..., Store]) -> None:
     store, edge = opened(), Edge()
     edge.define()

@@ -57,6 +57,8 @@ class Plant:
     subscriptions: set[Subscription] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
     bad: set[str] = field(default_factory=set)
+    away: set[str] = field(default_factory=set)
+    """Edges that are not heard."""
     refuse: bool = False
     hostile: str = ""
     not_ready: list[str] = field(default_factory=list)
@@ -438,7 +440,7 @@ class Plant:
                 "epoch": 1,
                 "committed_through": seq,
                 "last_seen_ns": now,
-                "connected": True,
+                "connected": edge not in self.away,
                 "backlog": 0,
                 "oldest_seq": max(1, seq - 40),
                 "software": "0.1.0",

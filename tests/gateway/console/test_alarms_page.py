@@ -252,3 +252,58 @@ def test_a_unit_has_its_indicators_grouped_and_its_last_hour(open_page: Open, pl
     assert "unit=press1" in page.url
     page.go_back()
     expect(page.locator("h1")).to_have_text("press1")
+
+
+def test_what_was_silenced_sounds_again_when_it_calls_again(open_page: Open, plant: Plant) -> None:
+    occurrence = plant.raise_alarm("press1/ejection_force", "high", 1)
+    page = open_page("#/alarms")
+    page.evaluate(
+        """() => {
+          const shown = document.documentElement.dataset;
+          const start = OscillatorNode.prototype.start;
+          OscillatorNode.prototype.start = function (...at) { shown.tones = "heard"; return start.apply(this, at); };
+        }"""
+    )
+    page.locator(".brand").click()
+    heard = page.locator("html[data-tones=heard]")
+    expect(heard).to_have_count(1)
+    page.keyboard.press("m")
+    expect(page.locator(".notice").last).to_contain_text("Silenced: 1 alarms")
+    row = plant.occurrences[occurrence]
+    for event, state in (("acknowledge", "ACKED"), ("re_alarm", "UNACK")):
+        page.evaluate("delete document.documentElement.dataset.tones")
+        plant._event(row, event, state, plant.clock())
+        plant.tell({occurrence: row})
+        expect(page.locator(".banner .mark")).to_have_class(f"mark p1 {'flash' if state == 'UNACK' else 'steady'}")
+    expect(heard).to_have_count(1)
+
+
+def test_a_key_does_not_acknowledge_what_has_just_taken_the_place(open_page: Open, plant: Plant) -> None:
+    plant.raise_alarm("press1/hopper_level", "low", 3)
+    page = open_page(user="wang")
+    expect(page.locator(".banner .mark")).to_have_class("mark p3 flash")
+    plant.raise_alarm("press1/ejection_force", "high", 1)
+    page.evaluate(
+        """() => new Promise((go) => {
+          const look = () => {
+            if (!document.querySelector(".banner .mark.p1")) return requestAnimationFrame(look);
+            dispatchEvent(new KeyboardEvent("keydown", { key: "a", bubbles: true }));
+            go();
+          };
+          look();
+        })"""
+    )
+    expect(page.locator(".notice").last).to_contain_text("has just taken its place")
+    assert plant.acknowledged == []
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "press-edge-1 is not heard"), ("zh", "收不到边缘站 press-edge-1")])
+def test_an_edge_that_is_not_heard_is_said_on_every_page(open_page: Open, plant: Plant, language: str, words: str) -> None:
+    page = open_page("#/system", language=language)
+    bar, card = page.locator(".lost-bar"), page.locator("[data-edge=press-edge-1]")
+    expect(bar).to_be_hidden()
+    plant.away.add("press-edge-1")
+    expect(bar).to_contain_text(words)
+    expect(card.locator("tbody td").last).to_have_text({"en": "not known", "zh": "未知"}[language])
+    plant.away.clear()
+    expect(bar).to_be_hidden()

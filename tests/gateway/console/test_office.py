@@ -147,6 +147,8 @@ def test_a_second_person_signs_a_change(open_page: Open, office: Office, desk: D
     office.proposals.propose(chen, "press-edge-1", "demo", second, config_sha256(second), "CR-42: wider limit after the trial of batch B-1042")
     page = open_page("#/changes", language=language, outage=True)
     login(page, "chen")
+    page.locator("tr[data-proposal='1'] button").click()
+    expect(page.locator(".diff tbody tr")).to_have_count(len(office.proposals.get(1).differences))
     page.locator("tr[data-proposal='2'] button").click()
     expect(page.locator(".diff tbody tr")).to_have_count(2)
     expect(page.locator(".office-page .panel").first.locator("button.primary")).to_have_count(0)  # one's own

@@ -138,6 +138,8 @@ def test_the_audit_page_filters_signs_and_prints(open_page: Open, desk: Desk, tm
     expect(rows.first).to_contain_text("bin change ordered")
     page.goto(page.url.partition("#")[0] + "#/audit?q=16.5")
     expect(rows).to_have_count(1)
+    expect(page.get_by_role("button", name="Sign review")).to_be_disabled()
+    expect(page.locator(".audit-page p.quiet")).to_contain_text("take away every filter")
     page.goto(page.url.partition("#")[0] + "#/audit")
     page.get_by_role("button", name="Sign review").click()
     page.locator("dialog input[name=signature]").fill(PASSWORD)

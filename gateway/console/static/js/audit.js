@@ -1,6 +1,6 @@
 // The audit trail: who did what, when and why; exceptions first, signed reviews, export and print.
 
-import { h, text } from "./dom.js";
+import { attribute, h, text } from "./dom.js";
 import { plain, stamp, utc, zoneName } from "./format.js";
 import { has, t } from "./i18n.js";
 import { get, MS } from "./plant.js";
@@ -11,6 +11,7 @@ import { said } from "./said.js";
 
 const COLUMNS = ["seq", "local", "user", "action", "object", "old", "new", "reason"];
 const SHOWN = 1000;
+const MOST = 100_000;
 
 function actionWord(action) {
   return has(`audit.is.${action}`) ? t(`audit.is.${action}`) : action;
@@ -27,9 +28,10 @@ export function audit(root, params) {
   let answer = null;
   let closed = false;
   let turn = 0;
+  let limit = SHOWN;
   const field = (name, label) => h("input", { type: "search", value: filter[name], placeholder: label, "aria-label": label, onchange: (event) => change({ [name]: event.target.value.trim() }) });
   const fields = { user: field("user", t("audit.user")), object: field("object", t("audit.object")), q: field("q", t("filter.text")) };
-  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "notify_test", "config_applied", "config_refused", "approval_kept", "approval_refused", "new_epoch", "log_set_aside", "restep_differs", "clock_behind", "model_approved", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
+  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "notify_test", "config_applied", "config_refused", "approval_kept", "approval_refused", "new_epoch", "log_set_aside", "restep_differs", "clock_behind", "clock_step", "start", "set_mode", "set_mode_refused", "withdraw_mode", "withdraw_mode_refused", "unit_mode", "unit_mode_refused", "unit_mode_withdrawn", "unit_mode_ended", "people", "people_refused", "model_approved", "model_refused", "model_file_changed", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
   fields.action = h("select", { "aria-label": t("audit.action"), onchange: () => change({ action: fields.action.value }) },
     h("option", { value: "" }, t("audit.anyAction")), actions.map((a) => h("option", { value: a }, t(`audit.is.${a}`))));
   const from = day("from", t("audit.from"));
@@ -41,6 +43,7 @@ export function audit(root, params) {
   fields.batch.setAttribute("list", "batches");
   const made = h("div", { class: "of-batch", hidden: true });
   const review = h("button", { type: "button", class: "primary", onclick: sign }, t("audit.review"));
+  const all = h("button", { type: "button", hidden: true, onclick: () => { limit = MOST; load(); } }, t("audit.showAll"));
   const csv = h("a", { class: "button", download: "audit.csv" }, "CSV");
   const print = h("button", { type: "button", onclick: () => window.print() }, t("audit.print"));
   const body = h("tbody");
@@ -50,7 +53,7 @@ export function audit(root, params) {
   const table = h("table", { class: "audit-table" }, h("caption", { class: "print-only" }),
     h("thead", null, h("tr", null, COLUMNS.map((c) => h("th", { scope: "col" }, t(`audit.${c}`))))), body);
   root.append(h("div", { class: "audit-page" },
-    h("div", { class: "bar" }, fields.batch, batches, fields.user, fields.action, fields.object, fields.q, from, to, h("label", { class: "check" }, first, t("audit.first")), count, h("span", { class: "push" }), print, csv, review),
+    h("div", { class: "bar" }, fields.batch, batches, fields.user, fields.action, fields.object, fields.q, from, to, h("label", { class: "check" }, first, t("audit.first")), count, h("span", { class: "push" }), print, csv, all, review),
     h("section", { class: "panel scroll", tabindex: "0", "aria-label": t("page.audit") }, made, reviewed, table, empty, h("p", { class: "empty" }, login))));
 
   function day(name, label) {
@@ -98,7 +101,7 @@ export function audit(root, params) {
       return;
     }
     try {
-      const found = await get(query({ limit: SHOWN }));
+      const found = await get(query({ limit }));
       if (closed || mine !== turn) return;
       answer = found;
       const known = await get(`api/v1/audit/batches${filter.batch ? `?batch=${encodeURIComponent(filter.batch)}` : ""}`);
@@ -121,17 +124,29 @@ export function audit(root, params) {
     empty.hidden = rows.length > 0;
     login.hidden = session.open || Boolean(session.user);
     review.hidden = session.open || !session.may("review_audit");
-    review.disabled = !answer?.head.seq;
-    csv.href = query({ format: "csv", limit: 100000 });
+    const why = answer ? unreviewable(rows) : "";
+    review.disabled = !answer?.head.seq || Boolean(why);
+    attribute(review, "title", review.hidden ? null : why);
+    all.hidden = review.hidden || why !== t("audit.reviewAll");
+    csv.href = query({ format: "csv", limit: MOST });
     csv.hidden = !answer;
     text(count, answer ? t("audit.shown", { n: plain(rows.length), of: plain(answer.head.seq) }) : "");
     const done = answer?.reviewed;
     const signed = answer?.signed;
     text(reviewed, answer ? [
       done ? t("audit.reviewed", { seq: done.new, name: done.name, time: `${done.local.slice(0, 19)} (${done.tz})`, meaning: done.meaning }) : t("audit.notReviewed"),
+      review.hidden ? "" : why,
       signed ? t("audit.signed", { seq: signed.seq, hash: signed.hash.slice(0, 16) }) : "",
     ].filter(Boolean).join(" · ") : "");
     text(table.caption, t("audit.caption", { head: answer?.head.seq ?? 0, hash: answer?.head.hash ?? "", zone: zoneName() }));
+  }
+
+  /** Why what is shown cannot be signed as reviewed; "" when the whole of it is on the screen. */
+  function unreviewable(rows) {
+    if (["user", "action", "object", "q", "from", "to"].some((key) => filter[key])) return t("audit.reviewWhole");
+    const since = Number(answer.reviewed?.new ?? 0);
+    const whole = filter.batch ? rows.length < limit : rows.filter((e) => e.seq > since).length >= answer.head.seq - since;
+    return whole ? "" : t("audit.reviewAll");
   }
 
   /** When and where a batch was made, and its alarms; a reviewer reads both before the entries. */

@@ -74,7 +74,6 @@ export function changes(root, params) {
       ...(p.decided_by ? [[t("change.decided"), `${t(`change.is.${p.state}`)}: ${person(p.decided_by, p.decided_name)}, ${stamp(p.decided_ns / MS)}`], [t("change.why"), p.why]] : []),
       ...(p.meaning ? [[t("sign.meaning"), p.meaning], [t("change.effective"), when(p.effective_ns)]] : []),
     ];
-    const shown = p.base ? p.differences : p.differences.filter((d) => /^(alarms|models|edge|sources)/.test(d.key));
     one.replaceChildren(
       h("header", null, h("h2", null, t("change.title", { id: p.id, edge: p.edge })), h("span", { class: "push" }),
         h("button", { type: "button", onclick: () => window.print() }, t("audit.print")),
@@ -83,7 +82,7 @@ export function changes(root, params) {
         waits && !own && session.may("approve") ? h("button", { type: "button", class: "primary", onclick: () => approve(p) }, t("change.approve")) : null),
       h("dl", { class: "facts tall" }, facts.flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
       h("h3", null, t("change.differences", { n: p.differences.length })),
-      h("div", { class: "scroll-x diff" }, sheet([[t("change.key"), (d) => h("code", null, d.key)], [t("audit.old"), (d) => side(d.old, d.new, "old")], [t("audit.new"), (d) => side(d.new, d.old, "new")]], shown)));
+      h("div", { class: "scroll-x diff" }, sheet([[t("change.key"), (d) => h("code", null, d.key)], [t("audit.old"), (d) => side(d.old, d.new, "old")], [t("audit.new"), (d) => side(d.new, d.old, "new")]], p.differences)));
     if (own && waits) one.append(h("p", { class: "quiet" }, t("change.own")));
     one.hidden = false;
   }

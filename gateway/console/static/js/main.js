@@ -32,6 +32,7 @@ const KEYS = { o: "overview", a: "alarms", t: "trends", p: "spc", h: "handover",
 /** Pages that only some may see; everybody sees the others. */
 const ONLY = { audit: "read_audit", users: "manage_users" };
 const THEME = "pharmedge.theme";
+const READ_MS = 1000;
 let page = null;
 let name = "";
 let ui = null;
@@ -135,18 +136,27 @@ function chrome() {
 function lost(now) {
   const gone = !plant.live && (plant.ready || plant.failure || (plant.lostSince && Date.now() - plant.lostSince > 2500));
   document.body.classList.toggle("lost", Boolean(gone));
-  ui.lost.hidden = !gone && !plant.updated;
+  const away = gone ? [] : [...plant.edges.values()].filter((edge) => plant.live && !edge.connected);
+  ui.lost.hidden = !gone && !away.length && !plant.updated;
   if (gone) text(ui.lost, [plant.ready ? t("lost", { time: clock(plant.lostSince), age: span((now - plant.lostSince) / 1000) }) : t("lost.never"), plant.failure].filter(Boolean).join(" · "));
+  else if (away.length) text(ui.lost, away.map((edge) => (edge.last_seen_ns === null ? t("lost.edgeNever", { edge: edge.edge }) : t("lost.edge", { edge: edge.edge, time: asOf(edge.last_seen_ns / MS, now) }))).join(" · "));
   else if (plant.updated) text(ui.lost, t("updated", { version: plant.hello?.version }));
-  attribute(ui.lost, "data-kind", gone ? "lost" : "updated");
+  attribute(ui.lost, "data-kind", gone ? "lost" : away.length ? "away" : "updated");
+}
+
+/** A clock time, with its day where that was another one. */
+function asOf(ms, now) {
+  return day(ms) === day(now) ? clock(ms) : `${day(ms)} ${clock(ms)}`;
 }
 
 function banner(now) {
   const standing = called().sort(compare);
   const worst = standing[0] ?? null;
+  const before = ui.shown?.occurrence;
   // What is under the pointer stays until the pointer goes or the alarm is over.
   if (!ui.shown || !standing.some((row) => row.occurrence === ui.shown.occurrence) || !ui.banner.matches(":hover")) ui.shown = worst;
   else ui.shown = plant.alarms.get(ui.shown.occurrence);
+  if (before && ui.shown && ui.shown.occurrence !== before) ui.changed = performance.now();
   const row = ui.shown;
   attribute(ui.banner, "data-quiet", row ? null : "");
   attribute(ui.banner, "data-priority", row?.priority ?? null);
@@ -185,13 +195,15 @@ function foot() {
     const good = plant.live && edge.connected && !edge.refused;
     attribute(item.node, "data-good", good ? "" : null);
     text(item.state, !plant.live ? t("unknown") : edge.refused ? t("edge.refused") : edge.connected ? t("connected") : `${t("disconnected")}${seen === null ? "" : ` · ${span(seen)}`}`);
-    text(item.backlog, edge.backlog ? t("backlog", { n: plain(edge.backlog) }) : t("backlog.none"));
+    text(item.backlog, !good ? "" : edge.backlog ? t("backlog", { n: plain(edge.backlog) }) : t("backlog.none"));
   }
 }
 
 function acknowledgeBanner(options) {
   const row = shownAlarm() ?? ui.shown;
-  if (row) acknowledge([row], options);
+  // A key that was meant for the alarm before does not acknowledge the one that has just taken its place.
+  if (!shownAlarm() && performance.now() - (ui.changed ?? -Infinity) < READ_MS) notice(t("ack.changed"));
+  else if (row) acknowledge([row], options);
   else notice(t("ack.nothing"));
 }
 

@@ -63,10 +63,17 @@ export function setTitle(node, row) {
   text(node.children[1], kind ? ` · ${kind}` : "");
 }
 
+function kindWord(kind) {
+  return has(`alarm.${kind}`) ? t(`alarm.${kind}`) : kind;
+}
+
 function alarmWords(row) {
   const tag = plant.tags.get(`${row.edge}:${row.tag}`);
   const kind = row.alarm.startsWith(`${row.tag}.`) ? row.alarm.slice(row.tag.length + 1) : "";
-  const word = has(`alarm.${kind}`) ? t(`alarm.${kind}`) : kind;
+  const word = kindWord(kind);
+  // What the edge and the gateway watch themselves: a source, the edge, or an edge as the gateway hears it.
+  const own = row.tag ? null : /^(?:(?:source|gateway)\/(.+)\.|edge\/)(\w+)$/.exec(row.alarm);
+  if (own) return [own[1] ?? row.edge, kindWord(own[2])];
   return [tag ? tagTitle(tag) : row.tag || row.alarm, word];
 }
 

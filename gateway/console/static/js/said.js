@@ -19,6 +19,8 @@ const FORMS = [
   [/^bad quality$/, "bad"],
   [/^condition met$/, "met"],
   [/^back to normal$/, "normal"],
+  [/^nothing was heard of (.+) since (.+)$/, "unheard"],
+  [/^(.+) is heard again$/, "heard"],
   [/^no limit holds in this phase$/, "noLimit"],
 ];
 

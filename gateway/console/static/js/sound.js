@@ -97,6 +97,12 @@ class Sound extends EventTarget {
 
   /** New rows of the stream: sound at once for those that nobody has heard. */
   alarms(rows) {
+    // Whatever stopped calling is new when it calls again: a re-alarm or the end of a shelving keeps its occurrence.
+    for (const row of rows) {
+      if (row.state === "UNACK" || row.state === "LATUN") continue;
+      this.#told.delete(row.occurrence);
+      this.#silenced.delete(row.occurrence);
+    }
     const fresh = rows.filter((row) => row.state === "UNACK" && !row.advisory && !this.#told.has(row.occurrence));
     for (const row of fresh) this.#told.add(row.occurrence);
     if (this.#told.size > 20_000) this.#told = new Set([...this.#told].slice(-10_000));

@@ -143,14 +143,14 @@ export function system(root) {
 function edgeCard(edge) {
   const facts = [
     [t("edge.link"), yes(edge.connected && !edge.refused, edge.refused ? t("edge.refused") : edge.connected ? t("connected") : t("disconnected"))],
-    [t("edge.seen"), when(edge.last_seen_ns)], [t("edge.backlog"), t("records", { n: plain(edge.backlog) })],
+    [t("edge.seen"), when(edge.last_seen_ns)], [t("edge.backlog"), edge.connected ? t("records", { n: plain(edge.backlog) }) : t("unknown")],
     [t("edge.committed"), t("edge.through", { epoch: edge.epoch, seq: plain(edge.committed_through) })], [t("edge.software"), edge.software || "—"],
   ];
   return h("article", { class: "edge", "data-edge": edge.edge },
     h("h3", null, edge.edge, edge.simulated ? h("span", { class: "badge" }, t("simulated")) : null),
     h("dl", { class: "facts tall" }, facts.flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
     edge.sources.length
-      ? h("table", null, h("thead", null, h("tr", null, h("th", null, t("source")), h("th", null, t("source.state")), h("th", null, t("source.data")))),
-        h("tbody", null, edge.sources.map((s) => h("tr", null, h("td", null, s.name), h("td", null, yes(s.state === "connected", s.error || t(`source.${s.state}`))), h("td", null, when(s.last_data_ns))))))
+      ? h("table", null, h("thead", null, h("tr", null, h("th", null, t("source")), h("th", null, t("source.state")))),
+        h("tbody", null, edge.sources.map((s) => h("tr", null, h("td", null, s.name), h("td", null, edge.connected ? yes(s.state === "connected", s.error || t(`source.${s.state}`)) : t("unknown"))))))
       : h("p", { class: "quiet" }, t("sources.none")));
 }
