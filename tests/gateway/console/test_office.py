@@ -131,6 +131,7 @@ def test_a_control_chart_tells_rules_and_capability(open_page: Open, language: s
 def config(limit: float, delay: float = 2.0) -> dict[str, Any]:
     return {
         "edge": {"id": "press-edge-1", "site": "demo", "gmp": True},
+        "http": {"port": 9580},
         "alarms": [
             {"name": "press1/main_force.high", "limit": limit, "on_delay_s": delay, "priority": 2},
             {"name": "press1/hopper_level.low", "limit": 20.0, "on_delay_s": 5.0, "priority": 3},
@@ -148,7 +149,7 @@ def test_a_second_person_signs_a_change(open_page: Open, office: Office, desk: D
     page = open_page("#/changes", language=language, outage=True)
     login(page, "chen")
     page.locator("tr[data-proposal='1'] button").click()
-    expect(page.locator(".diff tbody tr")).to_have_count(len(office.proposals.get(1).differences))
+    expect(page.locator(".diff tbody tr")).to_have_count(len(office.proposals.differences(office.proposals.get(1))))
     page.locator("tr[data-proposal='2'] button").click()
     expect(page.locator(".diff tbody tr")).to_have_count(2)
     expect(page.locator(".office-page .panel").first.locator("button.primary")).to_have_count(0)  # one's own
