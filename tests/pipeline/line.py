@@ -21,6 +21,11 @@ MODELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "ewma": (("z",), {"warmup": 5}),
     "cusum": (("c",), {"warmup": 5}),
     "robust_z": (("z",), {"window": 8}),
+    "shewhart": (("z", "mr"), {"warmup": 5}),
+    "spc": (("rule", "alarm"), {"warmup": 5}),
+    "flatline": (("held",), {}),
+    "page_hinkley": (("drift", "ratio"), {"least_rows": 5}),
+    "seasonal": (("z",), {"parts": 1, "least": 5}),
     "river": (("score",), {"estimator": "anomaly.GaussianScorer", "params": {"grace_period": 4}, "warmup": 5, "generation": 8}),
 }
 
