@@ -287,7 +287,7 @@ def audit_verify(config: ConfigOption, as_json: Annotated[bool, typer.Option("--
     else:
         for fault in found["faults"]:
             print(fault)
-        wrong = f"{len(found['faults'])} faults" if found["faults"] else "ok"
+        wrong = f"{len(found['faults'])} faults" if found["faults"] else "ok" if found["entries"] else "nothing there to check"
         print(f"{wrong}: {found['entries']} audit entries, {found['heads']} heads of gateways")
     raise typer.Exit(1 if found["faults"] else 0)
 

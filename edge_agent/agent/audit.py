@@ -16,6 +16,8 @@ from edge_agent.core.wire import KINDS
 
 HEADS: Final = ("audit_head", "manifest_head")
 _TRIES: Final = 20
+_ALL: Final = 1 << 62
+"""A log that is only looked into does not hear how far its agent has come: everything there is is read."""
 
 
 def verify(settings: AgentSettings, base: Path) -> dict[str, Any]:
@@ -53,7 +55,9 @@ def _entries(log: Log) -> tuple[list[tuple[int, Audit]], list[str]]:
     faults: list[str] = []
     after = log.first(OUTBOX) - 1
     try:
-        while rows := log.read(OUTBOX, after, max_bytes=4 << 20):
+        while rows := log.read(OUTBOX, after, through=_ALL, max_bytes=4 << 20):
+            if log.first(OUTBOX) > after + 1:
+                found.clear()  # a running agent has forgotten some meanwhile: what was read before does not go on into what is there
             for row in rows:
                 if row.kind == KINDS[Audit]:
                     try:
@@ -86,7 +90,7 @@ def _heads(log: Log) -> tuple[int, list[str]]:
     last: dict[tuple[str, str, str], tuple[int, int, str]] = {}
     after = log.first(JOURNAL) - 1
     try:
-        while rows := log.read(JOURNAL, after, max_bytes=4 << 20):
+        while rows := log.read(JOURNAL, after, through=_ALL, max_bytes=4 << 20):
             for row in rows:
                 note = decode(row.data) if row.kind == KINDS[Note] else None
                 if not isinstance(note, Note) or note.action not in HEADS:

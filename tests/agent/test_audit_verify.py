@@ -82,6 +82,53 @@ def test_what_is_as_it_was_is_right_and_what_was_delivered_may_be_gone(config: P
     log.close()
 
 
+class Writing:
+    """An agent that goes on with its log while somebody looks into it."""
+
+    def __init__(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log = Log(config.parent / "data" / FILE, STREAMS, synchronous="OFF")
+        self.link = (self.log.value(AUDIT_LINK) or b"").decode()
+        self._monkeypatch = monkeypatch
+
+    def write(self) -> None:
+        entry = Audit(time_ns=T0, user="pharmedge", role="system", action="note", object="outbox", old="", new="", chain=self.link)
+        self.link = audit_link(entry)
+        self.log.commit([Append(OUTBOX, kind_of(entry), encode(entry), 0, 0)], values={AUDIT_LINK: self.link.encode()})
+
+    def between(self, name: str, what: Any) -> None:
+        """Do something once behind the first call of a method of the log of whoever looks."""
+        real, calls = getattr(Log, name), iter([what])
+
+        def then(log: Log, *args: Any, **more: Any) -> Any:
+            found = real(log, *args, **more)
+            if log is not self.log:
+                next(calls, lambda: None)()
+            return found
+
+        self._monkeypatch.setattr(Log, name, then)
+
+
+def test_an_entry_that_a_running_agent_writes_meanwhile_is_no_fault(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(config, entries()).close()
+    agent = Writing(config, monkeypatch)
+    agent.between("read", agent.write)
+    found = verified(config)
+    assert (found["faults"], found["entries"], found["link"]) == ([], 9, agent.link)
+    agent.log.close()
+
+
+def test_entries_that_a_running_agent_forgets_meanwhile_are_no_fault(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(config, entries()).close()
+    agent = Writing(config, monkeypatch)
+    for _ in range(1500):
+        agent.write()
+    agent.between("read", lambda: agent.log.forget(OUTBOX, 1200))
+    found = verified(config)
+    assert found["faults"] == []
+    assert found["first"] == 1201
+    agent.log.close()
+
+
 def rewritten(config: Path, change: Any) -> dict[str, Any]:
     """The same log whose outbox was written anew, so that its CRCs and running CRC all fit."""
     log = kept(config, entries())
@@ -134,6 +181,12 @@ def test_the_command_says_ok_fault_and_wrong_use(config: Path) -> None:
     assert "expected a folder with edge.sqlite" in error
     kept(config, entries()).close()
     assert said()[:2] == (0, "ok: 8 audit entries, 2 heads of gateways\n")
+    log = Log(config.parent / "data" / FILE, STREAMS, synchronous="OFF")
+    log.forget(OUTBOX, log.head(OUTBOX).seq)
+    log.close()
+    assert said()[:2] == (0, "nothing there to check: 0 audit entries, 2 heads of gateways\n")
+    for file in (config.parent / "data").glob(f"{FILE}*"):
+        file.unlink()
     kept_again = rewritten(config, lambda items: items[:-1])
     code, out, _ = said("--json")
     assert (code, json.loads(out)) == (1, kept_again)
