@@ -385,6 +385,8 @@ class Pipeline:
         for name, part in self._parts().items():
             if name in state:  # a checkpoint of an earlier version knows fewer parts
                 part.restore(state[name])
+        if "modes" not in state:  # an earlier version kept the modes with the other texts
+            self._modes.take_up(self._units.modes)
 
     def state(self) -> dict[str, Any]:
         """Everything of which the next records are a function beside the entries: for `edge_agent.core.pack`."""

@@ -62,6 +62,12 @@ class Units:
             )
             yield [change]
 
+    @property
+    def modes(self) -> dict[str, str]:
+        """The mode of each unit as its tag said it last, in the order in which they were said."""
+        said = [(key.rpartition("\n"), value) for key, value in sorted(self._now.items(), key=lambda item: self._since[item[0]])]
+        return {unit: value for (unit, _, role), value in said if role == "mode"}
+
     def state(self) -> dict[str, Any]:
         """Current texts by unit and role."""
         seen = {str(tag): [[t, v] for t, v in rows] for tag, rows in self._seen.items()}

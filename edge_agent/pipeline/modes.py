@@ -194,6 +194,11 @@ class Modes:
         self._now = dict(state["now"])
         self._write()
 
+    def take_up(self, said: Mapping[str, str]) -> None:
+        """Begin with what tags said and the gateway knows, in the order in which it was said; nobody has set a mode."""
+        self._said, self._now = dict(said), dict(said)
+        self._write()
+
 
 def _words(wanted: UnitMode) -> str:
     until = "" if wanted.until_ns is None else f" until {datetime.fromtimestamp(wanted.until_ns / 1e9, UTC):%Y-%m-%dT%H:%M:%SZ}"

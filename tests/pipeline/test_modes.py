@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.core import Action, Audit, Context, OperatorAction, Tag, Texts, UnitMode, pack
+from edge_agent.core import Action, Audit, Context, OperatorAction, Tag, Texts, UnitMode, pack, unpack
 from edge_agent.pipeline.chain import Pipeline
 from edge_agent.pipeline.modes import ModeRules, Word
 from tests.pipeline.line import FORCE, MODE, T0, S, alarms, reborn, run, start, values
@@ -160,3 +160,16 @@ def test_a_death_after_any_entry_changes_nothing() -> None:
     assert alarms(found) == alarms(expected)
     assert pack(parts.state()) == pack(whole.state())
     assert Word.__struct_fields__ == ("mode", "until_ns", "user", "reason", "since_ns")
+
+
+def test_modes_of_a_checkpoint_of_an_earlier_version_are_kept() -> None:
+    p = begun()
+    run(p, [said(1, "cleaning")])
+    state = unpack(pack(p.state()))
+    del state["modes"]
+    q = Pipeline()
+    q.restore(state)
+    assert told(run(q, [said(5, "cleaning")])) == []
+    assert (HIGH, "raise") not in alarms(run(q, [values(t, 39.0) for t in (6, 7, 8, 9)]))
+    assert told(run(q, [said(10, "production")])) == [("press1", "production")]
+    assert (HIGH, "raise") in alarms(run(q, [values(t, 39.0) for t in (11, 12, 13, 14)]))
