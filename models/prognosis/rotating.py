@@ -198,9 +198,13 @@ def line(amplitude: Any, bin_hz: Any, hz: Any, harmonics: Any, slip: Any) -> flo
             most = max(most, amplitude[i])
         reach = min(200, max(3, int(0.5 * hz / bin_hz)))
         begin, end = max(1, int(centre) - reach), min(n, int(centre) + reach + 1)
-        for i in range(begin, end):
-            near[i - begin] = amplitude[i]
-        floor = np.sort(near[: end - begin])[(end - begin) // 2]
+        for i in range(begin, end):  # sorted as they come: a library's sort needs more of numba's runtime than loops compiled ahead have
+            at = i - begin
+            while at > 0 and near[at - 1] > amplitude[i]:
+                near[at] = near[at - 1]
+                at -= 1
+            near[at] = amplitude[i]
+        floor = near[(end - begin) // 2]
         if floor > 0.0:
             total += most / floor
             count += 1
