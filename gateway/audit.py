@@ -68,6 +68,7 @@ EXCEPTIONS: Final = (
     "new_epoch",
     "log_set_aside",
     "restep_differs",
+    "checkpoint_unusable",
     "clock_behind",
 )
 """Actions that a reviewer looks at first."""

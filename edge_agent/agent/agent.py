@@ -25,7 +25,7 @@ from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
 from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.recording import Recording
-from edge_agent.agent.recovery import recover
+from edge_agent.agent.recovery import Recovered, recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice, choose_of
@@ -108,7 +108,7 @@ class Agent:
             on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, start, self._engine, self._intake, file, clock, act=self._act_here)
-        self._say_what_was_found(damaged, recovered.differing, clock)
+        self._say_what_was_found(damaged, recovered, clock)
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._file)
         self._approving.say()
         self._engine.start(start)
@@ -179,7 +179,7 @@ class Agent:
     def _previous(self, pipeline: Any) -> Start | None:
         return pipeline.start if pipeline.started else None
 
-    def _say_what_was_found(self, damaged: Path | None, differing: tuple[int, ...], clock: Clock) -> None:
+    def _say_what_was_found(self, damaged: Path | None, recovered: Recovered, clock: Clock) -> None:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.
         if damaged is not None:
             log.error("the log was damaged and has been set aside", moved_to=str(damaged))
@@ -189,7 +189,11 @@ class Agent:
         self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
         gateways = [(u.name, gateway) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for gateway in u.gateways]
         self._identity.begin(gateways, self._delivered.values(), self._intake.put)
-        if differing:
+        if recovered.unusable:
+            why, instead = "; ".join(recovered.unusable), recovered.checkpoint or "the journal alone"
+            log.error("a checkpoint cannot be used", why=why, instead=instead)
+            self._intake.put(lambda now: Note(received_ns=now, action="checkpoint_unusable", object="checkpoint", new=instead, reason=why))
+        if differing := recovered.differing:
             log.warning("records came out otherwise when stepped again", count=len(differing), first=differing[0])
             text = f"{len(differing)} records differ, first {differing[0]}"
             self._intake.put(lambda now: Note(received_ns=now, action="restep_differs", object="outbox", reason=text))

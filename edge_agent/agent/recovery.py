@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, checkpoint_position, checkpoint_state
 from edge_agent.core import Entry, Log, Record, Row, WireError, decode, encode, unpack
@@ -17,6 +17,7 @@ class Recovered:
     differing   numbers of outbox records that came out otherwise than they are kept; empty unless build or CPU changed
     restepped   entries stepped through behind the checkpoint
     checkpoint  which of CHECKPOINTS was used, None when there was none
+    unusable    why newer checkpoints were passed over, one text each
     """
 
     pipeline: Pipeline
@@ -24,6 +25,11 @@ class Recovered:
     restepped: int
     differing: tuple[int, ...]
     checkpoint: str | None
+    unusable: tuple[str, ...] = ()
+
+
+class _Unusable(Exception):
+    """A checkpoint that this release cannot go on from."""
 
 
 def entries(log: Log, after: int) -> Iterator[Entry]:
@@ -44,20 +50,32 @@ def recover(log: Log) -> Recovered:
 
     Records that are already in the outbox are computed again, compared and dropped (rule 1).
     """
+    unusable: list[str] = []
     for name, data in sorted(
         ((n, d) for n in CHECKPOINTS if (d := log.value(n)) is not None), key=lambda item: checkpoint_position(item[1]), reverse=True
     ):
         try:
-            return _step_from(log, name, data)
-        except WireError:
-            continue  # a damaged checkpoint: the one before it leads to the same place by a longer way
-    return _step(log, Pipeline(), 0, 0, None)
+            pipeline = _restored(data)
+        except _Unusable as error:
+            unusable.append(f"{name}: {error}")  # the one before it leads to the same place by a longer way
+        else:
+            found = _step(log, pipeline, *checkpoint_position(data), name)
+            break
+    else:
+        found = _step(log, Pipeline(), 0, 0, None)
+    return replace(found, unusable=tuple(unusable))
 
 
-def _step_from(log: Log, name: str, data: bytes) -> Recovered:
+def _restored(data: bytes) -> Pipeline:
     pipeline = Pipeline()
-    pipeline.restore(unpack(checkpoint_state(data)))
-    return _step(log, pipeline, *checkpoint_position(data), name)
+    try:
+        pipeline.restore(unpack(checkpoint_state(data)))
+    except WireError as error:
+        raise _Unusable(f"damaged: {error}") from error
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        # What parts of another release kept, in names, shapes and types that this one's do not have.
+        raise _Unusable(f"kept by another release: {type(error).__name__}: {error}") from error
+    return pipeline
 
 
 def _step(log: Log, pipeline: Pipeline, journal_at: int, outbox_at: int, name: str | None) -> Recovered:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, STREAMS, Commit, write
+from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, STREAMS, Commit, checkpoint_state, write
 from edge_agent.agent.recovery import recover
-from edge_agent.core import AlarmEvent, Connection, Entry, Heartbeat, Log, Record, Samples, decode, pack
+from edge_agent.core import AlarmEvent, Connection, Entry, Heartbeat, Log, Record, Samples, decode, pack, unpack
 from edge_agent.pipeline.chain import Pipeline
 from tests.pipeline.line import T0, S, start
 
@@ -112,6 +112,31 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
     log.commit(values={CHECKPOINTS[1]: bytes(newest)})
     recovered = recover(log)
     assert (recovered.checkpoint, recovered.restepped, recovered.differing) == (CHECKPOINTS[0], len(entries) - 20, ())
+    assert pack(recovered.pipeline.state()) == pack(pipeline.state())
+    log.close()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, IndexError, TypeError])
+def test_what_another_release_kept_is_passed_over_and_told(tmp_path, monkeypatch, error):
+    log, pipeline, entries = opened(tmp_path), Pipeline(), list(life(60))
+    committed(log, pipeline, entries[:20], checkpoint=CHECKPOINTS[0])
+    committed(log, pipeline, entries[20:40], checkpoint=CHECKPOINTS[1])
+    committed(log, pipeline, entries[40:], checkpoint=None)
+    newest = log.value(CHECKPOINTS[1]) or b""
+    other = unpack(checkpoint_state(newest)) | {"release": "other"}
+    log.commit(values={CHECKPOINTS[1]: newest[:16] + pack(other)})
+    restore = Pipeline.restore
+
+    def of_another_release(self, state):
+        restore(self, state)
+        if "release" in state:
+            raise error("names")
+
+    monkeypatch.setattr(Pipeline, "restore", of_another_release)
+    recovered = recover(log)
+    assert (recovered.checkpoint, recovered.restepped, recovered.differing) == (CHECKPOINTS[0], len(entries) - 20, ())
+    [why] = recovered.unusable
+    assert f"{CHECKPOINTS[1]}: kept by another release: {error.__name__}" in why
     assert pack(recovered.pipeline.state()) == pack(pipeline.state())
     log.close()
 
