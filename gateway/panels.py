@@ -26,8 +26,8 @@ class Panels:
         """Hand out what is new; on the loop that publishes, reading a small table."""
         now = self._clock()
         everyone = tuple(
-            Person(name=account.name, full_name=account.full_name, role=account.role, hash=digest)
-            for account, digest in self._users.handed("acknowledge")
+            Person(name=account.name, full_name=account.full_name, role=account.role, hash=digest, acts=account.may("acknowledge"))
+            for account, digest in self._users.handed("acknowledge", "approve")
         )
         open_ = self._users.empty()
         for edge in {*known, *self._edges}:

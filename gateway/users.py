@@ -168,10 +168,10 @@ class Users:
                     self.db.execute("ROLLBACK")
                 raise
 
-    def handed(self, right: Right) -> list[tuple[Account, str]]:
-        """Accounts that are not disabled and have a right, by name, each with its password hash: for panels beside the line."""
+    def handed(self, *rights: Right) -> list[tuple[Account, str]]:
+        """Accounts that are not disabled and have one of these rights, by name, each with its password hash: for panels beside the line."""
         rows = self.ask(f"SELECT {_COLUMNS}, hash FROM user ORDER BY name")
-        return [(account, row[6]) for row in rows if (account := _account(row)).may(right)]
+        return [(account, row[6]) for row in rows if any(map((account := _account(row)).may, rights))]
 
     def verify(self, name: str, password: str) -> Account | None:
         """The account when the password is its own and it is not disabled; as slow for names that do not exist."""

@@ -81,10 +81,46 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
 
     >>> differences({"alarms": [{"name": "a", "limit": 16.0}]}, {"alarms": [{"name": "b"}, {"name": "a", "limit": 18.0}]})[0]
     Difference(key='alarms[a].limit', old='16.0', new='18.0')
+    >>> differences({"models": [{"name": "a"}, {"name": "b"}]}, {"models": [{"name": "b"}, {"name": "a"}]})
+    [Difference(key='models (order)', old='a, b', new='b, a')]
     """
     before, now = flat(old), flat(new)
     keys = sorted(before.keys() | now.keys())
-    return [Difference(key, before.get(key, ""), now.get(key, "")) for key in keys if before.get(key) != now.get(key)]
+    found = [Difference(key, before.get(key, ""), now.get(key, "")) for key in keys if before.get(key) != now.get(key)]
+    return found + _moved(_orders(old), _orders(new))
+
+
+def _moved(old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]) -> list[Difference]:
+    """Lists whose named items stand in another order: what comes first may decide."""
+    found = []
+    for key in sorted(old.keys() & new.keys()):
+        both = set(old[key]) & set(new[key])
+        before, now = [n for n in old[key] if n in both], [n for n in new[key] if n in both]
+        if before != now:
+            found.append(Difference(f"{key} (order)", ", ".join(before), ", ".join(now)))
+    return found
+
+
+def _orders(value: Any, place: str = "") -> dict[str, list[str]]:
+    """The names in each list whose items `flat` tells apart by name, in their order."""
+    found: dict[str, list[str]] = {}
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            found |= _orders(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        names = _names(value)
+        if names:
+            found[place] = names
+        for i, item in enumerate(value):
+            found |= _orders(item, f"{place}[{names[i] if names else i}]")
+    return found
+
+
+def _names(items: Sequence[Any]) -> list[str]:
+    """The names of a list's items; nothing unless each has one of its own."""
+    names = [item.get("name") if isinstance(item, Mapping) else None for item in items]
+    told = [name for name in names if isinstance(name, str) and name]
+    return told if len(set(told)) == len(names) else []
 
 
 def flat(value: Any, place: str = "") -> dict[str, str]:
@@ -95,10 +131,9 @@ def flat(value: Any, place: str = "") -> dict[str, str]:
             found |= flat(inner, f"{place}.{key}" if place else str(key))
         return found
     if isinstance(value, Sequence) and not isinstance(value, str) and value and all(isinstance(item, Mapping) for item in value):
-        names = [item.get("name") for item in value]
-        named = len(set(map(str, names))) == len(names) and all(isinstance(name, str) and name for name in names)
+        names = _names(value)
         for i, item in enumerate(value):
-            found |= flat(item, f"{place}[{names[i] if named else i}]")
+            found |= flat(item, f"{place}[{names[i] if names else i}]")
         return found
     return {place: value if isinstance(value, str) else msgspec.json.encode(value).decode()}
 

@@ -16,7 +16,7 @@ REFRESH_S: Final = 3600.0
 """A gateway signs the list anew so often, so that its age says how long the edge has been alone."""
 
 
-class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One person as a panel needs to know them."""
 
     name: str
@@ -24,6 +24,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     role: str
     hash: str
     """argon2id, as the gateway keeps it."""
+    acts: bool = True
+    """Acts; else only agrees with what another does."""
 
 
 class People(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -236,6 +236,8 @@ class _People:
             person = self._sessions.verified(username, password, "opcua")
         except (NotLoggedIn, TooSoon):
             return None
+        if not person.acts:
+            return None
         user = User(role=UserRole.User, name=person.name)
         object.__setattr__(user, "actor", Actor(person.name, person.role, STATION))
         return user

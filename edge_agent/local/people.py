@@ -88,4 +88,4 @@ class KnownPeople:
     @property
     def count(self) -> int:
         """People who may log in."""
-        return len({p.name for people in self._lists.values() for p in people.people})
+        return len({p.name for people in self._lists.values() for p in people.people if p.acts})

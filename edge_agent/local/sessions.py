@@ -24,7 +24,7 @@ class NotLoggedIn(PharmedgeError):
 
 
 class NotAllowed(PharmedgeError):
-    """The request does not carry the session's token."""
+    """The request does not carry the session's token, or the person only agrees with others."""
 
 
 class TooSoon(PharmedgeError):
@@ -60,8 +60,11 @@ class PanelSessions:
         self._nobody = ""
 
     def login(self, name: str, password: str) -> tuple[str, Session]:
-        """A new session and its token; NotLoggedIn or TooSoon. Takes as long as argon2 does: not on the event loop."""
+        """A new session and its token; NotLoggedIn, TooSoon or NotAllowed. Takes as long as argon2 does: not on the event loop."""
         person = self.verified(name, password, "login")
+        if not person.acts:
+            self._tell("login_failed", person, "may only agree here")
+            raise NotAllowed(f"the role {person.role} agrees here with what another does and does not act")
         now, token = self._clock(), secrets.token_urlsafe(32)
         self._tell("login", person, "")
         self._sessions = {t: s for t, s in self._sessions.items() if self._lives(s, now)}

@@ -11,6 +11,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as Parameter
 
+from gateway.audit_verify import csv_cell
 from gateway.console.access import Access
 from gateway.console.alarms import alarm_routes
 from gateway.console.errors import MEDIA_TYPE, Impossible
@@ -43,14 +44,17 @@ def documented(row: type, key: str = "") -> dict[int | str, dict[str, Any]]:
 
 
 def _csv(series: SeriesRow) -> Response:
+    """For a spreadsheet: UTF-8 with a byte order mark, no text that it takes for a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(("tag", "time_ns", "time_utc", *_SERIES_COLUMNS))
     for i, time_ns in enumerate(series["time_ns"]):
         cells = (series[column][i] if i < len(series[column]) else None for column in _SERIES_COLUMNS)
-        writer.writerow((series["tag"], time_ns, rfc3339(time_ns), *("" if cell is None else cell for cell in cells)))
+        told = ("" if cell is None else csv_cell(cell) if isinstance(cell, str) else cell for cell in cells)
+        writer.writerow((csv_cell(series["tag"]), time_ns, rfc3339(time_ns), *told))
     name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in series["tag"])
-    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
+    attached = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response("\ufeff" + out.getvalue(), media_type="text/csv; charset=utf-8", headers=attached)
 
 
 def api(query: Query, live: Live, timezone: str, access: Access) -> APIRouter:

@@ -41,6 +41,11 @@ def test_named_edges_get_who_may_acknowledge_and_all_others_an_empty_list(users:
     kept = sent[0][1].people[0]
     assert (kept.full_name, kept.role, kept.hash.startswith("$argon2id$")) == ("王丽", "operator", True)
     assert turn() == []
+    users.put(Account("chen", "Chen Jie", "quality"), "correct horse battery", 1)
+    turn()
+    assert [(p.name, p.acts) for p in sent[0][1].people] == [("chen", False), ("wang", True)]
+    users.put(replace(users.known("chen"), disabled=True), None, 1)
+    turn()
     now[0] += 3601 * S
     assert turn() == [("pharmedge/demo/e1/people/gw1", False, ["wang"])]
     assert sent[0][1].issued_ns == now[0]

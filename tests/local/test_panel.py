@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from starlette.applications import Starlette
 
@@ -87,6 +88,18 @@ async def test_shelving_follows_the_rules_of_the_edge_with_a_second_person_where
         await act(http, "shelve", guard, reason="door switch replaced", duration_s=600, second={"user": "li", "password": PASSWORD})
     assert line.state(GUARD) == "SHLVD"
     assert (line.actions[-1].second_user, line.actions[-1].second_role) == ("li", "shift_lead")
+
+
+async def test_quality_agrees_and_does_not_act(line: Line) -> None:
+    quality = msgspec.structs.replace(person("chen", "quality"), acts=False)
+    line.people.take("gw1", listed(*PEOPLE, quality, issued_ns=T0 + 1))
+    guard = line.turn(GUARD, True)
+    async with client(line) as http:
+        refused = await http.post("api/session", json={"user": "chen", "password": PASSWORD})
+        assert (refused.status_code, (await http.get("api/session")).json()["people"]["count"]) == (403, 3)
+        await logged_in(http, "zhao")
+        await act(http, "shelve", guard, reason="door switch replaced", duration_s=600, second={"user": "chen", "password": PASSWORD})
+    assert line.state(GUARD) == "SHLVD"
 
 
 async def test_a_latched_alarm_is_reset_and_an_old_occurrence_is_refused(line: Line) -> None:

@@ -40,6 +40,7 @@ def test_an_alarm_is_seen_and_acknowledged_behind_a_login_and_shelved(open_panel
     expect(first.locator(".do")).to_contain_text("Reduce the fill depth")
     expect(first.locator(".mark")).to_have_class("mark p2 flash")
     assert page.title().startswith("(2) ")
+    page.wait_for_timeout(1100)  # a key acts on what could be read for a second
     page.keyboard.press("a")
     login(page)
     expect(page.locator(".alarm[data-state=ACKED]")).to_have_count(1)

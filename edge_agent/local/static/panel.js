@@ -13,6 +13,7 @@ const SHAPES = {
 const MIDDLE = { 1: 14, 2: 15.6, 3: 12, 4: 14 };
 const OPEN = new Set(["UNACK", "RTNUN", "LATUN"]);
 const REST_MS = 2000;
+const READ_MS = 1000;
 const SHELVE_MIN = [10, 20, 30, 60];
 
 let view = "standing";
@@ -20,6 +21,7 @@ let chosen = "";
 let order = [];
 let touched = -Infinity;
 let used = false;
+let facing = { occurrence: "", since: 0 };
 const nodes = new Map();
 const page = {};
 
@@ -126,6 +128,8 @@ function draw() {
     }
     if (page.list.children[place] !== node) page.list.insertBefore(node, page.list.children[place] ?? null);
   });
+  const next = facingRow(shown)?.occurrence ?? "";
+  if (next !== facing.occurrence) facing = { occurrence: next, since: performance.now() };
   page.empty.hidden = shown.length > 0;
   text(page.empty, desk.about ? t(`none.${view}`) : t("loading"));
   const standing = [...desk.rows.values()].filter((row) => !row.suppressed);
@@ -143,6 +147,11 @@ function draw() {
   const waiting = standing.filter((row) => unacknowledged(row) && !row.advisory).length;
   document.title = `${desk.live ? "" : "! "}${waiting ? `(${waiting}) ` : ""}${t("title")}`;
   second();
+}
+
+/** The row that a key acts on: the chosen one, else the first that waits. */
+function facingRow(shown) {
+  return shown.find((row) => row.occurrence === chosen) ?? shown.find(unacknowledged);
 }
 
 /** Unacknowledged rows on the screen: nobody acknowledges what they have not seen. */
@@ -231,9 +240,9 @@ async function somebody() {
   return (await login()) ? {} : null;
 }
 
+/** Asked at each act: the one who stands here now need not be the one who acted before. */
 async function named() {
   const field = h("input", { type: "text", required: true, maxlength: 64, value: sessionStorage.getItem("pharmedge.user") ?? "", autocomplete: "off" });
-  if (field.value) return { user: field.value };
   const done = await ask(t("name"), [h("label", null, t("name"), field)], t("ack"), async () => sessionStorage.setItem("pharmedge.user", field.value.trim()), field);
   return done ? { user: field.value.trim() } : null;
 }
@@ -323,14 +332,16 @@ function keys(event) {
   if (event.target.matches("input, select") || document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
   const shown = order.map((id) => desk.rows.get(id)).filter(Boolean);
   const at = shown.findIndex((row) => row.occurrence === chosen);
-  const row = shown[at] ?? shown.find(unacknowledged);
+  const row = facingRow(shown);
+  // What came under the finger a moment ago was not read.
+  const read = row && (row.occurrence === chosen || (row.occurrence === facing.occurrence && performance.now() - facing.since >= READ_MS));
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step && shown.length) {
     chosen = shown[Math.max(0, Math.min(shown.length - 1, at + step))].occurrence;
     draw();
     nodes.get(chosen)?.focus();
-  } else if (event.key === "a" && row && unacknowledged(row)) acknowledge([row]);
-  else if (event.key === "s" && row && !row.suppressed) shelve(row);
+  } else if (event.key === "a" && read && unacknowledged(row)) acknowledge([row]);
+  else if (event.key === "s" && read && !row.suppressed) shelve(row);
   else if (event.key === "l" && !page.person.hidden) person();
   else return;
   event.preventDefault();

@@ -90,7 +90,7 @@ async def test_series_as_csv_has_the_rows_of_the_json(client: httpx.AsyncClient)
     answer = await client.get("/api/v1/series", params={**params, "format": "csv"})
     assert answer.headers["content-type"].startswith("text/csv")
     assert answer.headers["content-disposition"] == 'attachment; filename="press-edge-1_press1_main_force.csv"'
-    lines = list(csv.DictReader(io.StringIO(answer.text)))
+    lines = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
     assert [int(line["time_ns"]) for line in lines] == row["time_ns"]
     assert [float(line["mean"]) for line in lines] == row["mean"]
     assert lines[0]["time_utc"].endswith("Z")
