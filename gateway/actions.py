@@ -59,6 +59,8 @@ class Actions:
         for action in self.of_occurrence(asked.occurrence) if asked.kind != "comment" else ():
             if action.kind == asked.kind:
                 if action.user == asked.user:
+                    if _terms(action) != _terms(asked):
+                        raise Refused("your earlier wish still waits for the edge; ask again when it has answered")
                     return found, action.id
                 raise Refused(f"{action.user} has just asked for the same: {asked.kind.replace('_', ' ')}")
         if found is not None:
@@ -152,6 +154,11 @@ class Actions:
             "reason": outcome.reason,
             "settled_ns": outcome.time_ns,
         }
+
+
+def _terms(wish: Asked | OperatorAction) -> tuple[object, ...]:
+    """What makes two wishes of one person about one alarm the same."""
+    return wish.reason, wish.duration_s, wish.one_shot, wish.permit, wish.second_user, wish.second_role
 
 
 def _parsed(occurrence: str) -> tuple[str, str, int]:

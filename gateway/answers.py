@@ -17,7 +17,7 @@ from gateway.latest import Latest
 from gateway.query import ALL, AlarmFilter, AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, ModeRow, NotFound, SeriesRow, SourceRow, TagRow
 from gateway.series import View, series
 from gateway.standing import OVER, Occurrence, alarm_row
-from gateway.units import mode_rows, unit_rows
+from gateway.units import UNIT, mode_rows, unit_rows
 
 SCANNED: Final = 20_000
 """Occurrences of a span that a filtered history looks through, the newest first."""
@@ -114,8 +114,15 @@ class Answers:
 
     def batch_of(self, occurrence: str) -> str:
         """See Query."""
+        return self.batch_at(occurrence, self._clock())
+
+    def batch_at(self, about: str, time_ns: int) -> str:
+        """The batch in the unit of an alarm when it was raised, or at some time for one that stands nowhere and for a unit (`subject`)."""
+        if about.startswith(UNIT):
+            edge, _, unit = about.removeprefix(UNIT).partition("/")
+            return self._applier.batches.at(edge, unit, time_ns)
         try:
-            edge, alarm, raised_ns = parse_occurrence_id(occurrence)
+            edge, alarm, raised_ns = parse_occurrence_id(about)
         except ValueError:
             return ""
         known = self._applier.catalogue.edges.get(edge)
@@ -123,7 +130,7 @@ class Answers:
         number = known.numbers.get(definition.tag) if known is not None and definition is not None else None
         if known is None or number is None:
             return ""
-        return self._applier.batches.at(edge, known.tags[number].unit_path, raised_ns or self._clock())
+        return self._applier.batches.at(edge, known.tags[number].unit_path, raised_ns or time_ns)
 
     def events(self, to_ns: int) -> Iterator[tuple[str, AlarmEvent]]:
         """(edge, event) of every alarm event before some time, in the order they were committed."""

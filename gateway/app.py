@@ -115,6 +115,7 @@ class Gateway:
             anchor_s=accounts.anchor_s,
             clock=self._clock,
             find=lambda name, why: self._writer.submit(self.store.find, name, why).result(),
+            batch_at=self.store.ask.batch_at,
         )
         self.panels = Panels(
             self.users, signing_key(section.data_dir / "keys"), gateway=section.id, site=section.site, edges=accounts.panels, clock=self._clock

@@ -12,15 +12,30 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_agent.core import Audit, Definitions, decode, topic
+from edge_agent.core import AlarmEvent, Audit, Definitions, OperatorAction, decode, topic
 from gateway.audit import Act, Actor, SignedHead, Trail, instant
 from gateway.audit_verify import ANCHOR, faults
-from gateway.journal import AUDIT, DEFINITIONS, Journal
+from gateway.journal import ALARM, AUDIT, DEFINITIONS, Entry, Journal
 from gateway.manifest import GivenHead
+from gateway.units import subject
 
 OWN: Final = "config"
 SEEN: Final = "definitions"
 TOLD: Final = "edge_audit"
+HEARD: Final = "edge_alarms"
+LOOKED: Final = 1000
+"""Alarm events of one look."""
+DONE: Final = {
+    ("acknowledge", ""): "acknowledge",
+    ("reset", ""): "reset",
+    ("comment", ""): "comment",
+    ("suppress", "shelved"): "shelve",
+    ("suppress", "out_of_service"): "out_of_service",
+    ("unsuppress", "shelved"): "unshelve",
+    ("unsuppress", "out_of_service"): "in_service",
+    ("refuse", ""): "refused",
+}
+"""What a person did beside the line, by event and suppression."""
 ANCHORS: Final = (ANCHOR, "manifest_head")
 """Entries with which edges only hand heads back."""
 BROKEN: Final = "audit_broken"
@@ -43,14 +58,16 @@ class Watch:
         anchor_s: float,
         clock: Callable[[], int],
         find: Callable[[str, str], None],
+        batch_at: Callable[[str, int], str] = lambda _about, _time_ns: "",
     ) -> None:
         self._trail, self._data_dir, self._journal, self._key = trail, data_dir, journal, key
-        self._gateway, self._site, self._clock, self._find = gateway, site, clock, find
+        self._gateway, self._site, self._clock, self._find, self._batch_at = gateway, site, clock, find, batch_at
         self._entries, self._period_s = anchor_entries, anchor_s
         self._service = Actor(f"gateway {gateway}", "service")
         self._last: dict[str, Definitions] = {}
         self._looked = 0
         self._told = 0
+        self._heard = 0
         self._given: dict[str, SignedHead] = {}
         self._given_manifest: dict[str, GivenHead | None] = {}
         self._signed_at = -1e18
@@ -91,8 +108,47 @@ class Watch:
                 who = edge if item.role == "system" else Actor(item.user, item.role, "", entry.edge)
                 # The trail's time is when the gateway learned of it; an edge that was away says itself when it was.
                 told = f"{item.reason} (at the edge {instant(item.time_ns, 'UTC')[0]})".strip()
-                act = Act(item.action, f"edge {entry.edge}: {item.object}", item.old, item.new, told)
+                batch = self._batch_at(subject(entry.edge, item.object), item.time_ns) if item.action.startswith("unit_mode") else ""
+                act = Act(item.action, f"edge {entry.edge}: {item.object}", item.old, item.new, told, batch=batch)
                 self._trail.append(who, act, self._clock(), place=(TOLD, str(n)))
+
+    def look_at_alarms(self) -> None:
+        """Write down which wishes of the console an edge refused, and what people did at its panel or over OPC UA."""
+        self._heard = max(self._heard, int(self._trail.place(HEARD) or 0))
+        rows = self._journal.behind(self._heard, ALARM, LOOKED)
+        for n, entry in rows:
+            event = decode(entry.frame)
+            if isinstance(event, AlarmEvent) and event.action_id and entry.edge != self._gateway:
+                found = self._of_person(entry, event)
+                if found is not None:
+                    self._trail.append(*found, self._clock(), place=(HEARD, str(n)))
+            self._heard = n
+        if len(rows) == LOOKED:  # a long history is not read again at the next start
+            self._trail.append(self._service, [], self._clock(), place=(HEARD, str(self._heard)))
+
+    def _of_person(self, entry: Entry, event: AlarmEvent) -> tuple[Actor, Act] | None:
+        """Who did what by an event that cites an action; None for what the console's own entry tells already."""
+        about, at = entry.occurrence or event.alarm, f"(at the edge {instant(event.time_ns, 'UTC')[0]})"
+        asked = self._journal.outcome(event.action_id)
+        who: AlarmEvent | OperatorAction
+        if asked is not None:
+            who, kind = asked[0], f"{asked[0].kind}_refused"
+            if event.event != "refuse":
+                return None
+        else:
+            who, kind = event, DONE.get((event.event, event.overlay), "")
+            if not event.user or not kind:
+                return None
+        new = [event.state_to]
+        if event.until_ns is not None:
+            new.append(f"until {instant(event.until_ns, 'UTC')[0]}")
+        if event.permit:
+            new.append(f"permit {event.permit}")
+        if event.second_user:
+            new.append(f"agreed by {event.second_user}" + (f" ({event.second_role})" if event.second_role else ""))
+        batch = self._batch_at(about, event.time_ns)
+        act = Act(kind, about, event.state_from, ", ".join(new), f"{event.reason} {at}".strip(), batch=batch)
+        return Actor(who.user, who.role, "", who.station or entry.edge), act
 
     def verify(self) -> None:
         """Check the whole trail at the start and once a day; what is wrong becomes an alarm, and an entry states it once."""
@@ -141,6 +197,7 @@ class Watch:
         """One look; AuditError when the disk refuses."""
         self.look()
         self.look_at_edges()
+        self.look_at_alarms()
         self.verify()
         return self.sign()
 

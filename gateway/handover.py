@@ -147,6 +147,7 @@ class Handovers:
         with self._lock:
             handover = self._offered(id_)
             if by.user == handover.offered_by:
+                self._trail.append(by, Act("refused", f"handover {id_}", new="accept", reason="one's own handover"), self._clock())
                 raise Refused("one's own handover cannot be taken over by oneself; the next shift has to")
             if digest != handover.digest:
                 raise Refused(f"handover {id_}: expected the list as it was handed over, found another; reload the page")

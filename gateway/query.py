@@ -496,7 +496,7 @@ class Query(Protocol):
         """Every batch of every unit, the newest first."""
 
     def batch_of(self, occurrence: str) -> str:
-        """The batch in the unit of an alarm when it was raised (now for one that stands nowhere); empty when there was none."""
+        """The batch in the unit of an alarm when it was raised (now for one that stands nowhere, and for a `subject`); empty when there was none."""
 
     def kpis(self, from_ns: int, to_ns: int) -> KpiRow:
         """The key figures of the alarm system over [from_ns, to_ns)."""

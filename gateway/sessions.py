@@ -71,6 +71,10 @@ class Sessions:
         self.throttle = Throttle()
         self.accounts = Accounts(users, trail, clock=clock)
 
+    def now(self) -> int:
+        """ns UTC by the clock that sessions and their entries go by."""
+        return self._clock()
+
     def open(self) -> bool:
         """Whether there are no accounts: everyone on this computer may act under the name they give."""
         return self.users.empty()

@@ -15,13 +15,16 @@ LIMITS: Final = frozenset({"limit", "deviation", "rate", "discrete", "expression
 """Kinds of alarms that a mode keeps from being judged; diagnostics of the edge go on."""
 
 
+UNIT: Final = "unit:"
+
+
 def subject(edge: str, unit: str) -> str:
     """What an action about a unit is about, where actions about alarms have an occurrence.
 
     >>> subject("press-edge-1", "line1/press1")
     'unit:press-edge-1/line1/press1'
     """
-    return f"unit:{edge}/{unit}"
+    return f"{UNIT}{edge}/{unit}"
 
 
 def mode_of(known: EdgeTags, path: str) -> Context | None:

@@ -23,6 +23,7 @@ from gateway.console.errors import Impossible
 from gateway.console.instants import Instant, rfc3339
 from gateway.query import AlarmFilter, Asked, ModeAsked, NotFound, Query
 from gateway.sessions import NotAllowed, NotLoggedIn, Session, Sessions, Signature
+from gateway.units import subject
 from gateway.users import RIGHTS, Right
 
 COOKIE: Final = "pharmedge_session"
@@ -166,7 +167,9 @@ class Access:
         if self.sessions is None or session is None:
             raise NotLoggedIn("log in first; looking needs no login")
         if not secrets.compare_digest(request.headers.get(TOKEN, "").encode(), session.csrf.encode()):
-            raise NotAllowed(f"{TOKEN}: expected the token of this session, found another or none; reload the page")
+            why = f"{TOKEN}: expected the token of this session, found another or none; reload the page"
+            self.sessions.trail.append(session.actor(), Act("refused", request.url.path, reason=why), self.sessions.now())
+            raise NotAllowed(why)
         return self.sessions, session
 
     def state(self, session: Session | None) -> dict[str, Any]:
@@ -201,8 +204,7 @@ class Access:
                 second_user, second_role = second.user, second.role
         else:
             sessions, session = self.acting(request)
-            if body.user is not None and body.user != session.account.name:
-                raise NotAllowed(f"user: expected {session.account.name}, who is logged in, found {body.user!r}")
+            _themselves(sessions, session, body.user, occurrences[0])
             sessions.allowed(session, right, occurrences[0])
             who, meaning = session.actor(), sessions.meaning(session, right, _signature(body.signature))
             if second is not None:
@@ -252,23 +254,22 @@ class Access:
             who, meaning = Actor(body.user, body.role, "", _station(request)), ""
         else:
             sessions, session = self.acting(request)
-            if body.user is not None and body.user != session.account.name:
-                raise NotAllowed(f"user: expected {session.account.name}, who is logged in, found {body.user!r}")
+            _themselves(sessions, session, body.user, f"unit {edge}/{unit}")
             sessions.allowed(session, "set_mode", f"unit {edge}/{unit}")
             who, meaning = session.actor(), sessions.meaning(session, "set_mode", _signature(body.signature))
             sessions.touch(request.cookies[COOKIE])
         mode, until = (body.mode, body.until) if isinstance(body, WantedMode) else ("", None)
         asked = ModeAsked(edge=edge, unit=unit, mode=mode, until_ns=until, user=who.user, role=who.role, station=who.station, reason=body.reason)
         before = next((u["mode"] for e in query.edges() if e["edge"] == edge for u in e["units"] if u["unit"] == unit), "")
-        now = query.status()["now_ns"]
+        now, batch = query.status()["now_ns"], query.batch_of(subject(edge, unit))
         told = "asked" if until is None else f"asked, {mode} until {rfc3339(until)}"
         if self.sessions is not None and before:
-            self.sessions.trail.append(who, Act(kind, f"unit {edge}/{unit}", before, told, body.reason, meaning), now)
+            self.sessions.trail.append(who, Act(kind, f"unit {edge}/{unit}", before, told, body.reason, meaning, batch), now)
         try:
             return query.set_mode(asked)
         except PharmedgeError as error:
             if self.sessions is not None and before:
-                self.sessions.trail.append(who, Act(f"{kind}_refused", f"unit {edge}/{unit}", before, before, str(error)), now)
+                self.sessions.trail.append(who, Act(f"{kind}_refused", f"unit {edge}/{unit}", before, before, str(error), batch=batch), now)
             raise
 
     @staticmethod
@@ -293,6 +294,14 @@ def _told(asked: Asked) -> str:
     if asked.second_user:
         parts.append(f"agreed by {asked.second_user}" + (f" ({asked.second_role})" if asked.second_role else ""))
     return ", ".join(parts)
+
+
+def _themselves(sessions: Sessions, session: Session, claimed: str | None, what: str) -> None:
+    """NotAllowed, with an audit entry, when the name that is claimed is not that of the session."""
+    if claimed is not None and claimed != session.account.name:
+        why = f"user: expected {session.account.name}, who is logged in, found {claimed!r}"
+        sessions.trail.append(session.actor(), Act("refused", what, reason=why), sessions.now())
+        raise NotAllowed(why)
 
 
 def _signature(signed: Signed | None) -> Signature | None:
@@ -374,11 +383,12 @@ def people(access: Access, clock: Query) -> APIRouter:
         sessions = reading(request, "read_audit")
         bounds = ["" if t is None else instant(t, "UTC")[0] for t in (from_ns, to_ns)]
         bounds_of = {"from_ts": bounds[0], "to_ts": bounds[1]}
-        want = Wanted(user=user, action=action, object=of, text=text, batch=batch, exceptions=exceptions, limit=limit, **bounds_of)
-        entries = sessions.trail.entries(want)
+        want = Wanted(user=user, action=action, object=of, text=text, batch=batch, exceptions=exceptions, limit=limit + 1, **bounds_of)
+        found = sessions.trail.entries(want)
+        entries = found[:limit]
         if form == "csv":
             headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
-            return Response(audit_csv(entries), media_type="text/csv; charset=utf-8", headers=headers)
+            return Response(audit_csv(entries, cut=len(found) > limit), media_type="text/csv; charset=utf-8", headers=headers)
         seq, digest = sessions.trail.head()
         heads = sessions.trail.heads()
         reviewed = sessions.trail.entries(Wanted(action="review", object_is=f"batch {batch}" if batch else "audit trail", limit=1))
@@ -430,11 +440,13 @@ def _alarms_of(query: Query, row: BatchRow) -> list[dict[str, Any]]:
     return [{key: a[key] for key in keys} for a in mine]  # type: ignore[literal-required]
 
 
-def audit_csv(entries: list[dict[str, Any]]) -> str:
-    """Entries as CSV with fixed columns; UTF-8 with a byte order mark, so that spreadsheets read Chinese."""
+def audit_csv(entries: list[dict[str, Any]], *, cut: bool = False) -> str:
+    """Entries as CSV with fixed columns; UTF-8 with a byte order mark, so that spreadsheets read Chinese. `cut`: a last line says there are more."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(("seq", *FIELDS, "hash"))
     for entry in entries:
         writer.writerow([csv_cell(entry.get(key, "")) for key in ("seq", *FIELDS, "hash")])
+    if cut:
+        writer.writerow([f"cut: only the first {len(entries)} entries of those asked for; `edge-gateway audit export` has all"])
     return "\ufeff" + out.getvalue()

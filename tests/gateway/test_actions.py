@@ -117,6 +117,17 @@ def test_a_normal_alarm_is_shelved_under_raise_time_0(store: Store) -> None:
         ask(store, NORMAL, "chen", "calibration", "a2", "shelve")
 
 
+def test_another_wish_of_the_same_kind_is_not_dropped_in_silence(store: Store) -> None:
+    edge = Edge()
+    edge.define()
+    edge.event("raise", "NORM", "UNACK")
+    feed(store, edge.deliver())
+    ask(store, RAISED, "chen", "sensor moved", "a1", "shelve", duration_s=1800.0)
+    assert ask(store, RAISED, "chen", "sensor moved", "a2", "shelve", duration_s=1800.0) == "a1"
+    with pytest.raises(Refused, match="earlier wish still waits"):
+        ask(store, RAISED, "chen", "sensor moved", "a3", "shelve", duration_s=600.0)
+
+
 def test_many_are_asked_at_once_and_each_is_answered(store: Store) -> None:
     edge = Edge()
     edge.define()

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge_agent.core import AlarmDefinition, Audit, Definitions, Tag, encode
+from edge_agent.core import AlarmDefinition, AlarmEvent, Audit, Definitions, OperatorAction, Tag, encode
 from edge_agent.core.signing import signing_key
-from gateway.audit import FILE, Act, Actor, SignedHead, Trail
+from gateway.audit import FILE, Act, Actor, SignedHead, Trail, Wanted
 from gateway.audit_verify import faults
 from gateway.audit_watch import Watch
-from gateway.journal import AUDIT, DEFINITIONS, Entry, Journal
+from gateway.journal import ALARM, AUDIT, DEFINITIONS, Entry, Journal, Outcome
 
 NOW = 1_767_600_000_000_000_000
 FORCE = Tag(id=0, name="press1/main_force", unit="kN")
@@ -41,6 +41,7 @@ class Life:
             anchor_s=seconds,
             clock=lambda: NOW,
             find=lambda name, why: self.found.append((name, why)),
+            batch_at=lambda about, _: f"B7 of {about}",
         )
 
     def define(self, seq: int, definitions: Definitions) -> None:
@@ -105,6 +106,50 @@ def test_a_restart_neither_repeats_nor_leaves_out(life: Life, tmp_path: Path) ->
     again.watch.look()
     assert [t[3] for t in again.told()] == ["aa", "bb"]
     again.close()
+
+
+def test_refusals_of_the_edge_and_what_people_do_beside_the_line_are_told_once(life: Life, tmp_path: Path) -> None:
+    occurrence = f"e1~{HIGH.name}~5"
+    for id_ in ("here", "done"):
+        action = OperatorAction(id=id_, kind="shelve", alarm=HIGH.name, raised_ns=5, user="wang", role="operator", station="10.0.0.7", time_ns=NOW)
+        life.journal.apply(actions=[(action, "e1", occurrence)])
+
+    def event(seq: int, word: str, id_: str, **more: str) -> None:
+        made = AlarmEvent(
+            alarm=HIGH.name, tag=FORCE.name, raised_ns=5, time_ns=NOW, received_ns=NOW, event=word, state_from="UNACK", state_to="SHLVD",
+            priority=2, action_id=id_, **more,
+        )  # fmt: skip
+        row = Entry("e1", 1, seq, ALARM, NOW, NOW, encode(made), occurrence)
+        life.journal.apply([row], settled={id_: Outcome(occurrence, word, more.get("reason", ""), NOW)} if id_ else {})
+
+    event(1, "raise", "")
+    event(2, "refuse", "here", user="wang", reason="shelving is for shift_lead")
+    event(3, "suppress", "done", user="wang", overlay="shelved")  # the console's own entry tells of it already
+    event(4, "acknowledge", "p1", user="li", role="operator", station="panel")
+    event(5, "suppress", "p2", user="li", role="operator", station="opcua", overlay="shelved", second_user="chen")
+    event(6, "refuse", "p3", user="li", role="operator", station="panel", reason="it is shelved already")
+    again = Life(tmp_path)
+    for watch in (life.watch, life.watch, again.watch):
+        watch.look_at_alarms()
+    again.close()
+    found = life.trail.entries()[::-1]
+    assert [(e["user"], e["station"], e["action"]) for e in found] == [
+        ("wang", "10.0.0.7", "shelve_refused"),
+        ("li", "panel", "acknowledge"),
+        ("li", "opcua", "shelve"),
+        ("li", "panel", "refused"),
+    ]
+    assert {(e["object"], e["batch"]) for e in found} == {(occurrence, f"B7 of {occurrence}")}
+    assert found[0]["reason"].startswith("shelving is for shift_lead (at the edge 2026-")
+    assert found[2]["new"] == "SHLVD, agreed by chen"
+
+
+def test_a_mode_of_a_unit_has_its_batch(life: Life) -> None:
+    made = Audit(time_ns=NOW, user="wang", role="maintenance", action="unit_mode", object="line/press1", new="cleaning")
+    life.journal.apply([Entry("e1", 1, 1, AUDIT, NOW, NOW, encode(made))])
+    life.watch.look_at_edges()
+    (entry,) = life.trail.entries(Wanted(exceptions=True))
+    assert (entry["action"], entry["batch"]) == ("unit_mode", "B7 of unit:e1/line/press1")
 
 
 def test_a_fault_is_stated_once_and_raises_an_alarm_and_writing_goes_on(life: Life, tmp_path: Path) -> None:

@@ -184,6 +184,7 @@ async def test_a_shift_is_handed_over_and_taken_over(client: httpx.AsyncClient, 
     is_problem(await client.post("/api/v1/handovers", json={}, headers=token), 409)  # one at a time
     accept = {"digest": offered["digest"], "remark": "seen"}
     assert "oneself" in is_problem(await client.post("/api/v1/handovers/1/accept", json=accept, headers=token), 409)["detail"]
+    assert (desk.trail.entries()[0]["action"], desk.trail.entries()[0]["reason"]) == ("refused", "one's own handover")
     desk.sessions.settings = desk.sessions.settings.model_copy(update={"sign": ("hand_over",)})
     token = await login(client, "li")
     is_problem(await client.post("/api/v1/handovers/1/accept", json=accept | {"digest": "0" * 64}, headers=token), 403)  # not signed

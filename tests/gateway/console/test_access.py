@@ -77,10 +77,21 @@ async def test_the_session_says_who_acknowledges(client: httpx.AsyncClient, plan
     is_problem(await client.post(ack(occurrence), json={"user": "zhao"}, headers=token), 403)
     is_problem(await client.post(ack(occurrence), json={}), 403)  # a foreign form has the cookie and not the token
     assert plant.acknowledged == []
+    assert [(e["user"], e["action"]) for e in desk.trail.entries()[:2]] == [("wang", "refused")] * 2
     assert (await client.post(ack(occurrence), json={"reason": "seen"}, headers=token)).status_code == 202
     assert plant.acknowledged == [(occurrence, "wang", "seen")]
     entry = desk.trail.entries()[0]
     assert (entry["user"], entry["name"], entry["role"], entry["station"], entry["reason"]) == ("wang", "Wang", "operator", "127.0.0.1", "seen")
+
+
+async def test_a_table_that_leaves_something_out_says_so(client: httpx.AsyncClient, desk: Desk) -> None:
+    people(desk)
+    await login(client, "zhao")
+    await login(client, "zhao")
+    cut = (await client.get("/api/v1/audit?format=csv&limit=1")).text.splitlines()
+    assert len(cut) == 3
+    assert "cut: only the first 1 entries" in cut[-1]
+    assert "cut:" not in (await client.get("/api/v1/audit?format=csv&limit=2")).text
 
 
 async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: httpx.AsyncClient, desk: Desk) -> None:
