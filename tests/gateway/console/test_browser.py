@@ -149,6 +149,9 @@ def test_what_the_edge_said_is_read_in_the_reader_s_language(open_page: Open) ->
         "off setpoint 40 by 2.5 above 2": "偏离设定值 40：2.5 高于 2",
         "no longer: force > 3 and speed > 10 for 1 s": "不再成立：force > 3 and speed > 10，持续 1 秒",
         "10 alarms in 10 min, first press1/power.low": "10 分钟内 10 条报警，首出 press1/power.low",
+        "asked too long ago": "请求时间过久",
+        "it is shelved already": "已搁置",
+        "nothing was heard of press-edge-1 since 2026-01-05T08:00:00Z": "自 2026-01-05T08:00:00Z 起未收到边缘站 press-edge-1",
         "broker 127.0.0.1:1: [Errno 111] Connection refused": "broker 127.0.0.1:1: [Errno 111] Connection refused",
     }
     assert page.evaluate("words => import('/js/said.js').then((m) => words.map(m.said))", list(told)) == list(told.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from gateway.audit import EXCEPTIONS
 from gateway.console.app import STATIC
 
 LANGUAGES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((STATIC / "lang").glob("*.json"))}
@@ -56,3 +57,12 @@ def test_the_vendored_chart_keeps_its_licence_and_version() -> None:
     folder = STATIC / "vendor" / "uplot"
     assert "MIT" in (folder / "LICENSE").read_text("utf-8")
     assert "1.6.32" in (folder / "VERSION").read_text("utf-8")
+
+
+def test_every_action_that_the_audit_trail_can_be_asked_for_has_its_word() -> None:
+    audit = (STATIC / "js" / "audit.js").read_text("utf-8")
+    listed = re.search(r"const actions = \[(.*?)\]", audit, re.S)
+    assert listed
+    asked = set(re.findall(r'"(\w+)"', listed[1]))
+    assert {"set_mode", "unit_mode_refused", "people_refused", "model_refused", "clock_step"} <= asked
+    assert {f"audit.is.{action}" for action in (*asked, *EXCEPTIONS)} <= set(LANGUAGES["zh"])

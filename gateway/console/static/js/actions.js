@@ -5,6 +5,7 @@ import { t } from "./i18n.js";
 import { get, laid, plant, unacknowledged } from "./plant.js";
 import { alarmTitle } from "./marks.js";
 import { notice } from "./notice.js";
+import { said } from "./said.js";
 import { ask, session, signature } from "./session.js";
 
 const NAME = "pharmedge.user";
@@ -214,7 +215,7 @@ function settle(occurrence, entry, row, event) {
   pending.delete(occurrence);
   const { batch } = entry;
   batch.left.delete(occurrence);
-  if (event.event === "refuse") notice(t(`act.refused.${batch.kind}`, { why: `${alarmTitle(row)}: ${event.reason || event.explanation}` }), "bad");
+  if (event.event === "refuse") notice(t(`act.refused.${batch.kind}`, { why: `${alarmTitle(row)}: ${said(event.reason || event.explanation)}` }), "bad");
   else if (!batch.left.size) notice(batch.n > 1 ? t("act.doneMany", { n: batch.n, what: t(`act.is.${batch.kind}`) }) : t(`act.done.${batch.kind}`, { what: alarmTitle(row), user: event.user }));
 }
 

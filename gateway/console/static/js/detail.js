@@ -96,7 +96,7 @@ function draw() {
     h("h3", null, t("alarm.events")),
     h("ol", { class: "events" }, [...row.events].reverse().map((e) => h("li", null,
       h("time", { title: utc(e.time_ns / MS) }, stamp(e.time_ns / MS)), h("b", null, e.overlay ? `${t(`event.${e.event}`)}: ${t(`overlay.${e.overlay}`)}` : has(`event.${e.event}`) ? t(`event.${e.event}`) : e.event),
-      h("span", null, [[e.user, e.second_user].filter(Boolean).join(" + "), e.reason, e.permit, e.user ? "" : said(e.explanation) || (e.value === null ? "" : `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}`)].filter(Boolean).join(" · "))))),
+      h("span", null, [[e.user, e.second_user].filter(Boolean).join(" + "), e.event === "refuse" ? said(e.reason) : e.reason, e.permit, e.user ? "" : said(e.explanation) || (e.value === null ? "" : `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}`)].filter(Boolean).join(" · "))))),
   ].filter(Boolean));
 }
 

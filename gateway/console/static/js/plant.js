@@ -4,6 +4,8 @@
 //
 // Silence of 2.5 s means that nothing on the page is current: every value turns stale until the stream speaks again.
 
+import { said } from "./said.js";
+
 const SILENCE_MS = 2500;
 const DEAD_MS = 6000;
 const SIMULATED = 0x4209;
@@ -258,6 +260,6 @@ function worse(a, b) {
 export async function get(url, options) {
   const answer = await fetch(url, options);
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(body.detail || `${answer.status} ${answer.statusText}`);
+  if (!answer.ok) throw new Error(said(body.detail) || `${answer.status} ${answer.statusText}`);
   return body;
 }

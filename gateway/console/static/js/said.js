@@ -24,9 +24,37 @@ const FORMS = [
   [/^no limit holds in this phase$/, "noLimit"],
 ];
 
-/** The explanation of an event; words of a form that is not known come back as they are. */
+/** Why an edge or the gateway refused, where the words are always the same. */
+const REFUSALS = new Map(Object.entries({
+  "asked too long ago": "tooLate",
+  "the alarm was raised meanwhile": "raisedMeanwhile",
+  "this occurrence is over: the alarm was raised again": "raisedAgain",
+  "there is no such occurrence": "noOccurrence",
+  "this occurrence is over": "occurrenceOver",
+  "already acknowledged": "acknowledged",
+  "acknowledge it before the reset": "ackFirst",
+  "the condition still stands": "stillStands",
+  "nothing is latched": "nothingLatched",
+  "already shelved": "shelvedAlready",
+  "already out of service": "outAlready",
+  "it is not shelved": "notShelved",
+  "it is not out of service": "notOut",
+  "there is no alarm of this name": "noAlarm",
+  "nobody may shelve this alarm": "nobodyShelves",
+  "shelving needs a reason": "shelveReason",
+  "out_of_service needs the number of a work permit": "needsPermit",
+  "a comment needs its words": "needsWords",
+  "asked for twice at once": "twice",
+  "a mode needs an end that is still to come": "modeEnd",
+  "a mode needs a reason": "modeReason",
+  "it is shelved already": "shelvedAlready",
+  "it is out of service already": "outAlready",
+}));
+
+/** The explanation of an event or the reason of a refusal; words of a form that is not known come back as they are. */
 export function said(words) {
   if (!words || language === "en") return words;
+  if (REFUSALS.has(words)) return t(`said.${REFUSALS.get(words)}`);
   for (const [form, key] of FORMS) {
     const found = form.exec(words);
     if (found) return t(`said.${key}`, { a: said(found[1]), b: said(found[2]), c: found[3] });
