@@ -145,13 +145,17 @@ async def test_a_dead_unit_delays_no_other_and_its_tags_are_bad(tmp_path: Path) 
         registers[0] = 7
 
     async def dead(_function: int, _at: int, _registers: list[int]) -> None:
-        await asyncio.sleep(3600)
+        await over.wait()  # the server does not end before its handlers do
 
+    over = asyncio.Event()
     async with serving(u1=alive, u2=dead) as port:
-        made, plug = source(port, ["holding 0 unit=1", "holding 0 unit=2"], tmp_path)
-        await made.open(None)
-        seen = await rounds(made, lambda s: len(s.get(1, [])) >= 2)
-        await made.close()
+        try:
+            made, plug = source(port, ["holding 0 unit=1", "holding 0 unit=2"], tmp_path)
+            await made.open(None)
+            seen = await rounds(made, lambda s: len(s.get(1, [])) >= 2)
+            await made.close()
+        finally:
+            over.set()
     # Two silences of 0.3 s and the pause between them, in which the other unit was read every 0.02 s.
     assert {status for _, status in seen[1]} == {BAD_NO_COMMUNICATION}
     assert len(seen[0]) >= 10
