@@ -15,12 +15,14 @@ import structlog
 
 from edge_agent.agent.commit import JOURNAL, OUTBOX, STREAMS
 from edge_agent.agent.recovery import entries, rows
-from edge_agent.core import Append, Entry, Log, pack, unpack
+from edge_agent.core import Append, Entry, Log, LogError, pack, unpack
 from edge_agent.pipeline.chain import Pipeline
 
 log = structlog.get_logger()
 
 FILE = "recording.sqlite"
+AT_ONCE = 4 << 20
+"""Bytes copied in one commit; what follows a running agent is less and stays together."""
 
 
 class _Base(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -31,7 +33,7 @@ class _Base(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _Hole(Exception):
-    """Something of a log that would have to be copied is no longer there."""
+    """Something of a log that would have to be copied is no longer there, or not as it was written."""
 
 
 def _file(folder: Path, number: int) -> Path:
@@ -69,29 +71,45 @@ class Part:
             raise _Hole("what another log held: the one recorded before was set aside or replaced")
         for stream, base in ((JOURNAL, self.base.journal), (OUTBOX, self.base.outbox)):
             last = self.log.head(stream).seq
-            mine = self.log.read(stream, last - 1, max_rows=1)
-            theirs = source.read(stream, base + last - 1, through=base + last, max_rows=1)
+            try:
+                mine = self.log.read(stream, last - 1, max_rows=1)
+                theirs = source.read(stream, base + last - 1, through=base + last, max_rows=1)
+            except LogError as error:
+                raise _Hole(f"what follows {stream} {base + last}: it cannot be compared with what was recorded: {error}") from error
             if source.head(stream).seq < base + last or (mine and theirs and mine[0].data != theirs[0].data):
                 raise _Hole(f"{stream} up to {source.head(stream).seq}: this log is a copy of the one that was recorded and went its own way")
         self.catch_up(source)
 
     def catch_up(self, source: Log) -> None:
-        """Copy what has been committed since the last call; _Hole when something of it is gone."""
+        """Copy what has been committed since the last call; _Hole, and nothing copied, when something of it is gone or cannot be read."""
+        self._check_whole(source)
         appends: list[Append] = []
+        held = 0
+        for stream, base in ((JOURNAL, self.base.journal), (OUTBOX, self.base.outbox)):
+            for row in rows(source, stream, base + self.log.head(stream).seq):
+                appends.append(Append(stream, row.kind, row.data, row.lane))
+                held += len(row.data)
+                if held >= AT_ONCE:
+                    self.log.commit(appends)
+                    appends, held = [], 0
+        if appends:
+            self.log.commit(appends)
+
+    def _check_whole(self, source: Log) -> None:
         holes: list[str] = []
         for stream, what, base in ((JOURNAL, "journal entries", self.base.journal), (OUTBOX, "records", self.base.outbox)):
             at, head = base + self.log.head(stream).seq, source.head(stream).seq
-            for row in rows(source, stream, at):
-                if row.seq != at + 1:
-                    holes.append(f"{what} {at + 1}..{row.seq - 1}")
-                at = row.seq
-                appends.append(Append(stream, row.kind, row.data, row.lane))
+            try:
+                for row in rows(source, stream, at):
+                    if row.seq != at + 1:
+                        holes.append(f"{what} {at + 1}..{row.seq - 1}")
+                    at = row.seq
+            except LogError as error:
+                raise _Hole(f"{what} {at + 1}..{head}: not all of them can be read: {error}") from error
             if at < head:
                 holes.append(f"{what} {at + 1}..{head}")
         if holes:
             raise _Hole(f"{', '.join(holes)}: the agent ran without recording and has forgotten them")
-        if appends:
-            self.log.commit(appends)
 
     def pipeline(self) -> Pipeline:
         """The pipeline as it was when the part began."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge_agent.agent import recording as room
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, Commit, write
 from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import recover
@@ -108,3 +110,39 @@ def test_another_log_or_an_older_copy_of_it_begins_a_new_part(tmp_path, capsys, 
     same, said = replayed(tmp_path / "r", capsys)
     assert not same
     assert ("another log" if born != BORN else "went its own way") in said
+
+
+def test_what_was_missed_is_copied_in_pieces(tmp_path, capsys, monkeypatch):
+    log, entries, sizes = opened(tmp_path), list(life(90)), []
+    recorded(log, tmp_path / "r", entries[:10])
+    lived(log, recover(log).pipeline, entries[10:], None)
+    commit = Log.commit
+    monkeypatch.setattr(room, "AT_ONCE", 2000, raising=False)
+
+    def measured(self, appends=(), **more):
+        sizes.append(sum(len(a.data) for a in appends))
+        return commit(self, appends, **more)
+
+    monkeypatch.setattr(Log, "commit", measured)
+    recorded(log, tmp_path / "r", [])
+    largest = max(len(row.data) for stream in (JOURNAL, OUTBOX) for row in log.read(stream, 0, max_bytes=1 << 30, max_rows=10_000))
+    assert len(sizes) > 3
+    assert max(sizes) < 2000 + largest
+    assert replayed(tmp_path / "r", capsys)[0]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_rotten_row_is_a_hole(tmp_path, capsys, running):
+    log, entries = opened(tmp_path), list(life(90))
+    recorded(log, tmp_path / "r", entries[:30])
+    pipeline = recover(log).pipeline
+    recording = Recording.begin_or_resume(tmp_path / "r", log, pipeline, BORN)
+    lived(log, pipeline, entries[30:60], None)
+    with sqlite3.connect(log.path) as db:
+        db.execute("UPDATE journal SET crc = crc + 1 WHERE seq = 40")
+    if running:
+        recording.follow(log)  # the writer goes on
+        recording.follow(log)
+    recording.close()
+    recorded(log, tmp_path / "r", entries[60:])
+    assert "missing before part 2: journal entries 31..60: not all of them can be read" in replayed(tmp_path / "r", capsys)[1]
