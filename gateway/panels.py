@@ -28,6 +28,7 @@ class Panels:
         everyone = tuple(
             Person(name=account.name, full_name=account.full_name, role=account.role, hash=digest, acts=account.may("acknowledge"))
             for account, digest in self._users.handed("acknowledge", "approve")
+            if account.may("acknowledge") or not account.must_change  # whoever set that password could agree in their name
         )
         open_ = self._users.empty()
         for edge in {*known, *self._edges}:

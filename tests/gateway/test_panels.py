@@ -44,6 +44,9 @@ def test_named_edges_get_who_may_acknowledge_and_all_others_an_empty_list(users:
     users.put(Account("chen", "Chen Jie", "quality"), "correct horse battery", 1)
     turn()
     assert [(p.name, p.acts) for p in sent[0][1].people] == [("chen", False), ("wang", True)]
+    users.put(replace(users.known("chen"), must_change=True), "set by somebody else", 1)
+    turn()
+    assert [p.name for p in sent[0][1].people] == ["wang"]
     users.put(replace(users.known("chen"), disabled=True), None, 1)
     turn()
     now[0] += 3601 * S

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.local.conftest import OpenPanel
-from tests.local.line import PASSWORD, Line, ServedPanel
+from tests.local.line import PASSWORD, Line, ServedPanel, listed
 
 pytestmark = pytest.mark.browser
 FORCE, LEVEL, GUARD = "press1/main_force.high", "press1/hopper_level.low", "press1/guard.open"
@@ -152,3 +152,15 @@ def test_nothing_serious_for_people_who_see_or_move_otherwise(
     assert serious == []
     page.screenshot(path=str(tmp_path / f"panel-{language}.png"))
     assert not re.search(r"\b(undefined|null|NaN)\b", page.locator("body").inner_text())
+
+
+def test_without_accounts_a_name_is_asked_for_at_each_act(open_panel: OpenPanel, served: ServedPanel) -> None:
+    served.line.people.take("gw1", listed(issued_ns=time.time_ns(), open_=True))
+    page = open_panel()
+    raised(served, served.line)
+    for n, name in enumerate(("anna", "berta"), 1):
+        page.locator("[data-act=ack]").first.click()
+        page.locator("dialog input").fill(name)
+        page.locator("dialog button.primary").click()
+        expect(page.locator(".alarm[data-state=ACKED]")).to_have_count(n)
+    assert [action.user for action in served.line.actions] == ["anna", "berta"]
