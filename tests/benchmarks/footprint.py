@@ -115,7 +115,7 @@ def medians(rows: list[dict[str, float]]) -> dict[str, float]:
 def uncompiled(folder: Path) -> Path:
     """The program without anything that was compiled before."""
     for package in ("edge_agent", "models"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "_kernels*"))
     return folder
 
 
