@@ -23,6 +23,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# Chromium takes each script that the driver runs for a person's touch, and the page would play sound before anybody came:
+# whether the first such script ran before or after the page looked decided what the page showed. Pointer and keys count as ever.
+NOBODY_YET = "Object.defineProperty(navigator, 'userActivation', {value: {hasBeenActive: false, isActive: false}});"
 Open = Callable[..., Page]
 
 
@@ -89,7 +92,7 @@ def open_page(chromium: Browser, served: Served) -> Iterator[Open]:
         keep = {"pharmedge.language": language, "pharmedge.theme": theme, **({"pharmedge.user": user} if user else {})}
         # Only where nothing is kept yet, so that a choice made in the test survives a reload.
         lines = "".join(f"localStorage.getItem({k!r}) ?? localStorage.setItem({k!r}, {v!r});" for k, v in keep.items())
-        context.add_init_script(lines)
+        context.add_init_script(lines + NOBODY_YET)
         page = context.new_page()
         page.set_default_timeout(10_000)
         complaints.listen(page, outage=outage)

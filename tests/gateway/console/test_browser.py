@@ -146,6 +146,7 @@ def test_what_the_edge_said_is_read_in_the_reader_s_language(open_page: Open) ->
     told = {
         "12.9 kN above 12.5 kN for 2 s": "12.9 kN 高于 12.5 kN，持续 2 秒",
         "-5.28 % below -4.5 %": "-5.28 % 低于 -4.5 %",
+        "46.8 Cel above 45 Cel for 2 s": "46.8 °C 高于 45 °C，持续 2 秒",
         "off setpoint 40 by 2.5 above 2": "偏离设定值 40：2.5 高于 2",
         "no longer: force > 3 and speed > 10 for 1 s": "不再成立：force > 3 and speed > 10，持续 1 秒",
         "10 alarms in 10 min, first press1/power.low": "10 分钟内 10 条报警，首出 press1/power.low",

@@ -1,8 +1,11 @@
 // What an edge said about an alarm, in the reader's language. The record stays as it was written: in English, with the tag's own numbers.
 
+import { unit } from "./format.js";
 import { language, t } from "./i18n.js";
 
 const NUMBER = "-?[\\d.]+(?:e[+-]?\\d+)?[^a-z]?.*?";
+/** The unit behind a number, as the record codes it. */
+const CODE = /(?<=\d )[^\d\s]\S*/g;
 const FORMS = [
   [/^off setpoint (.+?) by (.+)$/, "offSetpoint"],
   [/^no longer: (.+)$/, "noLonger"],
@@ -53,11 +56,15 @@ const REFUSALS = new Map(Object.entries({
 
 /** The explanation of an event or the reason of a refusal; words of a form that is not known come back as they are. */
 export function said(words) {
+  return translated(words?.replace(CODE, unit));
+}
+
+function translated(words) {
   if (!words || language === "en") return words;
   if (REFUSALS.has(words)) return t(`said.${REFUSALS.get(words)}`);
   for (const [form, key] of FORMS) {
     const found = form.exec(words);
-    if (found) return t(`said.${key}`, { a: said(found[1]), b: said(found[2]), c: found[3] });
+    if (found) return t(`said.${key}`, { a: translated(found[1]), b: translated(found[2]), c: found[3] });
   }
   return words;
 }
