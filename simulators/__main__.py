@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from simulators import demo as demo_launcher
-from simulators.faults import KINDS, fault_from_text
+from simulators.faults import HALL_KINDS, KINDS, fault_from_text, hall_fault_from_text
+from simulators.hall import Hall
 from simulators.plant import Plant, PlantConfig
 from simulators.press import DEMO, Press, PressSettings
 from simulators.recording import RecordingError, parse_time, read_recording
@@ -40,7 +41,11 @@ Pki = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the ser
 User = Annotated[str | None, typer.Option(help="User name the OPC UA server asks for.")]
 PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the password of that user.")]
 
-LINES = {"press": "Rotary tablet press, 36 stations, 24 tablets a second: force, weight loop, feed frame NIR, hopper, batches."}
+LINES = {
+    "press": ("Rotary tablet press, 36 stations, 24 tablets a second: force, weight loop, feed frame NIR, hopper, batches.", KINDS),
+    "hall": ("Production hall: five motor control centres and twenty machines, 305 signals with an alarm each (configs/hall).", HALL_KINDS),
+}
+"""What each line is, and its faults."""
 
 
 class UsageError(Exception):
@@ -77,12 +82,12 @@ def _serve(plant: Plant) -> None:
 @app.command("list")
 def list_lines(signals: Annotated[bool, typer.Option("--signals", help="Also list every signal.")] = False) -> None:
     """List the lines and the faults of each."""
-    for name, what in LINES.items():
+    for name, (what, kinds) in LINES.items():
         typer.echo(f"{name}: {what}")
-        for kind in KINDS.values():
+        for kind in kinds.values():
             typer.echo(f"  fault {kind.name}: {kind.what}")
         if signals:
-            for s in Press().signals:
+            for s in (Press() if name == "press" else Hall()).signals:
                 typer.echo(f"  {s.name} [{s.unit}] {s.period_s:g} s over {s.road}: {s.en}")
     typer.echo("replay FILE: a recorded CSV file over the same protocols")
 
@@ -114,12 +119,16 @@ def run(
     if line not in LINES:
         raise UsageError(f"LINE: expected one of {', '.join(LINES)}, found {line!r}")
     span = None if duration is None else duration * speed
-    faults = tuple(f for text in fault or () for f in fault_from_text(text, seed, span))
-    press = Press(seed, PressSettings() if real_pace else DEMO, faults)
-    _write_tags(tags, press, speed)
-    plant = Plant(press, PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when, stop_when=stop_when,
+    made: Line
+    if line == "hall":
+        made = Hall(seed, tuple(f for text in fault or () for f in hall_fault_from_text(text)))
+    else:
+        faults = tuple(f for text in fault or () for f in fault_from_text(text, seed, span))
+        made = Press(seed, PressSettings() if real_pace else DEMO, faults)
+    _write_tags(tags, made, speed, line)
+    plant = Plant(made, PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when, stop_when=stop_when,
                                      stay=stay),
-                  _opcua(press, opcua_port, host, security, pki, user, password_file) if opcua_port else None,
+                  _opcua(made, opcua_port, host, security, pki, user, password_file) if opcua_port else None,
                   MqttPublisher(_broker(mqtt)) if mqtt else None)
     _serve(plant)
 
@@ -152,7 +161,7 @@ def replay(
         read_recording(file), unit or unit_from_file(file.name), road="opcua" if opcua_port else "mqtt",
         mqtt_tags=tuple(mqtt_tags or ()) if mqtt else (), max_pause_s=max_pause, text_columns=tuple(text or ()),
         start_ns=None if start_at is None else parse_time(start_at))
-    _write_tags(tags, recording, 1.0 if original_times else speed)
+    _write_tags(tags, recording, 1.0 if original_times else speed, "press")
     config = PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when, stop_when=stop_when, stay=stay,
                          original_start_ns=recording.first_ns if original_times else None)
     plant = Plant(recording, config, _opcua(recording, opcua_port, host, "none", None, None, None) if opcua_port else None,
@@ -160,12 +169,11 @@ def replay(
     _serve(plant)
 
 
-def _write_tags(out: Path | None, line: Line, speed: float) -> None:
+def _write_tags(out: Path | None, line: Line, speed: float, area: str) -> None:
     if out is not None:
-        unit = line.signals[0].name.partition("/")[0]
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, tag_csv(line.signals, opcua_source="press_ua", mqtt_source="press_mqtt",
-                                      path=f"demo/solids/press-line/{unit}", speed=speed))
+        write_atomically(out, tag_csv(line.signals, opcua_source=f"{area}_ua", mqtt_source=f"{area}_mqtt", path=f"demo/solids/{area}-line",
+                                      speed=speed))
 
 
 @app.command()

@@ -43,9 +43,9 @@ def _dump(path: Path, origin: Path, config: dict[str, Any]) -> None:
     path.write_text(f"# Made for this run from {origin.name}, with its own ports and folders.\n{text}", encoding="utf-8")
 
 
-def write_configs(folder: Path, ports: Ports) -> None:
-    """agent.yaml, gateway.yaml, tags.csv and nats.conf for one run."""
-    origin = templates()
+def write_configs(folder: Path, ports: Ports, origin: Path | None = None) -> None:
+    """agent.yaml, gateway.yaml, their CSV files and nats.conf for one run, from the demo's templates or those in `origin`."""
+    origin = origin or templates()
     agent = _load(origin / "agent.yaml")
     agent["edge"]["data_dir"] = "data/agent"
     for source in agent["sources"]:
@@ -62,7 +62,8 @@ def write_configs(folder: Path, ports: Ports) -> None:
     gateway["broker"]["port"] = ports.mqtt
     gateway["http"]["port"] = ports.console
     _dump(folder / "gateway.yaml", origin / "gateway.yaml", gateway)
-    (folder / "tags.csv").write_text((origin / "tags.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    for table in origin.glob("*.csv"):
+        (folder / table.name).write_text(table.read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "nats.conf").write_text(nats_config(folder / "data" / "broker", ports), encoding="utf-8")
 
 

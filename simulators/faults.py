@@ -1,4 +1,4 @@
-"""The five faults of the tablet press: shape, size, affected tags and when they can be seen."""
+"""The faults of the simulated lines: shape, size, affected tags and when they can be seen."""
 
 from __future__ import annotations
 
@@ -67,6 +67,16 @@ KINDS: dict[str, FaultKind] = {
 }
 """Sizes and times of domain practice for a 36 station press; a register read by name."""
 
+HALL_KINDS: dict[str, FaultKind] = {
+    "power_dip": FaultKind(
+        "power_dip", "a dip of the mains opens the breakers of all five sections: 305 signals fall below their limits within a minute",
+        1.0, 0.2, 1.0, 3.0, 60.0, ("voltage",),
+    ),
+}
+"""The fault of the hall: the sections stay dead until somebody closes the breakers."""
+HALL_DEAD_S = 120.0
+"""Seconds until they are closed."""
+
 DEMO_TIME_SCALE: dict[str, float] = {
     "punch_sticking": 5.0,  # 5 s -> 1 s
     "feeder_starvation": 20.0,  # 40 s -> 2 s
@@ -93,12 +103,13 @@ class Fault:
     kind: FaultKind = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.name not in KINDS:
-            raise ValueError(f"fault: expected one of {', '.join(sorted(KINDS))}, found {self.name!r}")
+        known = KINDS | HALL_KINDS
+        if self.name not in known:
+            raise ValueError(f"fault: expected one of {', '.join(sorted(known))}, found {self.name!r}")
         if self.onset_s < 0.0 or self.duration_s <= 0.0 or self.time_scale <= 0.0:
             raise ValueError(f"fault {self.name}: expected onset >= 0, duration > 0, time scale > 0, found "
                              f"{self.onset_s}, {self.duration_s}, {self.time_scale}")
-        object.__setattr__(self, "kind", KINDS[self.name])
+        object.__setattr__(self, "kind", known[self.name])
 
     @property
     def rise_s(self) -> float:
@@ -204,10 +215,26 @@ def fault_from_text(text: str, seed: int, duration_s: float | None) -> tuple[Fau
         raise ValueError(f"--fault: expected one of {', '.join(sorted(KINDS))} random or endless, found {name!r}")
     if not at:
         return random_faults(seed, max(span, 20.0), names=(name,))
+    return (demo_fault(name, _seconds(name, when)),)
+
+
+def hall_fault_from_text(text: str) -> tuple[Fault, ...]:
+    """The fault of the hall asked for on the command line: `power_dip@SECONDS`.
+
+    >>> hall_fault_from_text("power_dip@30")[0].onset_s
+    30.0
+    """
+    name, _, when = text.partition("@")
+    if name not in HALL_KINDS:
+        raise ValueError(f"--fault: expected {', '.join(f'{known}@SECONDS' for known in HALL_KINDS)}, found {text!r}")
+    return (Fault(name, _seconds(name, when), HALL_DEAD_S),)
+
+
+def _seconds(name: str, when: str) -> float:
     try:
         onset = float(when.removesuffix("s"))
     except ValueError:
         raise ValueError(f"--fault {name}@: expected seconds since start, found {when!r}") from None
     if not (np.isfinite(onset) and onset >= 0.0):
         raise ValueError(f"--fault {name}@: expected seconds >= 0, found {when!r}")
-    return (demo_fault(name, onset),)
+    return onset

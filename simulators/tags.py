@@ -23,7 +23,7 @@ def address(signal: Signal) -> str:
 
 
 def tag_csv(signals: Sequence[Signal], *, opcua_source: str, mqtt_source: str, path: str, speed: float = 1.0) -> str:
-    """Tag CSV of all signals; expected periods shrink with the speed."""
+    """Tag CSV of all signals; expected periods shrink with the speed; `path` is that of the line, above its units."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -33,7 +33,7 @@ def tag_csv(signals: Sequence[Signal], *, opcua_source: str, mqtt_source: str, p
         writer.writerow([
             s.name, opcua_source if s.road == "opcua" else mqtt_source, address(s), s.kind, s.unit,
             f"{s.low:g}" if numeric else "", f"{s.high:g}" if numeric else "", s.decimals if numeric else "",
-            s.en, s.zh, path, s.tag_class, "periodic" if periodic else "by_exception",
+            s.en, s.zh, f"{path}/{s.name.partition('/')[0]}", s.tag_class, "periodic" if periodic else "by_exception",
             f"{s.period_s / speed:g}" if periodic else "", "raw", "", s.role,
         ])
     return out.getvalue()

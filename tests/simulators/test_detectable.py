@@ -84,5 +84,5 @@ def test_every_alarm_tells_cause_consequence_and_response_in_both_languages() ->
 
 
 def test_the_tag_csv_of_the_demo_matches_the_press() -> None:
-    expected = tag_csv(Press().signals, opcua_source="press_ua", mqtt_source="press_mqtt", path="demo/solids/press-line/press1")
+    expected = tag_csv(Press().signals, opcua_source="press_ua", mqtt_source="press_mqtt", path="demo/solids/press-line")
     assert (DEMO_DIR / "tags.csv").read_text(encoding="utf-8") == expected
