@@ -152,6 +152,12 @@ def test_what_the_edge_said_is_read_in_the_reader_s_language(open_page: Open) ->
         "10 alarms in 10 min, first press1/power.low": "10 分钟内 10 条报警，首出 press1/power.low",
         "asked too long ago": "请求时间过久",
         "it is shelved already": "已搁置",
+        "shelving this alarm is for shift_lead or engineer, not for the role operator": "搁置此报警限于班长或工程师，角色“操作员”不可",
+        "asked, and the role quality may not out of service": "asked, and the role quality may not out of service",
+        "the role quality may not acknowledge": "角色“质量人员”无权确认",
+        "handover 4 is accepted already": "交接 4：已接收",
+        "proposal 3 is approved already": "变更申请 3：已批准",
+        "too many wrong passwords for this name from this place; try again in 8 s": "此处该用户密码错误次数过多；请 8 秒后再试",
         "nothing was heard of press-edge-1 since 2026-01-05T08:00:00Z": "自 2026-01-05T08:00:00Z 起未收到边缘站 press-edge-1",
         "broker 127.0.0.1:1: [Errno 111] Connection refused": "broker 127.0.0.1:1: [Errno 111] Connection refused",
     }

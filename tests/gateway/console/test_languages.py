@@ -7,6 +7,7 @@ import re
 
 from gateway.audit import EXCEPTIONS
 from gateway.console.app import STATIC
+from tests.gateway.console.refusals import refusals
 
 LANGUAGES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((STATIC / "lang").glob("*.json"))}
 SOURCES = "\n".join(path.read_text("utf-8") for path in sorted((STATIC / "js").glob("*.js")))
@@ -37,6 +38,29 @@ def test_no_word_is_left_over() -> None:
     prefixes = tuple(set(re.findall(r"""\b(?:t|has)\(\s*`([\w.]+\.)\$\{""", SOURCES)))
     unused = [key for key in LANGUAGES["en"] if f'"{key}"' not in SOURCES and not key.startswith(prefixes)]
     assert unused == []
+
+
+def said() -> dict[str, str]:
+    """The forms that the console can say in another language, each with its key."""
+    return {
+        json.loads(f'"{form}"'): key
+        for form, key in re.findall(r'^  \["(.*)", "(\w+)"\],$', (STATIC / "js" / "refusals.js").read_text("utf-8"), re.M)
+    }
+
+
+def test_every_refusal_and_every_reason_of_edge_and_gateway_can_be_said_in_both_languages() -> None:
+    forms = [re.compile("(.+)".join(map(re.escape, re.split(r"\{\w\}", form)))) for form in said()]
+    told = re.findall(r"^  \[/\^(.+)\$/", (STATIC / "js" / "said.js").read_text("utf-8"), re.M)
+    forms += [re.compile(form) for form in told]
+    missing = {one: place for one, place in refusals().items() if not any(form.fullmatch(one.replace("{}", "7")) for form in forms)}
+    assert missing == {}
+    assert len(refusals()) > 100
+
+
+def test_each_of_these_forms_has_its_words_with_the_same_values() -> None:
+    for form, key in said().items():
+        for words in LANGUAGES.values():
+            assert sorted(re.findall(r"\{\w\}", words[f"said.{key}"])) == sorted(re.findall(r"\{\w\}", form)), form
 
 
 def test_chinese_uses_the_terms_of_the_plant() -> None:

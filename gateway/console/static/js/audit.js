@@ -166,7 +166,7 @@ export function audit(root, params) {
       h("td", { class: "n", title: entry.hash }, String(entry.seq)),
       h("td", { title: `${utc(Date.parse(entry.ts))}\n${entry.tz}` }, entry.local.slice(0, 19), h("span", { class: "zone" }, ` ${entry.tz.split(" ").at(-1)}`)),
       h("td", null, who), h("td", null, exception ? h("b", null, "! ") : null, actionWord(entry.action)), h("td", { title: entry.object }, readable(entry.object)),
-      h("td", null, entry.old), h("td", null, entry.new), h("td", null, entry.reason, meaning));
+      h("td", null, entry.old), h("td", null, entry.new), h("td", { title: entry.reason || null }, said(entry.reason), meaning));
   }
 
   async function sign() {

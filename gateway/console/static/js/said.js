@@ -1,7 +1,8 @@
 // What an edge said about an alarm, in the reader's language. The record stays as it was written: in English, with the tag's own numbers.
 
 import { unit } from "./format.js";
-import { language, t } from "./i18n.js";
+import { has, language, t } from "./i18n.js";
+import { SAID } from "./refusals.js";
 
 const NUMBER = "-?[\\d.]+(?:e[+-]?\\d+)?[^a-z]?.*?";
 /** The unit behind a number, as the record codes it. */
@@ -27,32 +28,12 @@ const FORMS = [
   [/^no limit holds in this phase$/, "noLimit"],
 ];
 
-/** Why an edge or the gateway refused, where the words are always the same. */
-const REFUSALS = new Map(Object.entries({
-  "asked too long ago": "tooLate",
-  "the alarm was raised meanwhile": "raisedMeanwhile",
-  "this occurrence is over: the alarm was raised again": "raisedAgain",
-  "there is no such occurrence": "noOccurrence",
-  "this occurrence is over": "occurrenceOver",
-  "already acknowledged": "acknowledged",
-  "acknowledge it before the reset": "ackFirst",
-  "the condition still stands": "stillStands",
-  "nothing is latched": "nothingLatched",
-  "already shelved": "shelvedAlready",
-  "already out of service": "outAlready",
-  "it is not shelved": "notShelved",
-  "it is not out of service": "notOut",
-  "there is no alarm of this name": "noAlarm",
-  "nobody may shelve this alarm": "nobodyShelves",
-  "shelving needs a reason": "shelveReason",
-  "out_of_service needs the number of a work permit": "needsPermit",
-  "a comment needs its words": "needsWords",
-  "asked for twice at once": "twice",
-  "a mode needs an end that is still to come": "modeEnd",
-  "a mode needs a reason": "modeReason",
-  "it is shelved already": "shelvedAlready",
-  "it is out of service already": "outAlready",
-}));
+const PUT = /\{\w\}/g;
+const EXACT = new Map(SAID.filter(([form]) => !form.includes("{a}")));
+const FILLED = SAID.filter(([form]) => form.includes("{a}"))
+  .map(([form, key]) => [new RegExp(`^${form.split(PUT).map((part) => part.replace(/[.*+?^$()|[\]\\{}]/g, "\\$&")).join("(.+)")}$`, "s"), key]);
+/** Where the words that are put in are looked up: roles, what was asked, rights, states, modes. */
+const WORDS = ["role.is", "act.is", "right", "state", "mode.is", "change.is"];
 
 /** The explanation of an event or the reason of a refusal; words of a form that is not known come back as they are. */
 export function said(words) {
@@ -61,10 +42,23 @@ export function said(words) {
 
 function translated(words) {
   if (!words || language === "en") return words;
-  if (REFUSALS.has(words)) return t(`said.${REFUSALS.get(words)}`);
+  if (EXACT.has(words)) return t(`said.${EXACT.get(words)}`);
   for (const [form, key] of FORMS) {
     const found = form.exec(words);
     if (found) return t(`said.${key}`, { a: translated(found[1]), b: translated(found[2]), c: found[3] });
   }
+  for (const [form, key] of FILLED) {
+    const found = form.exec(words);
+    if (found) return t(`said.${key}`, { a: word(found[1]), b: word(found[2]), c: word(found[3]) });
+  }
   return words;
+}
+
+/** A role, a list of roles, an act, a state or a mode in the reader's language; what is none of these as it is. */
+function word(one) {
+  if (!one) return one;
+  for (const between of [" or ", ", "]) if (one.includes(between)) return one.split(between).map(word).join(between === " or " ? t("word.or") : "、");
+  if (has(`word.${one}`)) return t(`word.${one}`);
+  const name = WORDS.flatMap((where) => [`${where}.${one}`, `${where}.${one.replaceAll(" ", "_")}`]).find(has);
+  return name ? t(name) : one;
 }
