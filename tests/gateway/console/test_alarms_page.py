@@ -152,7 +152,15 @@ def test_in_a_flood_alarms_stand_by_trip_with_the_first_out_on_top(open_page: Op
     page = open_page("#/alarms")
     expect(page.locator(".flood")).to_contain_text("Alarm flood at press-edge-1")
     groups = page.locator(".alarm-row[data-group]:visible")
-    expect(groups.first).to_contain_text("press1 stop · 6 alarms")
+    expect(groups.first).to_contain_text("press1 stop · 6 alarms · 6 not acknowledged")
+    # Folded: one line for each trip, with its first alarm; what is not shown cannot be selected and acknowledged.
+    expect(groups).to_have_count(3)
+    expect(rows(page)).to_have_count(3)
+    page.locator(".head input[type=checkbox]").check()
+    expect(page.locator(".bar button.primary")).to_contain_text("3")
+    page.locator(".head input[type=checkbox]").uncheck()
+    groups.first.get_by_role("button", name="5 more").click()
+    expect(rows(page)).to_have_count(8)
     in_order = page.locator(".alarm-row.row:visible").evaluate_all(
         "nodes => nodes.sort((a, b) => a.ariaRowIndex - b.ariaRowIndex).map(n => n.dataset.group || n.dataset.occurrence.split('~')[1])"
     )
@@ -166,7 +174,9 @@ def test_in_a_flood_alarms_stand_by_trip_with_the_first_out_on_top(open_page: Op
 def test_one_click_leads_to_the_trend_around_an_alarm_with_what_contributed(open_page: Open, plant: Plant) -> None:
     row = plant.occurrences[plant.raise_alarm("press1/ejection_force", "high", 2, ago_s=120)]
     row["contributions"] = {"press1/main_force": 0.7, "press1/turret_speed": -0.2, "no/such_tag": 0.1}
+    row["held"] = "cleaning"
     page = open_page("#/alarms")
+    expect(rows(page).first.locator(".c-state")).to_have_text("held: cleaning")
     rows(page).first.locator("a.c-trend").click()
     expect(page.locator(".pane .p-name")).to_have_text(["Ejection force", "Main compression force", "Turret speed"])
     expect(page.locator(".live")).to_have_attribute("aria-pressed", "false")
@@ -275,6 +285,13 @@ def test_what_was_silenced_sounds_again_when_it_calls_again(open_page: Open, pla
         plant._event(row, event, state, plant.clock())
         plant.tell({occurrence: row})
         expect(page.locator(".banner .mark")).to_have_class(f"mark p1 {'flash' if state == 'UNACK' else 'steady'}")
+    expect(heard).to_have_count(1)
+    # Acknowledged and called again within one message of the stream.
+    page.keyboard.press("m")
+    page.evaluate("delete document.documentElement.dataset.tones")
+    for event, state in (("acknowledge", "ACKED"), ("re_alarm", "UNACK")):
+        plant._event(row, event, state, plant.clock())
+    plant.tell({occurrence: row})
     expect(heard).to_have_count(1)
 
 

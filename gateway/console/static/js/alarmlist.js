@@ -1,6 +1,6 @@
 // Which alarms a list shows and in what order: one after the other, or by trip with the first-out on top.
 
-import { compare, laid, plant } from "./plant.js";
+import { compare, laid, plant, unacknowledged } from "./plant.js";
 import { alarmTitle, alarmUnit } from "./marks.js";
 import { local } from "./i18n.js";
 
@@ -31,8 +31,8 @@ export function matches(row, filter) {
   return words.every((word) => all.includes(word));
 }
 
-/** Entries in order: {id} of an alarm, or {name, rows} above the alarms of one trip. */
-export function inOrder(rows, { view, grouped }) {
+/** Entries in order: {id} of an alarm, or {name, rows, unfolded} above the alarms of one trip; of a folded trip only its first alarm and the worst follow. */
+export function inOrder(rows, { view, grouped, unfolded = new Set() }) {
   if (view === "history") return rows.map((row) => ({ id: row.occurrence }));
   if (view !== "standing") {
     const end = (row) => row.suppressions.find((one) => one.overlay === OVERLAY[view])?.until_ns ?? Infinity;
@@ -46,9 +46,20 @@ export function inOrder(rows, { view, grouped }) {
     trips.get(name).push(row);
   }
   const first = (a, b) => b.first_out - a.first_out || a.raised_ns - b.raised_ns || a.priority - b.priority;
-  return [...trips].map(([name, members]) => ({ name, rows: members.sort(first) }))
+  return [...trips].map(([name, members]) => ({ name, rows: members.sort(first), unfolded: unfolded.has(name) }))
     .sort((a, b) => b.rows[0].first_out - a.rows[0].first_out || worst(a.rows) - worst(b.rows) || a.rows[0].raised_ns - b.rows[0].raised_ns)
-    .flatMap((trip) => [trip, ...trip.rows.map((row) => ({ id: row.occurrence }))]);
+    .flatMap((trip) => {
+      const seen = trip.unfolded ? trip.rows : leading(trip.rows);
+      return [{ ...trip, hidden: trip.rows.length - seen.length }, ...seen.map((row) => ({ id: row.occurrence, trip: trip.name }))];
+    });
+}
+
+/** What is seen of a folded trip: the first-out, and the alarm that goes before all others where that is worse or there is no first-out. */
+function leading(rows) {
+  const top = [...rows].sort(compare)[0];
+  const [first] = rows;
+  if (!first.first_out) return [top];
+  return top.priority < first.priority || (unacknowledged(top) && !unacknowledged(first)) ? [first, top] : [first];
 }
 
 function worst(rows) {

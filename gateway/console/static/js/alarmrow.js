@@ -5,7 +5,8 @@ import { shortStamp, span, stamp, utc } from "./format.js";
 import { local, t } from "./i18n.js";
 import { waiting, waitingWords } from "./actions.js";
 import { alarmPlace, alarmTrend, alarmValue, mark, setMark, setTitle, stateWord } from "./marks.js";
-import { covered, MS, plant } from "./plant.js";
+import { covered, MS, plant, unacknowledged } from "./plant.js";
+import { modeWord } from "./mode.js";
 import { said } from "./said.js";
 
 /** How long the alarm has lasted, or lasted. */
@@ -27,8 +28,8 @@ export function people(one) {
   return [one.user, one.second_user].filter(Boolean).join(" + ");
 }
 
-/** `select(id, on)` and `open(id)` are told what was done to the line. */
-export function makeRow({ select, open }) {
+/** `select(id, on)`, `open(id)` and `fold(name)` are told what was done to the line. */
+export function makeRow({ select, open, fold }) {
   const row = {};
   row.check = h("input", { type: "checkbox", "aria-label": t("select.one"), onclick: (event) => event.stopPropagation(), onchange: () => select(row.id, row.check.checked) });
   row.mark = mark(null);
@@ -38,15 +39,16 @@ export function makeRow({ select, open }) {
   row.why.className = "why";
   row.first.className = "first-out";
   row.group.className = "group-name";
-  const node = h("div", { class: "alarm-row", role: "row", onclick: () => row.id && open(row.id) },
+  row.fold = h("button", { type: "button", class: "fold", hidden: true, onclick: (event) => { event.stopPropagation(); fold(node.dataset.group); } });
+  const node = h("div", { class: "alarm-row", role: "row", onclick: () => (row.id ? open(row.id) : fold(node.dataset.group)) },
     h("label", { class: "c-check", onclick: (event) => event.stopPropagation() }, row.check), h("span", { class: "c-mark" }, row.mark),
-    h("span", { class: "c-what" }, h("span", { class: "line" }, row.first, row.what), row.why, row.group), h("span", { class: "c-where" }, row.where), h("span", { class: "c-value" }, row.value),
+    h("span", { class: "c-what" }, h("span", { class: "line" }, row.first, row.what), row.why, row.group, row.fold), h("span", { class: "c-where" }, row.where), h("span", { class: "c-value" }, row.value),
     h("span", { class: "c-since" }, row.since), h("span", { class: "c-last" }, row.last), h("span", { class: "c-state" }, row.state), row.trend);
   node.parts = row;
   return node;
 }
 
-export function showGroup(node, { name, rows }) {
+export function showGroup(node, { name, rows, unfolded, hidden }) {
   const p = node.parts;
   p.id = null;
   attribute(node, "data-group", name);
@@ -54,7 +56,11 @@ export function showGroup(node, { name, rows }) {
   attribute(node, "data-state", null);
   attribute(node, "aria-selected", null);
   const first = rows.find((row) => row.first_out);
-  text(p.group, t("alarms.group", { name, n: rows.length }) + (first ? "" : ` · ${t("alarms.noFirst")}`));
+  const open = rows.filter((row) => unacknowledged(row) && !row.advisory).length;
+  text(p.group, [t("alarms.group", { name, n: rows.length }), open ? t("alarms.groupOpen", { n: open }) : "", first ? "" : t("alarms.noFirst")].filter(Boolean).join(" · "));
+  p.fold.hidden = !unfolded && hidden === 0;
+  text(p.fold, unfolded ? t("alarms.fold") : t("alarms.unfold", { n: hidden }));
+  attribute(p.fold, "aria-expanded", String(unfolded));
 }
 
 export function showRow(node, row, { selected, current }) {
@@ -62,6 +68,7 @@ export function showRow(node, row, { selected, current }) {
   p.id = row.occurrence;
   attribute(node, "data-group", null);
   text(p.group, "");
+  p.fold.hidden = true;
   p.check.checked = selected;
   setMark(p.mark, row);
   setTitle(p.what, row);
@@ -77,8 +84,10 @@ export function showRow(node, row, { selected, current }) {
   text(p.since, shortStamp(raised, plant.now()));
   attribute(p.since, "title", `${stamp(raised)}\n${utc(raised)}`);
   text(p.last, one ? span((plant.now() - raised) / 1000) : lasting(row));
-  text(p.state, waiting(row) ? waitingWords(row) : one ? suppressionWords(one) : row.state === "ACKED" && row.acked_by ? t("alarm.ackedShort", { user: row.acked_by }) : stateWord(row.state));
-  attribute(p.state, "title", p.state.textContent);
+  const held = row.held && !one ? t("alarm.held", { mode: modeWord(row.held) }) : "";
+  text(p.state, waiting(row) ? waitingWords(row) : held || (one ? suppressionWords(one) : row.state === "ACKED" && row.acked_by ? t("alarm.ackedShort", { user: row.acked_by }) : stateWord(row.state)));
+  attribute(p.state, "title", held ? `${stateWord(row.state)}\n${t("alarm.heldWhy")}` : p.state.textContent);
+  attribute(node, "data-held", row.held || null);
   attribute(p.trend, "href", alarmTrend(row));
   attribute(node, "data-occurrence", row.occurrence);
   attribute(node, "data-state", row.state);

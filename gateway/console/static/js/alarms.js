@@ -24,6 +24,7 @@ export function alarms(root, params) {
   let all = new Map();
   let entries = [];
   const selected = new Set();
+  const unfolded = new Set();
   let cursor = -1;
   let closed = false;
   let typing = 0;
@@ -50,7 +51,7 @@ export function alarms(root, params) {
   const floodSwitch = h("button", { type: "button", onclick: () => change({ grouped: isGrouped() ? "0" : "1" }) });
   const floodBar = h("div", { class: "flood", role: "status", hidden: true }, floodWords, floodSwitch);
   const empty = h("p", { class: "empty" });
-  const rows = new Rows({ make: () => makeRow({ select, open }), show, label: t("page.alarms") });
+  const rows = new Rows({ make: () => makeRow({ select, open, fold }), show, label: t("page.alarms") });
   const since = h("span", { class: "c-since" });
   const last = h("span", { class: "c-last" });
   const head = h("div", { class: "alarm-row head" },
@@ -129,12 +130,12 @@ export function alarms(root, params) {
     // The words of a history were looked for where it is kept.
     const sieve = filter.view === "history" ? { ...filter, q: "" } : filter;
     const next = source.filter((row) => matches(row, sieve));
-    const known = new Set(ids());
+    const known = new Set(all.keys());
     const arrived = next.filter((row) => !known.has(row.occurrence)).length;
     if (now || !rest) {
       all = new Map(next.map((row) => [row.occurrence, row]));
       const at = entries[cursor]?.id;
-      entries = inOrder(next, { view: filter.view, grouped: filter.view === "standing" && isGrouped() });
+      entries = inOrder(next, { view: filter.view, grouped: filter.view === "standing" && isGrouped(), unfolded });
       cursor = at ? entries.findIndex((entry) => entry.id === at) : -1;
       for (const id of selected) if (!all.has(id)) selected.delete(id);
       fresh.hidden = true;
@@ -157,10 +158,11 @@ export function alarms(root, params) {
     ackButton.disabled = open === 0 || !allowed("acknowledge");
     for (const { kind, node } of buttons) node.disabled = !allowed(kind) || !picked.some((row) => fits(kind, row));
     const shown = ids().length;
+    const folded = all.size - shown;
     everything.checked = shown > 0 && selected.size === shown;
     const counts = VIEWS.map((view) => (view === "history" ? 0 : ofView(view).length));
     views.forEach((button, i) => text(button, t(`alarms.${VIEWS[i]}`) + (counts[i] && i ? ` ${plain(counts[i])}` : "")));
-    text(count, told || t("alarms.shown", { n: plain(shown) }));
+    text(count, told || t("alarms.shown", { n: plain(all.size) }) + (folded > 0 ? ` · ${t("alarms.folded", { n: plain(folded) })}` : ""));
     empty.hidden = shown > 0;
     text(empty, FILTERS.some((name) => filter[name]) ? t("alarms.noMatch") : t({ history: "alarms.noHistory", standing: "alarms.none" }[filter.view] ?? "alarms.noneHere"));
     const now = floods();
@@ -179,6 +181,13 @@ export function alarms(root, params) {
     if (on) selected.add(id);
     else selected.delete(id);
     draw();
+  }
+
+  /** Show all alarms of a trip, or only its first one again. */
+  function fold(name) {
+    if (!unfolded.delete(name)) unfolded.add(name);
+    for (const id of selected) if (!unfolded.has(name) && entries.some((entry) => entry.id === id && entry.trip === name)) selected.delete(id);
+    arrange(true);
   }
 
   function open(id) {
@@ -201,6 +210,7 @@ export function alarms(root, params) {
       rows.reveal(cursor);
     } else if (event.key === " " && entries[cursor]?.id) select(entries[cursor].id, !selected.has(entries[cursor].id));
     else if (event.key === "Enter" && entries[cursor]?.id) open(entries[cursor].id);
+    else if (["ArrowRight", "ArrowLeft"].includes(event.key) && entries[cursor]?.trip && unfolded.has(entries[cursor].trip) !== (event.key === "ArrowRight")) fold(entries[cursor].trip);
     else return;
     draw();
     event.preventDefault();

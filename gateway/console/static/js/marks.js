@@ -84,6 +84,7 @@ export function alarmUnit(row) {
 
 /** Where it is: the tag's name, with the unit before it when the name does not begin with it. */
 export function alarmPlace(row) {
+  if (!row.tag) return row.edge;
   const name = alarmUnit(row);
   return row.tag.startsWith(`${name}/`) ? row.tag : `${name} · ${row.tag}`;
 }

@@ -5,6 +5,7 @@ import { clock } from "./format.js";
 import { has, t } from "./i18n.js";
 import { MS, plant } from "./plant.js";
 import { notice } from "./notice.js";
+import { said } from "./said.js";
 import { ask, session, signature } from "./session.js";
 
 const MODES = ["cleaning", "maintenance", "calibration", "production"];
@@ -15,7 +16,8 @@ export function unitPath(tag) {
   return tag.path || tag.name.slice(0, Math.max(0, tag.name.lastIndexOf("/")));
 }
 
-function word(mode) {
+/** The word of a mode. */
+export function modeWord(mode) {
   const name = mode.trim().toLowerCase();
   return has(`mode.is.${name}`) ? t(`mode.is.${name}`) : mode;
 }
@@ -37,8 +39,8 @@ export class ModeButton {
     this.node.hidden = !row;
     if (!row) return;
     const until = row.user && row.until_ns ? ` ${t("mode.until", { time: clock(row.until_ns / MS) })}` : "";
-    const asked = row.asked === null ? "" : ` (${t("mode.asked", { mode: row.asked ? word(row.asked) : t("mode.withdraw") })})`;
-    text(this.node, word(row.mode) + until + asked);
+    const asked = row.asked === null ? "" : ` (${t("mode.asked", { mode: row.asked ? modeWord(row.asked) : t("mode.withdraw") })})`;
+    text(this.node, modeWord(row.mode) + until + asked);
     attribute(this.node, "title", row.user ? `${row.user}: ${row.reason}` : t("mode.set"));
     attribute(this.node, "data-mode", row.mode.trim().toLowerCase());
   }
@@ -77,6 +79,6 @@ async function dialog(edge, unit, name, row) {
 /** Says when the edge refused; what it did is seen on the page. */
 async function follow(action, tries = 30) {
   const answer = await fetch(`api/v1/actions/${encodeURIComponent(action)}`).then((r) => (r.ok ? r.json() : null)).catch(() => null);
-  if (answer?.state === "refused") notice(t("mode.refused", { why: answer.reason }), "bad");
+  if (answer?.state === "refused") notice(t("mode.refused", { why: said(answer.reason) }), "bad");
   else if (answer?.state === "pending" && tries) setTimeout(() => follow(action, tries - 1), 2000);
 }

@@ -14,12 +14,19 @@ const PAUSE_S = 0.06;
 /** An alarm that nobody has acknowledged or silenced sounds again. */
 const AGAIN_MS = { 1: 3000, 2: 8000, 3: 30_000, 4: Infinity };
 
+const CALLS = new Set(["raise", "re_alarm", "unsuppress"]);
+
+/** When an occurrence called last, ns UTC: it was raised, alarmed again, or a suppression ended. */
+function callOf(row) {
+  return row.events?.findLast((event) => CALLS.has(event.event))?.received_ns ?? row.raised_ns;
+}
+
 class Sound extends EventTarget {
   #context = null;
   #out = null;
   #ear = null;
-  #silenced = new Set();
-  #told = new Set();
+  #silenced = new Map();
+  #told = new Map();
   #last = -Infinity;
 
   start() {
@@ -103,9 +110,10 @@ class Sound extends EventTarget {
       this.#told.delete(row.occurrence);
       this.#silenced.delete(row.occurrence);
     }
-    const fresh = rows.filter((row) => row.state === "UNACK" && !row.advisory && !this.#told.has(row.occurrence));
-    for (const row of fresh) this.#told.add(row.occurrence);
-    if (this.#told.size > 20_000) this.#told = new Set([...this.#told].slice(-10_000));
+    // Acknowledged and called again may come in one message: what counts is which call of it was heard.
+    const fresh = rows.filter((row) => row.state === "UNACK" && !row.advisory && this.#told.get(row.occurrence) !== callOf(row));
+    for (const row of fresh) this.#told.set(row.occurrence, callOf(row));
+    if (this.#told.size > 20_000) this.#told = new Map([...this.#told].slice(-10_000));
     if (!fresh.length) return;
     this.#sound(fresh);
     this.#notify(fresh);
@@ -117,7 +125,7 @@ class Sound extends EventTarget {
   }
 
   #again() {
-    const open = this.#calling().filter((row) => !this.#silenced.has(row.occurrence));
+    const open = this.#calling().filter((row) => this.#silenced.get(row.occurrence) !== callOf(row));
     if (!open.length) return;
     const worst = Math.min(...open.map((row) => row.priority));
     if (performance.now() - this.#last >= AGAIN_MS[worst]) this.#sound(open);
@@ -126,7 +134,7 @@ class Sound extends EventTarget {
   /** Quiet for what sounds now; a new alarm is heard again. */
   silence() {
     const open = this.#calling();
-    this.#silenced = new Set(open.map((row) => row.occurrence));
+    this.#silenced = new Map(open.map((row) => [row.occurrence, callOf(row)]));
     return open.length;
   }
 

@@ -8,6 +8,7 @@ import { openAlarm } from "./detail.js";
 import { happenings, series } from "./happenings.js";
 import { Indicator } from "./indicator.js";
 import { alarmValue, mark, setMark, setTitle } from "./marks.js";
+import { ModeButton, unitPath } from "./mode.js";
 import { called, compare, MS, plant } from "./plant.js";
 import { go, link } from "./route.js";
 
@@ -26,6 +27,7 @@ export function unit(root, params) {
   let panes = [];
   let history = [];
   let fields = [];
+  let mode = null;
   let asked = 0;
   let turn = 0;
   const shape = mark(null);
@@ -51,9 +53,11 @@ export function unit(root, params) {
     text(title, name);
     empty.hidden = tags.length > 0;
     text(empty, plant.ready ? t("unit.none", { name }) : t("loading"));
-    const context = ["batch", "phase", "mode"].map((role) => [role, tags.find((tag) => tag.role === role)]).filter(([, tag]) => tag);
+    const measured = tags.find((tag) => !tag.derived_from.length && !tag.model) ?? tags[0];
+    mode = measured ? new ModeButton(measured.edge, unitPath(measured), name) : null;
+    const context = ["batch", "phase"].map((role) => [role, tags.find((tag) => tag.role === role)]).filter(([, tag]) => tag);
     fields = context.map(([role, tag]) => ({ key: tag.key, node: h("dd", { "data-role": role }) }));
-    facts.replaceChildren(...context.map(([role], i) => h("div", null, h("dt", null, t(`role.${role}`)), fields[i].node)));
+    facts.replaceChildren(...context.map(([role], i) => h("div", null, h("dt", null, t(`role.${role}`)), fields[i].node)), ...(mode ? [h("div", null, h("dt", null, t("role.mode")), h("dd", { "data-role": "mode" }, mode.node))] : []));
     const values = tags.filter((tag) => tag.role === "value" || tag.role === "");
     indicators = values.map((tag) => ({ group: groupOf(tag), indicator: new Indicator(tag, link("trends", { tag: [tag.key] })) }));
     groups.replaceChildren(...GROUPS.filter((group) => indicators.some((one) => one.group === group)).map((group) => h("section", { class: "unit panel", "data-group": group, "aria-label": t(`unit.group.${group}`) },
@@ -112,6 +116,7 @@ export function unit(root, params) {
         return h("button", { type: "button", onclick: () => openAlarm(row.occurrence, row) }, mark(row), words, h("span", { class: "quiet" }, [alarmValue(row), span((plant.now() - row.raised_ns / MS) / 1000)].filter(Boolean).join(" · ")));
       }), ...(mine.length > 3 ? [h("a", { class: "more", href: link("alarms", { unit: name }) }, t("alarms.more", { n: mine.length - 3 }))] : []));
     }
+    mode?.refresh();
     for (const { key, node } of fields) {
       const tag = plant.tags.get(key);
       if (!tag) continue;
