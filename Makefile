@@ -79,6 +79,7 @@ soak fuzz: venv
 
 peers: venv
 	@$(BIN)/python -m tests.peers.opcua_conditions
+	@$(BIN)/python -m tests.peers.sparkplug
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock: expected uv on the PATH, found none" >&2; exit 1; }

@@ -87,6 +87,8 @@ class Link:
     persistent  whether the broker keeps the session, with unacknowledged messages, while we are away
     version     "3.1.1" or "5"; with 5 the broker sends at most `in_flight` unacknowledged messages
     on_message  called on the event loop for every message; must not raise
+    will        topic and payload that the broker publishes, with QoS 1, when we vanish
+    on_taken    called on the event loop with the number that `publish` gave when the broker has taken that message; must not raise
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class Link:
         persistent: bool = False,
         version: Literal["3.1.1", "5"] = "3.1.1",
         in_flight: int = _IN_FLIGHT,
+        will: tuple[str, bytes] | None = None,
+        on_taken: Callable[[int], None] | None = None,
     ) -> None:
         self._config = config
         self._client_id = client_id
@@ -105,6 +109,9 @@ class Link:
         self._persistent = persistent
         self._version = version
         self._in_flight = in_flight
+        self._will = will
+        self._on_taken = on_taken
+        self._behind: dict[int, asyncio.Future[None]] = {}
         self._client: Client | None = None
         self._socket: socket.socket | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -140,11 +147,29 @@ class Link:
         except TimeoutError as error:
             raise NotConnected(f"broker {self._config.address}: expected an answer within {ANSWER_S:.0f} s, found none") from error
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Hand over one message with QoS 1; NotConnected when the connection is gone."""
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: Literal[0, 1] = 1) -> int:
+        """Hand over one message; its number on this connection. NotConnected when the connection is gone."""
         if self._client is None or self.lost.is_set():
             raise NotConnected(self.error or f"broker {self._config.address}: not open")
-        self._client.publish(topic, payload, qos=1, retain=retain)
+        return self._client.publish(topic, payload, qos=qos, retain=retain).mid
+
+    async def taken(self) -> None:
+        """Wait until the broker has read all that was published so far, whatever its QoS; NotConnected when the connection is lost before.
+
+        A broker answers in order: what stands before an answered subscription, here the first of our own once more, has been read.
+        """
+        if self._client is None or self.lost.is_set():
+            raise NotConnected(self.error or f"broker {self._config.address}: not open")
+        _, mid = self._client.subscribe(self._topics[0], 1)
+        assert mid is not None
+        answered = self._behind[mid] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await answered
+        except TimeoutError as error:
+            raise NotConnected(f"broker {self._config.address}: expected an answer within {ANSWER_S:.0f} s, found none") from error
+        finally:
+            self._behind.pop(mid, None)
 
     def ask_again(self) -> None:
         """Subscribe once more: the broker then shows the retained messages again."""
@@ -204,6 +229,8 @@ class Link:
         )
         client.connect_timeout = CONNECT_S
         client.max_inflight_messages_set(_IN_FLIGHT)
+        if self._will is not None:
+            client.will_set(*self._will, qos=1)
         return client
 
     def _connect(self, client: Client) -> None:
@@ -234,6 +261,8 @@ class Link:
         client.on_disconnect = self._disconnected
         client.on_socket_close = self._socket_closed
         client.on_message = self._message
+        if self._on_taken is not None:
+            client.on_publish = self._published
         client.on_socket_register_write = self._want_write
         client.on_socket_unregister_write = self._wrote
         loop.add_reader(self._socket, self._readable)
@@ -291,12 +320,19 @@ class Link:
         else:
             self._answered()
 
-    def _subscribed(self, _client: Client, _data: Any, _mid: int, reasons: Sequence[Any], _properties: Any) -> None:
+    def _published(self, _client: Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
+        if self._on_taken is not None:
+            self._on_taken(mid)
+
+    def _subscribed(self, _client: Client, _data: Any, mid: int, reasons: Sequence[Any], _properties: Any) -> None:
         refused = [topic for topic, reason in zip(self._topics, reasons, strict=False) if reason.is_failure]
         if refused:
             self._fail(f"broker {self._config.address}: refused the subscription to {', '.join(refused)}")
         else:
             self._answered()
+            behind = self._behind.get(mid)
+            if behind is not None and not behind.done():
+                behind.set_result(None)
 
     def _answered(self) -> None:
         if self._ready is not None and not self._ready.done():
@@ -321,6 +357,10 @@ class Link:
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(NotConnected(why))
             self._ready.exception()  # read here: nobody may be waiting any more
+        for behind in self._behind.values():
+            if not behind.done():
+                behind.set_exception(NotConnected(why))
+                behind.exception()
 
 
 def _drop(client: Client) -> None:

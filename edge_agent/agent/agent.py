@@ -29,7 +29,7 @@ from edge_agent.agent.recovery import Recovered, recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice, choose_of
-from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Start
+from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Start, Tag
 from edge_agent.core.approval import KEY_FOLDER
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
@@ -72,6 +72,7 @@ class Agent:
         self._grown: list[asyncio.Event] = []
         self._seen_actions: dict[str, set[str]] = {}
         self._delivered: dict[str, int] = {}
+        self._tags: tuple[Tag, ...] = ()
 
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM; everything accepted by then is durable when this returns."""
@@ -100,6 +101,7 @@ class Agent:
         previous = self._previous(recovered.pipeline)
         watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
         start = start_of(self.settings, clock(), previous, watch.begin(clock(), previous))
+        self._tags = start.tags
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}
         recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._identity.epochs.born) if self._record else None
@@ -188,7 +190,7 @@ class Agent:
         explanation = f"set aside as {damaged.name}" if damaged else "log is readable"
         self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
         gateways = [(u.name, gateway) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for gateway in u.gateways]
-        self._identity.begin(gateways, self._delivered.values(), self._intake.put)
+        self._identity.begin(gateways, [self._delivered[name] for name, _ in gateways], self._intake.put)
         if recovered.unusable:
             why, instead = "; ".join(recovered.unusable), recovered.checkpoint or "the journal alone"
             log.error("a checkpoint cannot be used", why=why, instead=instead)
@@ -234,13 +236,18 @@ class Agent:
             wake=self._waker(), clock=clock,
             data_dir=self._data_dir / "uplinks" / name,
             apart=lambda gateway: who.apart(name, gateway), settled=lambda gateway: who.settled(name, gateway),
+            place=lambda: self._delivered[name], tags=self._tags,
         )  # fmt: skip
 
     def _mover(self, name: str) -> Callable[[int], None]:
+        # Whether this edge's numbers are its own is proven by gateways alone; other targets keep no account of them.
+        proves = any(isinstance(u, GatewayConfig) and u.name == name for u in self.settings.uplinks)
+
         def moved(through: int) -> None:
             if through > self._delivered[name]:
                 self._delivered[name] = through  # the writer thread makes it durable with its next commit
-                self._identity.moved(through)
+                if proves:
+                    self._identity.moved(through)
 
         return moved
 

@@ -117,6 +117,11 @@ class AgentSettings(Settings):
                     other = gateways.setdefault(gateway, uplink.name)
                     if other != uplink.name:
                         yield ("uplinks", i, "gateways", j), "each gateway in one uplink", f"{gateway!r}, as in {other}"
+            elif uplink.kind == "sparkplug":
+                node = (uplink.host, uplink.port, f"{uplink.group or self.edge.site}/{uplink.node or self.edge.id}")
+                other = sessions.setdefault(node, uplink.name)
+                if other != uplink.name:
+                    yield ("uplinks", i, "node"), f"a node that no other uplink is at {uplink.address}", f"{node[2]!r}, as {other}"
 
     def _tag_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         sources = {s.name for s in self.sources}

@@ -1,6 +1,10 @@
 """Uplinks: one file per target; the union is the register."""
 
-from edge_agent.uplinks.gateway import GatewayConfig
+from typing import Annotated
 
-AnyUplink = GatewayConfig
-"""A union, discriminated by `kind`, as soon as there is a second one."""
+from pydantic import Field
+
+from edge_agent.uplinks.gateway import GatewayConfig
+from edge_agent.uplinks.sparkplug import SparkplugConfig
+
+AnyUplink = Annotated[GatewayConfig | SparkplugConfig, Field(discriminator="kind")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from edge_agent.core import Epochs, Log, OperatorAction
+from edge_agent.core import Epochs, Log, OperatorAction, Tag
 from edge_agent.core.change import ChangeApproval
 
 
@@ -28,6 +28,8 @@ class Port:
     apart     by gateway the outbox's head when this edge was started without proof since that the gateway holds ours; None when there was
     settled   tell the agent that there is such proof from a gateway
     wake      waits until the outbox has grown, at most the given seconds
+    place     what `moved` was last told, also before a restart: where an uplink whose target keeps no account goes on
+    tags      all tags of this edge by id
     """
 
     site: str
@@ -46,6 +48,8 @@ class Port:
     settled: Callable[[str], None] = lambda _: None
     people: Callable[[str, bytes], None] | None = None
     approved: Callable[[tuple[ChangeApproval, ...]], None] = lambda _: None
+    place: Callable[[], int] = lambda: 0
+    tags: tuple[Tag, ...] = ()
     status: dict[str, object] = field(default_factory=dict)
     """What /status and /metrics show, written by the uplink: connected, sent_records, sent_bytes, resent_records, committed_seq, error."""
 

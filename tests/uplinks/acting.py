@@ -11,7 +11,7 @@ from typing import Any
 from paho.mqtt.client import MQTTMessage
 
 from edge_agent.broker import BrokerConfig, Link
-from edge_agent.core import Append, Committed, Delivery, Epochs, Log, OperatorAction, Ranges, chain_crc, topic
+from edge_agent.core import Append, Committed, Delivery, Epochs, Log, OperatorAction, Ranges, Tag, chain_crc, topic
 from edge_agent.core.change import ChangeApproval
 from edge_agent.uplinks.outgoing import STREAM
 from edge_agent.uplinks.uplink import Port
@@ -48,6 +48,9 @@ class Edge:
     forget: bool = False
     anchored: list[tuple[str, str, str]] = field(default_factory=list)
     approved: list[tuple[ChangeApproval, ...]] = field(default_factory=list)
+    tags: tuple[Tag, ...] = ()
+    data_dir: Path = Path("unused")
+    ports: list[Port] = field(default_factory=list)
 
     @property
     def epoch(self) -> int:
@@ -74,11 +77,14 @@ class Edge:
         self.grown.clear()
 
     def port(self, clock: Callable[[], int]) -> Port:
-        return Port(
+        made = Port(
             SITE, EDGE, True, self.log, lambda: self.epochs, self._moved, lambda *said: self.acted.append(said), self._part, self._wake,
-            clock, Path("unused"),
+            clock, self.data_dir,
             lambda *said: self.anchored.append(said), self.apart.get, self._settled, approved=self.approved.append,
+            place=lambda: self.moved[-1] if self.moved else 0, tags=self.tags,
         )  # fmt: skip
+        self.ports.append(made)
+        return made
 
 
 class Gateway:

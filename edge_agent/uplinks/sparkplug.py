@@ -1,0 +1,229 @@
+"""The uplink as a Sparkplug B 3.0 edge node: values for SCADA and plant systems through any MQTT broker.
+
+Sparkplug sends data with QoS 0 and keeps no account: the place in the outbox moves when the broker has read what was sent, and what was missed goes
+out again as history. Nothing that comes back but a request for births is obeyed: this edge writes to no control system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import Field
+
+from edge_agent.broker import BrokerConfig, Link
+from edge_agent.core import NotConnected, WireError
+from edge_agent.sparkplug.topics import ID, State, Topic, state_topic
+from edge_agent.uplinks.following import Following, Portion
+from edge_agent.uplinks.telling import Chosen, Newest, Telling
+from edge_agent.uplinks.uplink import Port, Uplink
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessage
+
+    from edge_agent.uplinks.sparkplug_node import EdgeNode
+
+_IDLE_S: Final = 1.0
+_MS: Final = 1_000_000
+_REBIRTH_NS: Final = 2_000_000_000
+"""Requests for births within this time after one are answered together, at its end."""
+_PORTION_BYTES: Final = 256 * 1024
+_LOOK_BACK: Final = 200
+"""Records that are looked through for what tags are, at the most."""
+
+
+class SparkplugConfig(BrokerConfig):
+    """Values as a Sparkplug B edge node."""
+
+    kind: Literal["sparkplug"]
+    name: Annotated[str, Field(min_length=1)]
+    group: Annotated[str, Field(pattern=ID)] = ""
+    """Group id; the site when absent."""
+    node: Annotated[str, Field(pattern=ID)] = ""
+    """Edge node id, unique in its group; the id of this edge when absent."""
+    primary_host: Annotated[str, Field(pattern=ID)] | None = None
+    """Host application without which nothing is sent: while it says that it is offline, values wait here."""
+    tags: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    """Patterns of the names of tags that are told."""
+    missed_bytes_per_s: Annotated[int, Field(ge=1000)] = 200_000
+    """Bytes of records a second at which what was missed is sent, behind live values."""
+    required: bool = False
+    """Whether records are kept until this uplink has sent them."""
+
+    def uplink(self, port: Port) -> Uplink:
+        """The uplink of this configuration."""
+        return SparkplugUplink(self, port)
+
+
+class SparkplugUplink:
+    """Tells the values of one edge through one broker."""
+
+    def __init__(self, config: SparkplugConfig, port: Port) -> None:
+        self._config, self._port = config, port
+        self._group, self._node_id = config.group or port.site, config.node or port.edge
+        self._chosen = Chosen(port.tags, config.tags)
+        self._newest = Newest(len(port.tags))
+        self._following = Following(port.outbox, port.place(), portion_bytes=_PORTION_BYTES)
+        self._commands = str(Topic(self._group, "NCMD", self._node_id))
+        self._host = None if config.primary_host is None else state_topic(config.primary_host)
+        self._state: State | None = None
+        self._heard = asyncio.Event()
+        self._asked = False
+        self._counts = {"sent_messages": 0, "sent_records": 0, "sent_bytes": 0, "damaged_records": 0, "gone_records": 0, "rebirths": 0}
+        self._counts |= {"refused_commands": 0, "damaged_messages": 0}
+        port.status.update(connected=False, committed_seq=self._following.position, error="", **self._counts)
+
+    async def run(self) -> None:
+        """Connect, wait for the primary host, be born, then tell values until the connection or the host is lost."""
+        from edge_agent.uplinks.sparkplug_node import EdgeNode
+
+        port, self._state, self._asked = self._port, None, False
+        tags = [tag for tag in port.tags if tag.name in self._chosen.names]
+        bd_seq = await asyncio.to_thread(self._next_bd_seq)
+        node = EdgeNode(self._group, self._node_id, tags, bd_seq, self._newest, simulated=port.simulated)
+        topics = [self._commands, str(Topic(self._group, "DCMD", self._node_id, "+"))] + ([self._host] if self._host else [])
+        client_id = f"pharmedge-{port.site}-{port.edge}-{self._config.name}"
+        link = Link(self._config, client_id, lambda message: self._took(link, message), will=node.death(port.clock() // _MS))
+        try:
+            await link.open(topics)
+            await self._host_online(link)
+            await asyncio.to_thread(self._look_back)
+            self._following.begin()
+            self._born(link, node)
+            port.status.update(connected=True, error="")
+            await self._tell(link, node)
+        finally:
+            port.status.update(connected=False, error=link.error)
+            if not link.lost.is_set():
+                link.publish(*node.death(port.clock() // _MS))
+            link.close()
+
+    def _next_bd_seq(self) -> int:
+        """One more than at the connect before, also before a restart; durable before it is used."""
+        folder = self._port.data_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "bdseq"
+        try:
+            following = (int(file.read_text("ascii")) + 1) % 256
+        except (FileNotFoundError, ValueError):
+            following = 0
+        with (folder / "bdseq.new").open("w", encoding="ascii") as new:
+            new.write(str(following))
+            new.flush()
+            os.fsync(new.fileno())
+        (folder / "bdseq.new").replace(file)
+        return following
+
+    def _look_back(self) -> None:
+        """Know what tags are from the newest records, so that births say it."""
+        for row in self._following.newest_first(_LOOK_BACK):
+            if all(self._newest.known(k) for k in self._chosen.ids):
+                return
+            for item in self._told(Portion(row.seq, row.seq, live=False, rows=(row,))):
+                self._newest.take(item)
+
+    async def _host_online(self, link: Link) -> None:
+        while self._host is not None and not (self._state is not None and self._state.online):
+            self._port.status.update(error=f"waiting for primary host {self._config.primary_host}")
+            self._heard.clear()
+            await self._wait(link, 60.0)
+
+    async def _tell(self, link: Link, node: EdgeNode) -> None:
+        born_ns, missed_ns = self._port.clock(), 0
+        while True:
+            now_ns = self._port.clock()
+            if self._host is not None and not (self._state is not None and self._state.online):
+                raise NotConnected(f"primary host {self._config.primary_host} is offline")
+            if self._asked and now_ns >= born_ns + _REBIRTH_NS:
+                self._asked, born_ns = False, now_ns
+                self._counts["rebirths"] += 1
+                self._born(link, node)
+            portion = None if self._asked else await asyncio.to_thread(self._following.live)
+            if portion is None and not self._asked and now_ns >= missed_ns:
+                portion = await asyncio.to_thread(self._following.missed)
+                if portion is not None:
+                    missed_ns = now_ns + portion.size * 1_000_000_000 // self._config.missed_bytes_per_s
+            if portion is None:
+                self._heard.clear()
+                due = [_IDLE_S] + ([(born_ns + _REBIRTH_NS - now_ns) / 1e9] if self._asked else [])
+                due += [(missed_ns - now_ns) / 1e9] if missed_ns > now_ns else []
+                await self._wait(link, max(0.0, min(due)))
+                continue
+            await self._send(link, node, portion)
+
+    async def _send(self, link: Link, node: EdgeNode, portion: Portion) -> None:
+        now_ms = self._port.clock() // _MS
+        messages = await asyncio.to_thread(lambda: list(node.data(self._told(portion), now_ms, historical=not portion.live)))
+        for topic, payload in messages:
+            link.publish(topic, payload, qos=0)
+            self._count(payload)
+        if messages:
+            await link.taken()
+        self._following.done(portion)
+        self._counts["sent_records"] += len(portion.rows)
+        self._counts["gone_records"] += portion.gone - portion.damaged
+        self._counts["damaged_records"] += portion.damaged
+        await asyncio.to_thread(self._port.moved, self._following.position)
+        self._port.status.update(committed_seq=self._following.position, behind_records=self._following.behind, **self._counts)
+
+    def _told(self, portion: Portion) -> list[Telling]:
+        found: list[Telling] = []
+        for row in portion.rows:
+            try:
+                found += self._chosen.of(row.data)
+            except WireError:
+                self._counts["damaged_records"] += 1
+        return found
+
+    def _born(self, link: Link, node: EdgeNode) -> None:
+        for topic, payload in node.births(self._port.clock() // _MS):
+            link.publish(topic, payload, qos=0)
+            self._count(payload)
+        self._port.status.update(self._counts)
+
+    def _count(self, payload: bytes) -> None:
+        self._counts["sent_messages"] += 1
+        self._counts["sent_bytes"] += len(payload)
+
+    async def _wait(self, link: Link, seconds: float) -> None:
+        waiting = [
+            asyncio.ensure_future(self._port.wake(seconds)),
+            asyncio.ensure_future(self._heard.wait()),
+            asyncio.ensure_future(link.lost.wait()),
+        ]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in waiting:
+                future.cancel()
+        if link.lost.is_set():
+            raise NotConnected(link.error)
+
+    def _took(self, link: Link, message: MQTTMessage) -> None:
+        try:
+            if message.topic == self._host:
+                self._hear(State.decode(bytes(message.payload)))
+            else:
+                self._command(bytes(message.payload))
+        except (WireError, UnicodeDecodeError) as error:
+            self._counts["damaged_messages"] += 1
+            self._port.status.update(error=str(error))
+        link.ack(message)
+
+    def _hear(self, state: State) -> None:
+        # What is older than the last word is the word of an earlier session of the host.
+        if self._state is None or state.timestamp >= self._state.timestamp:
+            self._state = state
+            self._heard.set()
+
+    def _command(self, payload: bytes) -> None:
+        from edge_agent.sparkplug.payload import decode
+
+        for metric in decode(payload).metrics:
+            if metric.name in ("Node Control/Rebirth", "Device Control/Rebirth") and metric.boolean_value:
+                self._asked = True
+                self._heard.set()
+            else:
+                self._counts["refused_commands"] += 1
+        self._port.status.update(self._counts)

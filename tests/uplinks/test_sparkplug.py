@@ -1,0 +1,327 @@
+"""The Sparkplug B edge node: what it says by itself, and how it gets on with a broker, a host and their absence."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from paho.mqtt.client import MQTTMessage
+
+from edge_agent.broker import BrokerConfig, Link
+from edge_agent.core import Append, Block, Log, NotConnected, Samples, Summaries, Tag, Texts, encode
+from edge_agent.core.record import SUMMARY_DTYPE
+from edge_agent.core.wire import KINDS
+from edge_agent.sparkplug.payload import decode, qualities_of, value_of
+from edge_agent.sparkplug.payload import encode as bytes_of
+from edge_agent.sparkplug.sparkplug_b_pb2 import Payload
+from edge_agent.sparkplug.topics import State, Topic
+from edge_agent.sparkplug.values import DataType
+from edge_agent.uplinks.following import Following
+from edge_agent.uplinks.outgoing import STREAM
+from edge_agent.uplinks.sparkplug import SparkplugConfig
+from edge_agent.uplinks.sparkplug_node import EdgeNode
+from edge_agent.uplinks.telling import Chosen, Newest
+from tests.brokers import Broker, started
+from tests.uplinks.acting import Edge, outbox, until
+
+T0 = 1_767_225_600_000_000_000
+MS = 1_000_000
+TAGS = (
+    Tag(id=0, name="press1/force", unit="kN", range=(0, 40), description={"en": "main force", "zh": "主压力"}),
+    Tag(id=1, name="press1/batch", kind="text"),
+    Tag(id=2, name="room/temperature", path="site/area/room"),
+    Tag(id=3, name="uptime", record="summary"),
+    Tag(id=4, name="press1/nir", kind="block"),
+)
+
+
+def node(newest: Newest | None = None) -> EdgeNode:
+    return EdgeNode("g", "n", TAGS, 7, newest or Newest(len(TAGS)), simulated=True)
+
+
+def read(messages: Any) -> list[tuple[str, Payload]]:
+    return [(topic, decode(payload)) for topic, payload in messages]
+
+
+def samples(*rows: tuple[int, int, float, int]) -> Samples:
+    """Rows (ms behind T0, tag, value, status)."""
+    return Samples.of([T0 + t * MS for t, *_ in rows], [k for _, k, *_ in rows], [v for *_, v, _ in rows], [s for *_, s in rows])
+
+
+def test_births_hold_every_metric_and_come_first() -> None:
+    born = read(node().births(5))
+    assert [(topic, payload.seq) for topic, payload in born] == [
+        ("spBv1.0/g/NBIRTH/n", 0), ("spBv1.0/g/DBIRTH/n/press1", 1), ("spBv1.0/g/DBIRTH/n/site:area:room", 2),
+    ]  # fmt: skip
+    first = born[0][1].metrics
+    assert [(m.name, m.HasField("alias"), value_of(m, m.datatype)) for m in first[:3]] == [
+        ("bdSeq", False, 7), ("Node Control/Rebirth", False, False), ("Properties/Simulated", False, True),
+    ]  # fmt: skip
+    assert first[0].datatype == DataType.INT64
+    assert [(m.name, m.alias) for m in first[3:]] == [("uptime", 4)]
+    device = born[1][1].metrics
+    assert [(m.name, m.alias, m.datatype, m.is_null) for m in device] == [
+        ("press1/force", 1, DataType.DOUBLE, True), ("press1/batch", 2, DataType.STRING, True), ("press1/nir", 5, DataType.DOUBLEARRAY, True),
+    ]  # fmt: skip
+    assert qualities_of(device[0]) == (500, None)
+    assert list(device[0].properties.keys) == ["Quality", "engUnit", "engLow", "engHigh", "documentation"]
+    assert all(metric.timestamp and payload.timestamp == 5 for _, payload in born for metric in payload.metrics)
+
+
+def test_numbers_go_round_and_births_begin_them_anew() -> None:
+    made = node()
+    made.births(0)
+    seqs = [payload.seq for k in range(300) for _, payload in read(made.data([samples((k, 0, 1.0, 0))], 0, historical=False))]
+    assert seqs == [k % 256 for k in range(3, 303)]
+    assert [payload.seq for _, payload in read(made.births(0))] == [0, 1, 2]
+
+
+def test_data_carry_aliases_their_own_time_and_the_order_of_time() -> None:
+    made = node()
+    made.births(0)
+    told = read(made.data([samples((3, 0, 3.0, 0), (1, 0, 1.0, 0), (2, 2, 2.0, 0), (2, 3, 9.0, 0))], 77, historical=False))
+    assert [topic for topic, _ in told] == ["spBv1.0/g/DDATA/n/press1", "spBv1.0/g/DDATA/n/site:area:room", "spBv1.0/g/NDATA/n"]
+    assert [(m.alias, m.name, m.timestamp - T0 // MS, m.double_value) for m in told[0][1].metrics] == [(1, "", 1, 1.0), (1, "", 3, 3.0)]
+    assert told[0][1].timestamp == 77
+    assert not any(m.HasField("is_historical") for _, payload in told for m in payload.metrics)
+
+
+def test_what_is_older_than_what_was_told_is_history_and_births_keep_the_newest() -> None:
+    newest = Newest(len(TAGS))
+    made = node(newest)
+    made.births(0)
+    list(made.data([samples((10, 0, 1.0, 0))], 0, historical=False))
+    late = read(made.data([samples((5, 0, 2.0, 0), (20, 0, 3.0, 0))], 0, historical=False))[0][1].metrics
+    assert [(m.double_value, m.is_historical) for m in late] == [(2.0, True), (3.0, False)]
+    missed = read(made.data([samples((30, 0, 4.0, 0))], 0, historical=True))[0][1].metrics
+    assert [m.is_historical for m in missed] == [True]
+    metric = read(made.births(0))[1][1].metrics[0]
+    assert (metric.double_value, metric.timestamp, metric.is_historical) == (4.0, T0 // MS + 30, False)
+
+
+def test_quality_is_said_when_it_is_not_good_and_when_it_is_good_again() -> None:
+    made = node()
+    made.births(0)
+    statuses = (0, 0, 0x42090000, 0x408F0000, 0x808C0000, 0, 0)
+    values = (1.0, 2.0, 3.0, 4.0, float("nan"), 6.0, 7.0)
+    rows = [(k, 0, v, s) for k, (v, s) in enumerate(zip(values, statuses, strict=True))]
+    found = read(made.data([samples(*rows)], 0, historical=False))[0][1].metrics
+    assert [qualities_of(m) for m in found] == [
+        (192, None), (None, None), (192, 0x42090000), (500, None), (0, 0x808C0000), (192, None), (None, None),
+    ]  # fmt: skip
+    assert [value_of(m, DataType.DOUBLE) for m in found] == [1.0, 2.0, 3.0, 4.0, None, 6.0, 7.0]
+    assert [m.is_null for m in found] == [False, False, False, False, True, False, False]
+
+
+def test_texts_and_spectra_are_told_too() -> None:
+    made = node()
+    made.births(0)
+    block = Block(4, np.array([T0]), np.array([[1.0, 2.5]]), np.array([0], np.uint32), np.array([900.0, 901.0]))
+    told = read(made.data([Texts((T0,), (1,), ("B-7",), (0,)), block], 0, historical=False))
+    assert [(topic, value_of(m, DataType.STRING)) for topic, p in told[:1] for m in p.metrics] == [("spBv1.0/g/DDATA/n/press1", "B-7")]
+    np.testing.assert_array_equal(value_of(told[1][1].metrics[0], DataType.DOUBLEARRAY), [1.0, 2.5])
+    born = read(made.births(0))[1][1].metrics
+    assert value_of(born[1], DataType.STRING) == "B-7"
+    np.testing.assert_array_equal(value_of(born[2], DataType.DOUBLEARRAY), [1.0, 2.5])
+
+
+def test_large_records_are_parted() -> None:
+    made = node()
+    made.births(0)
+    told = read(made.data([samples(*((k, 0, float(k), 0) for k in range(1200)))], 0, historical=False))
+    assert [len(payload.metrics) for _, payload in told] == [500, 500, 200]
+    assert [m.double_value for _, payload in told for m in payload.metrics] == list(range(1200))
+
+
+def test_summaries_stand_for_tags_that_have_nothing_else_and_others_are_not_told() -> None:
+    rows = np.zeros(3, SUMMARY_DTYPE)
+    rows["tag"], rows["part"], rows["count"], rows["last"], rows["last_ns"] = [0, 3, 3], [1, 1, 2], 1, 5.0, T0
+    chosen = Chosen(TAGS, ["*"])
+    (told,) = chosen.of(encode(Summaries(rows)))
+    assert isinstance(told, Samples)
+    assert (told.tag.tolist(), told.value.tolist()) == ([3], [5.0])
+    only = Chosen(TAGS, ["room/*"])
+    (told,) = only.of(encode(samples((0, 0, 1.0, 0), (0, 2, 2.0, 0), (0, 99, 2.0, 0))))
+    assert isinstance(told, Samples)
+    assert told.tag.tolist() == [2]
+    assert list(only.of(encode(Texts((T0,), (1,), ("x",), (0,))))) == []
+
+
+# -- with a broker ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with started("mosquitto", tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> Iterator[Edge]:
+    log = outbox(tmp_path)
+    yield Edge(log, tags=TAGS, data_dir=tmp_path / "uplink")
+    log.close()
+
+
+def put(log: Log, *records: Samples) -> None:
+    log.commit([Append(STREAM, KINDS[Samples], encode(record)) for record in records])
+
+
+class Host:
+    """A host application: hears everything of a group, says that it is there, asks."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.heard: list[tuple[Topic, Payload]] = []
+        self._link = Link(BrokerConfig(host="127.0.0.1", port=broker.port), "host", self._message)
+
+    async def __aenter__(self) -> Host:
+        await self._link.open(["spBv1.0/+/+/+", "spBv1.0/+/+/+/+"])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._link.close()
+
+    def _message(self, message: MQTTMessage) -> None:
+        if "CMD" not in message.topic:
+            self.heard.append((Topic.of(message.topic), decode(bytes(message.payload))))
+        self._link.ack(message)
+
+    def say(self, online: bool, at: int, host: str = "scada") -> None:
+        self._link.publish(f"spBv1.0/STATE/{host}", State(online, at).encode(), retain=True)
+
+    def ask(self, topic: str, name: str = "Node Control/Rebirth") -> None:
+        payload = Payload(timestamp=1)
+        payload.metrics.add(name=name, datatype=DataType.BOOLEAN, boolean_value=True)
+        self._link.publish(topic, bytes_of(payload))
+
+    def kinds(self) -> list[str]:
+        return [topic.kind for topic, _ in self.heard]
+
+    def bd_seq(self, kind: str) -> list[int]:
+        return [p.metrics[0].long_value for topic, p in self.heard if topic.kind == kind]
+
+    def values(self) -> list[tuple[float, bool]]:
+        return [(m.double_value, m.is_historical) for topic, p in self.heard if topic.kind == "DDATA" for m in p.metrics]
+
+
+@asynccontextmanager
+async def telling(edge: Edge, broker: Broker, clock: Callable[[], int] = time.time_ns, **more: Any) -> AsyncIterator[asyncio.Task[None]]:
+    config = SparkplugConfig.model_validate({"kind": "sparkplug", "name": "spb", "host": "127.0.0.1", "port": broker.port} | more)
+    task = asyncio.create_task(config.uplink(edge.port(clock)).run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_born_live_and_dead_under_one_number_which_goes_up_with_each_connection(edge: Edge, broker: Broker) -> None:
+    put(edge.log, samples((0, 0, 1.0, 0)))
+    async with Host(broker) as host:
+        async with telling(edge, broker):
+            await until(lambda: edge.moved[-1:] == [1])
+            put(edge.log, samples((1, 0, 2.0, 0)))
+            await until(lambda: len(host.values()) == 2 and edge.moved[-1] == 2)
+        await until(lambda: "NDEATH" in host.kinds())
+        async with telling(edge, broker):
+            await until(lambda: host.kinds().count("DBIRTH") == 4)
+        await until(lambda: host.kinds().count("NDEATH") == 2)
+        assert host.values() == [(1.0, True), (2.0, False)]
+        assert host.kinds()[:4] == ["NBIRTH", "DBIRTH", "DBIRTH", "DDATA"]
+        assert (host.bd_seq("NBIRTH"), host.bd_seq("NDEATH")) == ([0, 1], [0, 1])
+        assert [p.seq for topic, p in host.heard if topic.kind != "NDEATH"] == [0, 1, 2, 3, 4, 0, 1, 2]
+        # Born again it says at once what it knows.
+        force = [p for topic, p in host.heard if topic.kind == "DBIRTH" and topic.device == "press1"][-1].metrics[0]
+        assert (force.double_value, force.timestamp) == (2.0, T0 // MS + 1)
+
+
+async def test_a_broker_tells_the_death_of_one_that_vanished(edge: Edge, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    links: list[Link] = []
+    opened = Link.open
+
+    async def opening(link: Link, *topics: Any) -> None:
+        links.append(link)
+        await opened(link, *topics)
+
+    async with Host(broker) as host:
+        monkeypatch.setattr(Link, "open", opening)
+        async with telling(edge, broker) as task:
+            await until(lambda: "NBIRTH" in host.kinds())
+            socket = links[0]._socket
+            assert socket is not None
+            socket.shutdown(2)
+            with pytest.raises(NotConnected):
+                await asyncio.wait_for(task, 20)
+        await until(lambda: "NDEATH" in host.kinds())
+        assert host.bd_seq("NDEATH") == host.bd_seq("NBIRTH") == [0]
+
+
+async def test_births_are_given_when_asked_for_once_for_many_and_nothing_else_is_obeyed(edge: Edge, broker: Broker) -> None:
+    now = [10**18]
+    async with Host(broker) as host, telling(edge, broker, lambda: now[0]):
+        await until(lambda: "NBIRTH" in host.kinds())
+        for _ in range(3):
+            host.ask("spBv1.0/demo/NCMD/e1")
+        host.ask("spBv1.0/demo/DCMD/e1/press1", "press1/force")
+        edge_status = edge.ports[-1].status
+        await until(lambda: edge_status.get("connected"))
+        put(edge.log, samples((0, 0, 5.0, 0)))
+        now[0] += 3 * 10**9
+        await until(lambda: host.kinds().count("NBIRTH") == 2)
+        await until(lambda: len(host.values()) == 1 and edge_status.get("refused_commands") == 1)
+        assert host.kinds().count("NBIRTH") == 2
+        assert edge_status["rebirths"] == 1
+        assert host.bd_seq("NBIRTH") == [0, 0]
+
+
+async def test_without_its_primary_host_it_keeps_everything(edge: Edge, broker: Broker) -> None:
+    put(edge.log, samples((0, 0, 1.0, 0)))
+    async with Host(broker) as host:
+        host.say(False, 100)
+        async with telling(edge, broker, primary_host="scada") as task:
+            await until(lambda: "waiting" in str(edge.ports[-1].status["error"]))
+            assert host.heard == []
+            host.say(True, 200)
+            await until(lambda: edge.moved[-1:] == [1])
+            host.say(False, 150)  # the will of an earlier session, late
+            put(edge.log, samples((1, 0, 2.0, 0)))
+            await until(lambda: len(host.values()) == 2 and edge.moved[-1] == 2)
+            host.say(False, 200)
+            with pytest.raises(NotConnected, match="primary host scada is offline"):
+                await asyncio.wait_for(task, 20)
+        await until(lambda: "NDEATH" in host.kinds())
+        assert host.values() == [(1.0, True), (2.0, False)]
+        put(edge.log, samples((2, 0, 3.0, 0)))
+        host.say(True, 300)
+        async with telling(edge, broker, primary_host="scada"):
+            await until(lambda: len(host.values()) == 3)
+        assert host.values()[-1] == (3.0, True)
+        host.say(False, 400)
+
+
+async def test_live_values_do_not_wait_for_what_was_missed(edge: Edge, broker: Broker) -> None:
+    rng = np.random.default_rng(1)
+    for k in range(40):
+        put(edge.log, Samples.of(T0 + k * 1000 * MS + np.arange(5000), np.zeros(5000, np.int32), rng.normal(size=5000)))
+    live_after: list[int] = []
+    async with Host(broker) as host, telling(edge, broker, missed_bytes_per_s=1000):
+        await until(lambda: edge.moved)
+        put(edge.log, samples((90_000, 0, 77.0, 0)))
+        await until(lambda: (77.0, False) in host.values())
+        live_after.append(edge.moved[-1])
+    assert live_after[0] < 40
+
+
+def test_a_place_of_its_own_survives_a_restart(edge: Edge) -> None:
+    put(edge.log, samples((0, 0, 1.0, 0)))
+    edge.moved.append(1)
+    config = SparkplugConfig.model_validate({"kind": "sparkplug", "name": "spb", "host": "127.0.0.1", "port": 9})
+    config.uplink(edge.port(time.time_ns))
+    assert edge.ports[-1].status["committed_seq"] == 1
+    assert Following(edge.log, 1, portion_bytes=1).missed() is None
