@@ -87,7 +87,7 @@ class Link:
     persistent  whether the broker keeps the session, with unacknowledged messages, while we are away
     version     "3.1.1" or "5"; with 5 the broker sends at most `in_flight` unacknowledged messages
     on_message  called on the event loop for every message; must not raise
-    will        topic and payload that the broker publishes, with QoS 1, when we vanish
+    will        topic, payload and whether retained: what the broker publishes, with QoS 1, when we vanish
     on_taken    called on the event loop with the number that `publish` gave when the broker has taken that message; must not raise
     """
 
@@ -100,7 +100,7 @@ class Link:
         persistent: bool = False,
         version: Literal["3.1.1", "5"] = "3.1.1",
         in_flight: int = _IN_FLIGHT,
-        will: tuple[str, bytes] | None = None,
+        will: tuple[str, bytes, bool] | None = None,
         on_taken: Callable[[int], None] | None = None,
     ) -> None:
         self._config = config
@@ -230,7 +230,8 @@ class Link:
         client.connect_timeout = CONNECT_S
         client.max_inflight_messages_set(_IN_FLIGHT)
         if self._will is not None:
-            client.will_set(*self._will, qos=1)
+            topic, payload, retain = self._will
+            client.will_set(topic, payload, qos=1, retain=retain)
         return client
 
     def _connect(self, client: Client) -> None:

@@ -106,7 +106,7 @@ class AgentSettings(Settings):
         """Two sessions of one name at a broker throw each other out, for ever; a gateway confirms one stream of records, not two."""
         sessions: dict[tuple[str, int, str], str] = {}
         for i, source in enumerate(self.sources):
-            if source.kind == "mqtt":
+            if source.kind in ("mqtt", "sparkplug"):
                 other = sessions.setdefault((source.host, source.port, source.client_id), source.name)
                 if other != source.name:
                     yield ("sources", i, "client_id"), f"an id that no other source has at {source.address}", f"{source.client_id!r}, as {other}"

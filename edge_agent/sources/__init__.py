@@ -8,6 +8,7 @@ from edge_agent.sources.csv import CsvConfig
 from edge_agent.sources.modbus import ModbusConfig
 from edge_agent.sources.mqtt import MqttConfig
 from edge_agent.sources.opcua import OpcUaConfig
+from edge_agent.sources.sparkplug import SparkplugConfig
 from edge_agent.sources.spectra import SpectraConfig
 
-AnySource = Annotated[OpcUaConfig | MqttConfig | ModbusConfig | CsvConfig | SpectraConfig, Field(discriminator="kind")]
+AnySource = Annotated[OpcUaConfig | MqttConfig | SparkplugConfig | ModbusConfig | CsvConfig | SpectraConfig, Field(discriminator="kind")]

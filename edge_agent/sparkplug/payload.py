@@ -117,6 +117,13 @@ def qualities_of(metric: Payload.Metric) -> tuple[int | None, int | None]:
     return found.get(QUALITY), found.get(UA_STATUS)
 
 
+def rebirth(now_ms: int) -> bytes:
+    """The command that asks a node for its births."""
+    payload = Payload(timestamp=now_ms)
+    put(payload.metrics.add(name=REBIRTH, timestamp=now_ms), DataType.BOOLEAN, True)
+    return encode(payload)
+
+
 def number(value: float) -> float | None:
     """A number, or None where there is none: a metric without a value is null.
 

@@ -84,7 +84,7 @@ class SparkplugUplink:
         node = EdgeNode(self._group, self._node_id, tags, bd_seq, self._newest, simulated=port.simulated)
         topics = [self._commands, str(Topic(self._group, "DCMD", self._node_id, "+"))] + ([self._host] if self._host else [])
         client_id = f"pharmedge-{port.site}-{port.edge}-{self._config.name}"
-        link = Link(self._config, client_id, lambda message: self._took(link, message), will=node.death(port.clock() // _MS))
+        link = Link(self._config, client_id, lambda message: self._took(link, message), will=(*node.death(port.clock() // _MS), False))
         try:
             await link.open(topics)
             await self._host_online(link)

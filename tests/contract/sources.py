@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from paho.mqtt import publish
+from paho.mqtt.client import MQTTMessage
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from edge_agent.core import Tag
+from edge_agent.broker import BrokerConfig, Link
+from edge_agent.core import Samples, Tag
 from edge_agent.sources.source import Plug
+from edge_agent.uplinks.sparkplug_node import EdgeNode
+from edge_agent.uplinks.telling import Newest
 from tests.brokers import free_port, started
 from tests.sources.opcua_plant import START_NS, STEP_NS, URI, Plant
 
@@ -134,6 +139,47 @@ async def _mqtt(folder: Path) -> AsyncIterator[Peer]:
         yield _Mqtt(broker.port)
 
 
+class _Sparkplug:
+    """An edge node that is born when it is asked to be, and then sends."""
+
+    address = f"plant/node1/press1#press1/{NAME}"
+
+    def __init__(self, port: int) -> None:
+        self.section = {"host": "127.0.0.1", "port": port, "client_id": "contract"}
+        self._node = EdgeNode("plant", "node1", [Tag(id=0, name=f"press1/{NAME}")], 0, Newest(1), simulated=False)
+        self._link = Link(BrokerConfig(host="127.0.0.1", port=port), "node1", self._asked)
+
+    async def start(self) -> None:
+        await self._link.open(["spBv1.0/plant/NCMD/node1"])
+        self._tell(self._node.births(0))
+
+    def stop(self) -> None:
+        self._link.close()
+
+    def _asked(self, message: MQTTMessage) -> None:
+        self._link.ack(message)
+        self._tell(self._node.births(0))
+
+    def _tell(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        for topic, payload in messages:
+            self._link.publish(topic, payload, qos=0)
+
+    async def send(self, first: int, last: int) -> None:
+        values = np.arange(first, last + 1)
+        self._tell(self._node.data([Samples.of(START_NS + values * STEP_NS, np.zeros(len(values), np.int32), values)], 0, historical=False))
+
+
+@asynccontextmanager
+async def _sparkplug(folder: Path) -> AsyncIterator[Peer]:
+    with started("mosquitto", folder / "broker") as broker:
+        peer = _Sparkplug(broker.port)
+        await peer.start()
+        try:
+            yield peer
+        finally:
+            peer.stop()
+
+
 class _OpcUa:
     address = f"nsu={URI};s={NAME}"
 
@@ -158,5 +204,6 @@ RIGS: dict[str, Rig] = {
     "csv": Rig(_csv, {"files": ["/nowhere/values.csv"]}, finite=True, keeps=False),
     "modbus": Rig(_modbus, {"host": "127.0.0.1", "port": 9}, keeps=False),
     "mqtt": Rig(_mqtt, {"host": "127.0.0.1", "port": 9, "client_id": "contract", "topics": ["#"]}),
+    "sparkplug": Rig(_sparkplug, {"host": "127.0.0.1", "port": 9, "client_id": "contract"}, keeps=False),
     "opcua": Rig(_opcua, {"url": "opc.tcp://127.0.0.1:9/"}),
 }

@@ -77,7 +77,7 @@ def test_every_source_has_a_rig() -> None:
 
 
 def test_sections_load_without_the_protocols_libraries() -> None:
-    script = "import sys, edge_agent.sources; print([m for m in ('asyncua', 'paho', 'pyarrow', 'pymodbus') if m in sys.modules])"
+    script = "import sys, edge_agent.sources; print([m for m in ('asyncua', 'google.protobuf', 'paho', 'pyarrow', 'pymodbus') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
