@@ -1,7 +1,7 @@
 # Everything a checkout needs: Python 3.11 or newer and make. Nothing here needs root.
 #   make venv    .venv with every dependency at the versions and hashes of requirements.lock
 #   make demo    broker, simulated press, agent and gateway; the console is on http://127.0.0.1:8080
-#   make test    lint, types, layers, then all tests; the last line is pytest's summary
+#   make test    lint, types, layers, then all tests (WORKERS at once); the last line is pytest's summary
 #   make lint    the first three of these
 #   make bench   every benchmark in tests/benchmarks in turn
 #   make faults  every fault in its long form, and the table docs/faults.md (SEED, FAULTS, SMALL)
@@ -53,8 +53,10 @@ lint: venv
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# Most tests wait for processes, sockets and browsers: a third worker keeps two cores busy. A file's tests stay with one worker, where they share what they started.
+WORKERS ?= 3
 test: lint
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 bench: venv
 	@for file in tests/benchmarks/*.py; do \

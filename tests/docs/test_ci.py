@@ -55,7 +55,7 @@ def test_make_says_what_it_would_do() -> None:
     command = ["make", "--no-print-directory", "--dry-run", "--always-make", "test"]
     alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     said = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=20, check=True).stdout
-    assert said.rstrip().endswith("-m pytest")
+    assert said.rstrip().endswith("-m pytest --numprocesses 3 --dist loadfile")
     for step in ("--require-hashes", "ruff check", "bin/mypy", "lint-imports"):
         assert step in said
 
