@@ -40,7 +40,14 @@ class Watermark:
     """How far source time is taken to be complete, before lateness is subtracted.
 
     It is min(newest source time, tick): one dead tag holds nothing open, one stamp from the future closes nothing. When no value at all has
-    come for `idle_ns` of received time it follows the ticks, `idle_ns` behind: else the last windows before a silence would never close.
+    come for `idle_ns` of received time it goes on with the ticks, `idle_ns` behind: else the last windows before a silence would never close.
+    It goes on from where the sources' clock stood: a source whose clock is an hour behind, or that plays what was recorded in spring, is not late
+    with its first value after a silence.
+
+    >>> mark = Watermark(idle_ns=10)
+    >>> mark.heard(1_000, received_ns=5_000)
+    >>> mark.base_ns(5_009), mark.base_ns(5_010), mark.base_ns(5_030), mark.reaches_ns(1_050)
+    (1000, 1000, 1020, 5060)
     """
 
     def __init__(self, idle_ns: int) -> None:
@@ -58,7 +65,7 @@ class Watermark:
         """The watermark at a tick, never lower than at an earlier one."""
         base = min(self.newest_ns, tick_ns)
         if tick_ns - self.heard_ns >= self.idle_ns:
-            base = max(base, tick_ns - self.idle_ns)
+            base = max(base, tick_ns - self.idle_ns - self._behind_ns)
         self._low_ns = max(self._low_ns, base)
         return self._low_ns
 
@@ -66,7 +73,12 @@ class Watermark:
         """The earliest time at which the watermark will have reached `base_ns` if nothing more is heard."""
         if self.newest_ns >= base_ns:
             return base_ns
-        return max(base_ns, self.heard_ns) + self.idle_ns
+        return base_ns + self.idle_ns + self._behind_ns
+
+    @property
+    def _behind_ns(self) -> int:
+        """How far the sources' clock was behind when it was last heard; never less than 0, for a stamp from the future closes nothing."""
+        return max(self.heard_ns - self.newest_ns, 0)
 
     def state(self) -> dict[str, int]:
         """All of it."""
