@@ -10,7 +10,7 @@ from edge_agent.core.alarm import (
     parse_occurrence_id,
     shelve_rule,
 )
-from edge_agent.core.block import Block
+from edge_agent.core.block import Acquisition, Block
 from edge_agent.core.delivery import (
     Committed,
     Delivered,
@@ -57,6 +57,7 @@ __all__ = [
     "MODES",
     "SUMMARY_DTYPE",
     "Abandoned",
+    "Acquisition",
     "Action",
     "AlarmDefinition",
     "AlarmEvent",

@@ -4,9 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
 from edge_agent.core.samples import Float64, Int64, UInt32
+
+
+class Acquisition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How an instrument took what is in a block, as far as it told; absent facts stay empty.
+
+    The words of `status` and the numbers of `cycle` are those of ADI (OPC 10020).
+    """
+
+    status: str = ""
+    """good, bad, unknown, partial or not_used; empty: the instrument tells none."""
+    counter: int | None = None
+    """Number of the acquisition at the instrument."""
+    integration_s: float | None = None
+    scans: int | None = None
+    """Scans averaged."""
+    instrument: str = ""
+    probe: str = ""
+    background: str = ""
+    """Background reference in force: its name, or `sha256:` and the hash of its values."""
+    background_ns: int | None = None
+    """When it was taken, ns UTC."""
+    cycle: int | None = None
+    """Execution cycle: 0 idle, 1 diagnostic, 2 cleaning, 4 calibration, 8 validation, 16 sampling; 32768 more with a grab sample."""
+    sample: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,6 +44,7 @@ class Block:
     status   (n,) or (n, k) uint32
     axis     (k,) float64: wavelength, wavenumber, offset in seconds, or column number
     axis_unit, unit   UCUM or plain text: "nm", "1/cm", "s"; "AU", "m/s2"
+    acquisition       how all of them were taken; None where the source told nothing
     """
 
     tag: int
@@ -29,6 +55,7 @@ class Block:
     axis_unit: str = ""
     unit: str = ""
     received_ns: int = 0
+    acquisition: Acquisition | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.time_ns), len(self.axis)
@@ -48,8 +75,8 @@ class Block:
         """Bitwise equality of all columns."""
         return (
             isinstance(other, Block)
-            and (self.tag, self.axis_unit, self.unit, self.received_ns, self.values.shape, self.status.shape)
-            == (other.tag, other.axis_unit, other.unit, other.received_ns, other.values.shape, other.status.shape)
+            and (self.tag, self.axis_unit, self.unit, self.received_ns, self.values.shape, self.status.shape, self.acquisition)
+            == (other.tag, other.axis_unit, other.unit, other.received_ns, other.values.shape, other.status.shape, other.acquisition)
             and self.time_ns.tobytes() == other.time_ns.tobytes()
             and self.values.tobytes() == other.values.tobytes()
             and self.status.tobytes() == other.status.tobytes()

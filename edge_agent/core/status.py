@@ -27,6 +27,7 @@ BAD_DECODING: Final = 0x80070000
 BAD_TYPE_MISMATCH: Final = 0x80740000
 BAD_SENSOR_FAILURE: Final = 0x808C0000
 BAD_OUT_OF_RANGE: Final = 0x803C0000
+BAD_OUT_OF_SERVICE: Final = 0x808D0000
 
 EXACT_INTEGER_LIMIT: Final = 2.0**53
 """Integers beyond this magnitude may have been rounded to a float64: they are flagged uncertain."""

@@ -28,7 +28,7 @@ import zstandard
 
 from edge_agent.core import record as r
 from edge_agent.core.alarm import AlarmEvent
-from edge_agent.core.block import Block
+from edge_agent.core.block import Acquisition, Block
 from edge_agent.core.errors import WireError
 from edge_agent.core.samples import Samples, Texts
 
@@ -77,7 +77,7 @@ class _TextsHead(msgspec.Struct, forbid_unknown_fields=True):
     received_ns: int
 
 
-class _BlockHead(msgspec.Struct, forbid_unknown_fields=True):
+class _BlockHead(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     n: int
     k: int
     tag: int
@@ -85,6 +85,7 @@ class _BlockHead(msgspec.Struct, forbid_unknown_fields=True):
     axis_unit: str
     unit: str
     received_ns: int
+    acquisition: Acquisition | None = None
 
 
 _samples_head: Final = msgspec.json.Decoder(_SamplesHead)
@@ -200,7 +201,7 @@ def encode(item: r.Entry | r.Record) -> bytes:
         body = _with_header(_TextsHead(item.value, item.received_ns), *columns)
     elif isinstance(item, Block):
         n, k = item.values.shape
-        head = _BlockHead(n, k, item.tag, item.status.ndim == 2, item.axis_unit, item.unit, item.received_ns)
+        head = _BlockHead(n, k, item.tag, item.status.ndim == 2, item.axis_unit, item.unit, item.received_ns, item.acquisition)
         body = _with_header(head, _delta(item.time_ns), item.values.tobytes(), item.axis.tobytes(), item.status.tobytes())
     else:
         body = _struct_encoder.encode(item)
@@ -250,6 +251,6 @@ def _decode_columns(kind: int, body: _Body) -> r.Entry | r.Record:
         axis = np.frombuffer(body.take(8 * k), "<f8")
         cells = n * k if shape.wide_status else n
         status = np.frombuffer(body.take(4 * cells), "<u4").reshape((n, k) if shape.wide_status else (n,))
-        item = Block(shape.tag, time_ns, values, status, axis, shape.axis_unit, shape.unit, shape.received_ns)
+        item = Block(shape.tag, time_ns, values, status, axis, shape.axis_unit, shape.unit, shape.received_ns, shape.acquisition)
     body.end()
     return item

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from edge_agent.broker import BrokerConfig, Link
 from edge_agent.core import NotConnected, Samples
 from edge_agent.core.samples import UNACKNOWLEDGED
+from edge_agent.sources.blocks import StreamSection, wrong_streams
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.mqtt_payload import Columns, Parser, PoisonError, TimeUnit, pointer_tokens, routes
 from edge_agent.sources.source import Plug, Received, Source
@@ -55,6 +56,8 @@ class MqttConfig(BrokerConfig):
     """JSON pointer to the source time in payloads read by pointer."""
     time_unit: TimeUnit = "ns"
     """Unit of that time: ns, us, ms or s since 1970 UTC, or iso for ISO 8601."""
+    streams: tuple[StreamSection, ...] = ()
+    """What is known of tags of kind block and does not stand in their messages."""
     dead_letter_bytes: Annotated[int, Field(ge=8192)] = 10_000_000
     watchdog_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds without any value, while periodic tags are configured, after which the connection is made anew."""
@@ -63,6 +66,7 @@ class MqttConfig(BrokerConfig):
     def _check(self) -> Self:
         if self.time_path is not None:
             pointer_tokens(self.time_path)
+        wrong_streams(self.streams)
         for topic in self.topics:
             *upper, last = topic.split("/")
             if not topic or any(set(part) & {"#", "+"} and part != "+" for part in upper) or (set(last) & {"#", "+"} and last not in ("#", "+")):
@@ -85,7 +89,7 @@ class MqttSource:
         self._config = config
         self._plug = plug
         self._routes = routes(plug.tags, plug.address, config.prefix)
-        self._parser = Parser(config.time_path, config.time_unit)
+        self._parser = Parser(config.time_path, config.time_unit, config.streams)
         self._dead = DeadLetters(plug.data_dir, config.dead_letter_bytes)
         self._waiting: list[MQTTMessage] = []
         self._arrived = asyncio.Event()

@@ -1,4 +1,4 @@
-"""MQTT payloads to columns: our own point format, bare numbers, and any other JSON by pointer (RFC 6901)."""
+"""MQTT payloads to columns: our own point format, bare numbers, and any other JSON by pointer (RFC 6901); blocks in mqtt_blocks.py."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 
-from edge_agent.core import PharmedgeError, Samples, Tag, Texts
+from edge_agent.core import Block, PharmedgeError, Samples, Tag, Texts
 from edge_agent.core.status import BAD, BAD_DECODING, EXACT_INTEGER_LIMIT, UNCERTAIN, UNCERTAIN_LAST_USABLE
+from edge_agent.sources.blocks import BlockError, StreamSection
+from edge_agent.sources.mqtt_blocks import block_of, plain
 
 TimeUnit = Literal["ns", "us", "ms", "s", "iso"]
 
@@ -116,10 +118,10 @@ def routes(tags: Sequence[Tag], address: Mapping[int, str], prefix: str = "") ->
 
 
 class Columns:
-    """Collects points and hands them out as Samples and Texts in the order they came."""
+    """Collects points and blocks and hands them out as Samples, Texts and Blocks in the order they came."""
 
     def __init__(self) -> None:
-        self._items: list[Samples | Texts] = []
+        self._items: list[Samples | Texts | Block] = []
         self._text = False
         self._times: list[int] = []
         self._tags: list[int] = []
@@ -138,7 +140,12 @@ class Columns:
         self._values.extend([v for v, _ in checked])
         self._statuses.extend([s for _, s in checked])
 
-    def items(self) -> tuple[Samples | Texts, ...]:
+    def add_block(self, block: Block) -> None:
+        """One block."""
+        self._cut()
+        self._items.append(block)
+
+    def items(self) -> tuple[Samples | Texts | Block, ...]:
         """Everything collected."""
         self._cut()
         return tuple(self._items)
@@ -182,9 +189,11 @@ class Parser:
 
     time_path   pointer to the source time in payloads that are read by pointer; None when they carry none
     time_unit   what stands there
+    streams     what is known of streams of blocks
     """
 
-    def __init__(self, time_path: str | None = None, time_unit: TimeUnit = "ns") -> None:
+    def __init__(self, time_path: str | None = None, time_unit: TimeUnit = "ns", streams: Sequence[StreamSection] = ()) -> None:
+        self._streams = {s.tag: s for s in streams}
         self._time_path = None if time_path is None else pointer_tokens(time_path)
         self._time_unit: TimeUnit = time_unit
 
@@ -195,17 +204,24 @@ class Parser:
         """
         unstamped = UNCERTAIN_LAST_USABLE if retained else 0
         troubles: list[str] = []
-        own = [r for r in found if r.pointer is None]
+        for route in found:
+            if route.pointer is None and route.tag.kind == "block":
+                try:
+                    columns.add_block(block_of(route.tag, self._streams.get(route.tag.name), payload, received_ns, unstamped))
+                except BlockError as error:
+                    troubles.append(f"{route.tag.name}: {error}")
+        own = [r for r in found if r.pointer is None and r.tag.kind != "block"]
         if own:
             points = self._points(payload, received_ns, unstamped)
             for route in own:
                 _try(columns, route, points, troubles)
-        if len(own) < len(found):
+        pointed = [r for r in found if r.pointer is not None]
+        if pointed:
             try:
                 tree = _anything.decode(payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise PoisonError(f"expected JSON: {error}") from error
-            self._by_pointer([r for r in found if r.pointer is not None], tree, received_ns, unstamped, columns, troubles)
+            self._by_pointer(pointed, tree, received_ns, unstamped, columns, troubles)
         if troubles:
             raise PoisonError("; ".join(troubles))
 
@@ -233,6 +249,12 @@ class Parser:
             value = at_pointer(tree, route.pointer or ())
             if value is not _ABSENT:  # a message need not carry every tag of its topic
                 present += 1
+                if route.tag.kind == "block":
+                    try:
+                        columns.add_block(plain(route.tag, self._streams.get(route.tag.name), value, time_ns, status))
+                    except BlockError as error:
+                        troubles.append(f"{route.tag.name}: {error}")
+                    continue
                 _try(columns, route, [(time_ns, value, status)], troubles)
         if not present:
             raise PoisonError(f"expected a value at {', '.join('/' + '/'.join(r.pointer or ()) for r in found)}, found nothing")

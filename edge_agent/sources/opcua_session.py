@@ -22,7 +22,7 @@ from edge_agent.core.settings import secret
 from edge_agent.sources.opcua_security import check_trusted, chosen_endpoint, first_certificate, own_certificate, policy_of, write_private
 
 if TYPE_CHECKING:
-    from edge_agent.sources.opcua_settings import OpcUaSettings
+    from edge_agent.sources.opcua_settings import OpcUaServer
 
 KEPT_FILE: Final = "session"
 NAMESPACE_ARRAY: Final = 2255
@@ -86,7 +86,7 @@ class Session:
     """
 
     def __init__(
-        self, config: OpcUaSettings, folder: Path, kept: Kept, *, certificates: Path | None = None, password: str | None = None
+        self, config: OpcUaServer, folder: Path, kept: Kept, *, certificates: Path | None = None, password: str | None = None
     ) -> None:
         from asyncua import Client
 

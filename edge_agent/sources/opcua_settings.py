@@ -22,14 +22,35 @@ class OpcUaTime(Section):
     basis: Literal["source", "server", "received"] = "source"
 
 
-class OpcUaSettings(Section):
-    """What is set for one OPC UA server: read by every part of the connector."""
+class OpcUaServer(Section):
+    """What is set for one OPC UA server: read by every connector to one."""
 
-    kind: Literal["opcua"]
     name: str = pydantic.Field(min_length=1)
     url: str = pydantic.Field(pattern=r"^opc\.tcp://[^/@]+(/[^@]*)?$")
     namespace: str = ""
     """Namespace URI of addresses that name none."""
+    session_timeout_s: float = pydantic.Field(120.0, ge=10)
+    timeout_s: float = pydantic.Field(10.0, gt=0)
+    """For one answer of the server."""
+    security: OpcUaSecurity = OpcUaSecurity()
+    username: str | None = None
+    password_file: Path | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _someone(self) -> Self:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("username where there is a password_file")
+        return self
+
+    def address(self, text: str) -> Address:
+        """A tag's address under this server; ValueError saying what was expected."""
+        return parse(text, self.namespace)
+
+
+class OpcUaSettings(OpcUaServer):
+    """What is set for a subscription at one OPC UA server."""
+
+    kind: Literal["opcua"]
     publishing_ms: float = pydantic.Field(250.0, gt=0)
     sampling_ms: float | None = pydantic.Field(None, ge=0)
     """0 is as fast as the server can; by default twice per expected period of a tag, at most once per publishing interval by exception."""
@@ -41,9 +62,6 @@ class OpcUaSettings(Section):
     """Publishing intervals without a request of ours after which the server drops the subscription."""
     outstanding: int = pydantic.Field(3, ge=1, le=20)
     """PublishRequests that wait at the server."""
-    session_timeout_s: float = pydantic.Field(120.0, ge=10)
-    timeout_s: float = pydantic.Field(10.0, gt=0)
-    """For one answer of the server."""
     watchdog_s: float | None = pydantic.Field(None, gt=0)
     """Seconds without a value of any periodic tag after which the connection is made anew. A link without any message, keep-alives included,
     counts as dead after 1.5 keep-alive intervals, at least 5 s, whatever is set here (OPC 10000-4, 5.14)."""
@@ -51,19 +69,10 @@ class OpcUaSettings(Section):
     """Between two attempts at tags that the server refused."""
     verify_s: float = pydantic.Field(60.0, gt=0)
     """Between two verifying reads of tags that report by exception: one that cannot be read is bad although its subscription is alive."""
-    security: OpcUaSecurity = OpcUaSecurity()
-    username: str | None = None
-    password_file: Path | None = None
     time: OpcUaTime = OpcUaTime()
 
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Self:
         if self.lifetime_count < 3 * self.keepalive_count:
             raise ValueError(f"lifetime_count at least 3 x keepalive_count = {3 * self.keepalive_count}, found {self.lifetime_count}")
-        if self.password_file is not None and self.username is None:
-            raise ValueError("username where there is a password_file")
         return self
-
-    def address(self, text: str) -> Address:
-        """A tag's address under this server; ValueError saying what was expected."""
-        return parse(text, self.namespace)

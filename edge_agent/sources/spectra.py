@@ -12,13 +12,14 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge_agent.core import Block, NotConnected, Tag
 from edge_agent.core.settings import Section
+from edge_agent.sources.blocks import StreamSection, wrong_streams
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.source import Plug, Received, Source
 from edge_agent.sources.spectra_files import SpectrumError, block_of
@@ -50,9 +51,16 @@ class SpectraConfig(Section):
     """Seconds for which a file must not have changed before it is read."""
     patience_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
     """Age at which a file that cannot be read becomes a dead letter."""
+    streams: tuple[StreamSection, ...] = ()
+    """What is known of streams and does not stand in their files."""
     dead_letter_bytes: Annotated[int, Field(ge=8192)] = 10_000_000
     watchdog_s: Annotated[float, Field(gt=0)] = 3600.0
     """Seconds without any spectrum, while periodic tags are configured, after which the folder is opened anew."""
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        wrong_streams(self.streams)
+        return self
 
     def source(self, plug: Plug) -> Source:
         """The connector of this configuration."""
@@ -74,6 +82,7 @@ class SpectraSource:
         self._streams = [(plug.address.get(tag.id) or "*", tag) for tag in plug.tags]
         self._dead = DeadLetters(plug.data_dir, config.dead_letter_bytes)
         self._known = _Known()
+        self._known_of = {s.tag: s for s in config.streams}
 
     async def open(self, resume: bytes | None) -> None:
         """Find the folder; NotConnected when it is not there."""
@@ -144,7 +153,7 @@ class SpectraSource:
                 if content in known.contents:
                     self._count("duplicates", 1)
                     return True
-                blocks.append(block_of(name, data, tag, mtime_ns))
+                blocks.append(block_of(name, data, tag, mtime_ns, self._known_of.get(tag.name)))
             except SpectrumError as error:
                 reason = str(error)
             except OSError as error:

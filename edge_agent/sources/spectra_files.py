@@ -7,37 +7,54 @@ import io
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from edge_agent.core import Block, PharmedgeError, Tag
+from edge_agent.core import Acquisition, Block, PharmedgeError, Tag
 from edge_agent.core.samples import Float64
+from edge_agent.sources.blocks import STATUSES, BlockError, StreamSection, block
 
 
 class SpectrumError(PharmedgeError):
     """A file is no spectrum: `FILE: expected X, found Y`."""
 
 
-def block_of(name: str, data: bytes, tag: Tag, time_ns: int) -> Block:
+def block_of(name: str, data: bytes, tag: Tag, time_ns: int, stream: StreamSection | None = None) -> Block:
     """The spectrum in a file's bytes; `time_ns` is taken where the file does not say when it was measured. SpectrumError when it is none."""
     ending = name.rpartition(".")[2].lower()
     read = {"jdx": _jcamp, "dx": _jcamp, "jcamp": _jcamp, "spc": _spc, "csv": _csv}.get(ending)
     if read is None:
         raise SpectrumError(f"{name}: expected an ending jdx, dx, jcamp, spc or csv, found {ending!r}")
+    told: dict[str, str] = {}
     try:
-        axis, values, axis_unit, unit, measured_ns = read(data)
-    except SpectrumError as error:
+        axis, values, axis_unit, unit, measured_ns = read(data, told)
+        if len(axis) < 2 or axis.shape != values.shape:
+            raise SpectrumError(f"expected as many values as points of the axis, at least 2, found {len(values)} and {len(axis)}")
+        acquisition, status = _acquisition(told)
+        if stream is not None:
+            acquisition = stream.acquisition(acquisition)
+        when = time_ns if measured_ns is None else measured_ns
+        return block(tag, [when], values, axis, axis_unit, unit, status=status, acquisition=acquisition)
+    except (SpectrumError, BlockError) as error:
         raise SpectrumError(f"{name}: {error}") from error
     except (ValueError, IndexError, KeyError, TypeError, ArithmeticError, AttributeError, AssertionError, EOFError, OSError) as error:
         # What the format libraries raise on bytes that are not of their format is theirs to choose.
         raise SpectrumError(f"{name}: expected a {ending} file, found {type(error).__name__}: {error}") from error
-    if len(axis) < 2 or axis.shape != values.shape:
-        raise SpectrumError(f"{name}: expected as many values as points of the axis, at least 2, found {len(values)} and {len(axis)}")
-    steps = np.diff(axis)
-    if not (np.isfinite(axis).all() and ((steps > 0).all() or (steps < 0).all())):
-        raise SpectrumError(f"{name}: expected an axis that rises or falls throughout")
-    when = np.array([time_ns if measured_ns is None else measured_ns], np.int64)
-    row = np.ascontiguousarray(values[None], np.float64)
-    return Block(tag.id, when, row, np.zeros(1, np.uint32), np.ascontiguousarray(axis, np.float64), axis_unit, unit or tag.unit)
+
+
+def _acquisition(told: dict[str, str]) -> tuple[Acquisition | None, int]:
+    """The facts that a file tells in words, and its StatusCode."""
+    facts = {key: told[key] for key in Acquisition.__struct_fields__ if told.get(key)}
+    try:
+        found = msgspec.convert(facts, Acquisition, strict=False) if facts else None
+    except msgspec.ValidationError as error:
+        raise SpectrumError(f"expected facts of an acquisition: {error}") from error
+    if found is not None and found.status not in ("", *STATUSES):
+        raise SpectrumError(f"expected a status {', '.join(STATUSES)}, found {found.status!r}")
+    code = told.get("status_code", "0")
+    if not code.isdigit() or int(code) >= 1 << 32:
+        raise SpectrumError(f"expected a status_code of 32 bits, found {code!r}")
+    return found, int(code)
 
 
 _Read = tuple[Float64, Float64, str, str, int | None]
@@ -48,7 +65,7 @@ def _ns(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
 
-def _jcamp(data: bytes) -> _Read:
+def _jcamp(data: bytes, _told: dict[str, str]) -> _Read:
     import jcamp
 
     if b"##END=" not in data.replace(b" ", b""):
@@ -63,7 +80,7 @@ def _jcamp(data: bytes) -> _Read:
     return x, y, unit, str(found.get("yunits", "")).lower(), _ns(moment) if isinstance(moment, datetime) else None
 
 
-def _spc(data: bytes) -> _Read:
+def _spc(data: bytes, _told: dict[str, str]) -> _Read:
     import spc_io
 
     # The log book behind the values is not needed, and an empty one is more than the library reads: its place (flogoff, a u32 at 248) is blanked.
@@ -77,9 +94,8 @@ def _spc(data: bytes) -> _Read:
     return np.asarray(part.xarray, np.float64), np.asarray(part.yarray, np.float64), unit, value_unit, _ns(moment) if moment else None
 
 
-def _csv(data: bytes) -> _Read:
-    """Lines `# key: value` (time, axis_unit, unit), an optional line of column names, then axis and value."""
-    told: dict[str, str] = {}
+def _csv(data: bytes, told: dict[str, str]) -> _Read:
+    """Lines `# key: value` (time, axis_unit, unit, facts of the acquisition), an optional line of column names, then axis and value."""
     rows: list[tuple[float, float]] = []
     text = data.decode("utf-8-sig")
     if not text.endswith("\n"):

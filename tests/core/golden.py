@@ -14,6 +14,7 @@ import numpy as np
 from edge_agent.core import (
     SUMMARY_DTYPE,
     Abandoned,
+    Acquisition,
     Action,
     AlarmDefinition,
     AlarmEvent,
@@ -80,6 +81,17 @@ ITEMS: Final[dict[str, Any]] = {
     "block_wide": Block(
         5, np.array([T]), np.array([[1.0, np.inf]]), np.array([[0, 0x80000000]], np.uint32), np.array([0.0, 1.0]), "s", "m/s2", T + 200
     ),
+    "block_acquired": Block(
+        5,
+        np.array([T]),
+        np.array([[0.5, 0.25]]),
+        np.array([0x808C0000], np.uint32),
+        np.array([1100.0, 1102.0]),
+        "nm",
+        "AU",
+        T + 200,
+        Acquisition(status="partial", counter=7, integration_s=0.05, scans=32, probe="P1", background="sha256:00", background_ns=T - 9, cycle=16),
+    ),
     "summaries": Summaries(_rows, T + 12_000_000_000),
     "alarmevent": AlarmEvent(
         alarm="press1/main_force.high",
@@ -104,7 +116,14 @@ ITEMS: Final[dict[str, Any]] = {
     "action_mode": Action(
         received_ns=T,
         action=OperatorAction(
-            id="a-2", kind="set_mode", alarm="", raised_ns=0, user="lin", role="engineer", reason="CIP", time_ns=T,
+            id="a-2",
+            kind="set_mode",
+            alarm="",
+            raised_ns=0,
+            user="lin",
+            role="engineer",
+            reason="CIP",
+            time_ns=T,
             unit_mode=UnitMode(unit="press1", mode="cleaning", until_ns=T + 60),
         ),
     ),
