@@ -55,8 +55,11 @@ class StreamSection(Section):
     tag: Annotated[str, Field(min_length=1)]
     """Name of a tag of kind block of this source."""
     axis: AxisSection | None = None
+    """Its axis, where the instrument tells none."""
     instrument: str = ""
+    """Name of the instrument."""
     probe: str = ""
+    """Name of the probe."""
     integration_s: Annotated[float, Field(gt=0)] | None = None
     """Integration time of one scan, seconds."""
     scans: Annotated[int, Field(ge=1)] | None = None

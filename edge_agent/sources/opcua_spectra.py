@@ -49,12 +49,14 @@ class Nodes(Section):
     sample: str = ""
     """SampleId."""
     probe: str = ""
+    """Name of the probe."""
 
 
 class OpcUaStream(StreamSection):
     """One stream of blocks at an OPC UA server."""
 
     nodes: Nodes = Nodes()
+    """Where the server keeps what belongs to a spectrum, if not beside the array."""
 
 
 class OpcUaSpectraConfig(OpcUaServer):
