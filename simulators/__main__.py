@@ -20,7 +20,11 @@ from simulators.replay import Replay, unit_from_file
 from simulators.sent import write_atomically
 from simulators.servers.mqtt import MqttConfig, MqttPublisher
 from simulators.servers.opcua import OpcUaConfig, OpcUaPlant
+from simulators.servers.spectra import AdiServer, SpectraPublisher
 from simulators.signals import Line
+from simulators.spectra_run import SpectraRun
+from simulators.spectrometer import KINDS as SPECTROMETER_FAULTS
+from simulators.spectrometer import Spectrometer, calibration_csv, spectrometer_fault
 from simulators.tags import tag_csv
 
 app = typer.Typer(help="Simulated pharmaceutical plant with ground truth. All its data is marked simulated.",
@@ -44,6 +48,7 @@ PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File wi
 LINES = {
     "press": ("Rotary tablet press, 36 stations, 24 tablets a second: force, weight loop, feed frame NIR, hopper, batches.", KINDS),
     "hall": ("Production hall: five motor control centres and twenty machines, 305 signals with an alarm each (configs/hall).", HALL_KINDS),
+    "nir": ("NIR spectrometer at the feed frame, 256 points every 2 s over OPC UA (ADI), MQTT and files, content known.", SPECTROMETER_FAULTS),
 }
 """What each line is, and its faults."""
 
@@ -66,7 +71,7 @@ def _opcua(line: Line, port: int, host: str, security: str, pki: Path | None, us
                                                 password=password))
 
 
-def _serve(plant: Plant) -> None:
+def _until_stopped(plant: Plant | SpectraRun) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGINT, signal.SIGTERM):
@@ -74,6 +79,10 @@ def _serve(plant: Plant) -> None:
         await plant.run()
 
     asyncio.run(main())
+
+
+def _serve(plant: Plant) -> None:
+    _until_stopped(plant)
     state = plant.state()
     typer.echo(f"{state['samples']} samples sent, {state['mqtt_not_sent']} refused by a full queue, "
                f"{state['mqtt_pending']} not acknowledged by the broker")
@@ -86,7 +95,7 @@ def list_lines(signals: Annotated[bool, typer.Option("--signals", help="Also lis
         typer.echo(f"{name}: {what}")
         for kind in kinds.values():
             typer.echo(f"  fault {kind.name}: {kind.what}")
-        if signals:
+        if signals and name != "nir":
             for s in (Press() if name == "press" else Hall()).signals:
                 typer.echo(f"  {s.name} [{s.unit}] {s.period_s:g} s over {s.road}: {s.en}")
     typer.echo("replay FILE: a recorded CSV file over the same protocols")
@@ -114,10 +123,26 @@ def run(
     user: User = None,
     password_file: PasswordFile = None,
     tags: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Write a matching tag CSV for the agent.")] = None,
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Of nir: drop each spectrum there as a CSV file.")] = None,
+    calibration: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Of nir: write 80 spectra of prepared blends with their "
+                                                     "laboratory results for `edge-agent model calibrate`, and end.")] = None,
 ) -> None:
     """Run a line and serve it over OPC UA and, with --mqtt, over MQTT."""
     if line not in LINES:
         raise UsageError(f"LINE: expected one of {', '.join(LINES)}, found {line!r}")
+    if line == "nir":
+        if calibration is not None:
+            write_atomically(calibration, calibration_csv(80, seed))
+            return
+        instrument = Spectrometer(seed, tuple(spectrometer_fault(text) for text in fault or ()))
+        adi = AdiServer(OpcUaConfig(port=opcua_port, host=host), instrument.background) if opcua_port else None
+        config = PlantConfig(speed=speed, duration_s=duration, keep=keep, stop_when=stop_when)
+        measuring = SpectraRun(instrument, config, adi, SpectraPublisher(_broker(mqtt)) if mqtt else None, folder)
+        _until_stopped(measuring)
+        typer.echo(f"{len(measuring.rows)} spectra")
+        return
+    if folder is not None or calibration is not None:
+        raise UsageError("--folder and --calibration: expected with the line nir only")
     span = None if duration is None else duration * speed
     made: Line
     if line == "hall":

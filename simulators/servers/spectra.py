@@ -1,0 +1,147 @@
+"""The roads of a simulated spectrometer: OPC UA as ADI (OPC 10020) places it, MQTT blocks, and files in a folder. All of it is marked simulated."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import paho.mqtt.client as paho
+from asyncua import Server, ua
+from paho.mqtt.enums import CallbackAPIVersion
+
+from simulators.sent import write_atomically
+from simulators.servers.mqtt import MqttConfig
+from simulators.servers.opcua import NAMESPACE, OpcUaConfig, utc
+from simulators.signals import SIMULATED
+from simulators.spectrometer import AXIS, INTEGRATION_S, SCANS, UNIT, Spectrum
+
+WORDS: Final = {1: "good", 2: "bad", 4: "partial"}
+TOPIC: Final = f"plant/{UNIT}/spectrum"
+PROBE: Final = "feed frame window"
+
+
+class AdiServer:
+    """One analyser with one channel and one stream; the counter is written last."""
+
+    def __init__(self, config: OpcUaConfig, background: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+        self._config, self._background = config, background
+        self._server: Server | None = None
+        self._index = 0
+
+    @property
+    def url(self) -> str:
+        """Endpoint address."""
+        return f"opc.tcp://{self._config.host}:{self._config.port}/"
+
+    async def start(self) -> None:
+        """Build the address space and listen. Raises OSError when the port is taken."""
+        server = Server()
+        await server.init()
+        server.set_endpoint(self.url)
+        server.set_server_name("Pharmedge simulated spectrometer")
+        await server.set_application_uri("urn:pharmedge:sim:server")
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        self._index = await server.register_namespace(NAMESPACE)
+        kind = ua.VariantType
+        at = server.nodes.objects
+        for name, path in ((UNIT, UNIT), ("Channel1", f"{UNIT}/channel1"), ("Stream1", f"{UNIT}/stream1"), ("ParameterSet", f"{UNIT}/stream1/set")):
+            at = await at.add_object(self._node(path), ua.QualifiedName(name, self._index))
+
+        async def variable(name: str, value: Any, variant: ua.VariantType) -> Any:
+            return await at.add_variable(self._node(f"{UNIT}/{name}"), ua.QualifiedName(name, self._index), value, variant)
+
+        scaled = await variable("ScaledData", [0.0] * len(AXIS), kind.Double)
+        nm = ua.EUInformation(DisplayName=ua.LocalizedText("nm"), Description=ua.LocalizedText("nanometre"))
+        span = ua.Range(float(AXIS[0]), float(AXIS[-1]))
+        axis = ua.AxisInformation(EngineeringUnits=nm, EURange=span, Title=ua.LocalizedText("Wavelength"), AxisSteps=[])
+        await scaled.add_property(self._node(f"{UNIT}/x"), ua.QualifiedName("XAxisDefinition", 0), axis)
+        unit = ua.EUInformation(DisplayName=ua.LocalizedText("AU"))
+        await scaled.add_property(self._node(f"{UNIT}/unit"), ua.QualifiedName("EngineeringUnits", 0), unit)
+        await variable("AcquisitionEndTime", datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), kind.DateTime)
+        await variable("AcquisitionResultStatus", 0, kind.Int32)
+        await variable("ActiveBackground", self._background.tolist(), kind.Double)
+        await variable("NumberOfScans", SCANS, kind.Int32)
+        await variable("IntegrationTime", INTEGRATION_S, kind.Double)
+        await variable("ExecutionCycle", 16, kind.Int32)
+        await variable("AcquisitionCounter", 0, kind.UInt32)
+        # Until the first acquisition there is no value: a client sees that and counts no spectrum (OPC 10000-4, 7.39).
+        for name in ("ScaledData", "AcquisitionCounter"):
+            await server.write_attribute_value(self._node(f"{UNIT}/{name}"), ua.DataValue(None, ua.StatusCode(0x80320000)))
+        await server.start()
+        self._server = server
+
+    def _node(self, path: str) -> ua.NodeId:
+        return ua.NodeId(path, self._index)
+
+    async def publish(self, spectrum: Spectrum, time_ns: int) -> None:
+        """Put one acquisition up."""
+        assert self._server is not None, "start() first"
+        kind = ua.VariantType
+        for name, value, variant, status in (
+            ("ScaledData", spectrum.values.tolist(), kind.Double, SIMULATED), ("AcquisitionEndTime", utc(time_ns), kind.DateTime, 0),
+            ("AcquisitionResultStatus", spectrum.status, kind.Int32, 0), ("AcquisitionCounter", spectrum.counter, kind.UInt32, 0),
+        ):  # fmt: skip
+            data = ua.DataValue(ua.Variant(value, variant), ua.StatusCode(status), SourceTimestamp=utc(time_ns), ServerTimestamp=utc(time_ns))
+            await self._server.write_attribute_value(self._node(f"{UNIT}/{name}"), data)
+
+    async def stop(self) -> None:
+        """Close all sessions and stop listening."""
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
+
+
+def block_message(spectrum: Spectrum, time_ns: int) -> bytes:
+    """One acquisition as a JSON block."""
+    facts = {
+        "status": WORDS[spectrum.status], "counter": spectrum.counter, "integration_s": INTEGRATION_S, "scans": SCANS, "probe": PROBE, "cycle": 16,
+    }  # fmt: skip
+    axis = {"low": float(AXIS[0]), "high": float(AXIS[-1])}
+    said = {"t": time_ns, "v": spectrum.values.tolist(), "axis": axis, "axis_unit": "nm", "unit": "AU", "s": SIMULATED, "acquisition": facts}
+    return json.dumps(said).encode()
+
+
+class SpectraPublisher:
+    """Publishes blocks with QoS 1; what the broker has not got is sent again by paho."""
+
+    def __init__(self, config: MqttConfig) -> None:
+        self._config = config
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=config.client_id, clean_session=False, protocol=paho.MQTTv311)
+        if config.username is not None:
+            self._client.username_pw_set(config.username, config.password)
+        self._last: paho.MQTTMessageInfo | None = None
+
+    def start(self) -> None:
+        """Begin connecting in the background; the broker may appear later."""
+        self._client.connect_async(self._config.host, self._config.port, keepalive=10)
+        self._client.loop_start()
+
+    def publish(self, spectrum: Spectrum, time_ns: int) -> None:
+        """Hand one acquisition over."""
+        self._last = self._client.publish(TOPIC, block_message(spectrum, time_ns), qos=1)
+
+    def stop(self) -> None:
+        """Wait a while for the broker, disconnect and end the background thread."""
+        if self._last is not None and self._client.is_connected():
+            self._last.wait_for_publish(10.0)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def spectrum_file(spectrum: Spectrum, time_ns: int) -> str:
+    """One acquisition as the CSV of a source of kind spectra."""
+    head = {
+        "time": utc(time_ns).isoformat(), "axis_unit": "nm", "unit": "AU", "status_code": SIMULATED, "status": WORDS[spectrum.status],
+        "counter": spectrum.counter, "integration_s": INTEGRATION_S, "scans": SCANS, "probe": PROBE,
+    }  # fmt: skip
+    lines = [f"# {key}: {value}" for key, value in head.items()] + ["nm,AU"]
+    return "\n".join([*lines, *(f"{x:.6f},{a:.9f}" for x, a in zip(AXIS, spectrum.values, strict=True))]) + "\n"
+
+
+def drop(folder: Path, spectrum: Spectrum, time_ns: int) -> None:
+    """One acquisition as a new file, whole from the first moment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{UNIT}_{spectrum.counter:06d}.csv", spectrum_file(spectrum, time_ns))

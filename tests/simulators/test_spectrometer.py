@@ -1,0 +1,164 @@
+"""The simulated spectrometer end to end: its roads, its truth, and what the shipped calibration and configuration make of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_agent.config import load_agent
+from edge_agent.config.start import start_of
+from edge_agent.core import AlarmEvent, Block, Samples, Tag
+from edge_agent.core.model_file import read
+from edge_agent.core.status import BAD, UNCERTAIN, UNCERTAIN_SIMULATED
+from edge_agent.pipeline.chain import Pipeline
+from edge_agent.sources.mqtt_blocks import block_of as of_message
+from edge_agent.sources.opcua_spectra import OpcUaSpectra, OpcUaSpectraConfig
+from edge_agent.sources.source import Plug
+from edge_agent.sources.spectra_files import block_of as of_file
+from models.spectra.sensor import SATURATED, Sensor
+from simulators.children import free_port
+from simulators.plant import PlantConfig
+from simulators.servers.opcua import OpcUaConfig
+from simulators.servers.spectra import AdiServer, block_message, spectrum_file
+from simulators.spectra_run import SpectraRun
+from simulators.spectrometer import KINDS, Spectrometer, Spectrum, spectrometer_fault
+
+CONFIG = Path(__file__).parents[2] / "configs" / "spectra" / "agent.yaml"
+T0 = 1_767_225_600_000_000_000
+LINE_S = 180
+
+
+def run(fault: str | None = None, seed: int = 5) -> list[Spectrum]:
+    return Spectrometer(seed, () if fault is None else (spectrometer_fault(f"{fault}@60"),)).step(LINE_S * 10**9)
+
+
+@pytest.fixture(scope="module")
+def sensor() -> Sensor:
+    return Sensor(read(CONFIG.parent / "api.model").arrays)
+
+
+def test_the_same_seed_gives_the_same_spectra_and_truth() -> None:
+    first, second = run("air_bubble"), run("air_bubble")
+    assert all(np.array_equal(a.values, b.values) and a.api == b.api for a, b in zip(first, second, strict=True))
+    assert [s.counter for s in first] == list(range(1, LINE_S // 2 + 1))
+
+
+def test_the_shipped_calibration_finds_the_true_content_within_its_interval(sensor: Sensor) -> None:
+    spectra = run()
+    found, why = sensor.judge(np.array([s.values for s in spectra]))
+    true = np.array([s.api for s in spectra])
+    assert not why.any()
+    assert np.sqrt(np.mean((found[:, 0] - true) ** 2)) < 0.2
+    # The interval holds for a laboratory result, which is less certain than the truth of a simulator: it covers more than its 90 %.
+    assert np.mean((found[:, 1] <= true) & (true <= found[:, 2])) >= 0.9
+
+
+@pytest.mark.parametrize("fault", [k for k in KINDS if k != "acquisition_failure"])
+def test_no_fault_yields_a_silent_number(sensor: Sensor, fault: str) -> None:
+    spectra = run(fault)
+    found, why = sensor.judge(np.array([s.values for s in spectra]))
+    hit = np.array([bool(s.faults) for s in spectra])
+    assert hit.any()
+    assert not why[~hit].any()
+    wrong = np.abs(found[:, 0] - np.array([s.api for s in spectra])) > 1.0
+    assert (why[hit & wrong] > 0).all()
+    first = int(np.flatnonzero(hit & (why > 0))[0])
+    assert spectra[first].time_ns / 1e9 - 60 <= KINDS[fault].detect_within_s
+    assert fault != "saturation" or (why[hit] & SATURATED).all()
+
+
+def pipeline() -> tuple[Pipeline, dict[str, int]]:
+    settings = load_agent(CONFIG)
+    start = start_of(settings, T0)
+    made = Pipeline()
+    made.step(start)
+    return made, {t.name: t.id for t in start.tags}
+
+
+async def test_from_the_instrument_over_opc_ua_to_values_and_alarms(tmp_path: Path) -> None:
+    """ADI server, connector, pipeline of the shipped configuration: the content with its interval, and nothing silent of a bad acquisition."""
+    spectra = Spectrometer(5, (spectrometer_fault("acquisition_failure@10"), spectrometer_fault("air_bubble@22"))).step(40 * 10**9)
+    server = AdiServer(OpcUaConfig(port=free_port()), Spectrometer(5).background)
+    settings = load_agent(CONFIG)
+    chain, ids = pipeline()
+    (section,) = settings.sources
+    assert isinstance(section, OpcUaSpectraConfig)
+    tag = Tag(id=ids["nir1/spectrum"], name="nir1/spectrum", kind="block", unit="AU")
+    address = next(t.address for t in settings.tags if t.name == "nir1/spectrum")
+    plug = Plug("nir_ua", [tag], {tag.id: address or ""}, lambda: T0, tmp_path)
+    source = OpcUaSpectra(section.model_copy(update={"url": server.url}), plug, sleep=lambda _: asyncio.sleep(0.005))
+    blocks: list[Block] = []
+    await server.start()
+    try:
+        await server.publish(spectra[0], T0 + spectra[0].time_ns)
+        await source.open(None)
+        async with asyncio.timeout(40):
+            for spectrum in spectra:
+                await server.publish(spectrum, T0 + spectrum.time_ns)
+                blocks += [i for i in (await source.read()).items if isinstance(i, Block)]
+    finally:
+        await source.close()
+        await server.stop()
+    assert len(blocks) == len(spectra)
+    facts = blocks[0].acquisition
+    assert facts is not None
+    assert (facts.status, facts.counter, facts.cycle, facts.integration_s, facts.probe) == ("good", 1, 16, 0.05, "feed frame window")
+    assert facts.background.startswith("sha256:")
+    records: list[Any] = []
+    for block in blocks:
+        records += chain.step(block.received(int(block.time_ns[0]) + 10**8))
+    values = {name: {} for name in ("value", "low", "high", "valid")}  # type: dict[str, dict[int, tuple[float, int]]]
+    for record in records:
+        if isinstance(record, Samples):
+            for t, k, v, s in zip(record.time_ns.tolist(), record.tag.tolist(), record.value.tolist(), record.status.tolist(), strict=True):
+                for name, of in values.items():
+                    if k == ids[f"nir1/api.{name}"]:
+                        of[t] = (v, s)
+    inside = 0
+    for spectrum in spectra:
+        at = T0 + spectrum.time_ns
+        value, status = values["value"][at]
+        if spectrum.faults == ("acquisition_failure",):
+            assert np.isnan(value)
+            assert status >= BAD
+        elif spectrum.faults:
+            assert status >= UNCERTAIN
+            assert status != UNCERTAIN_SIMULATED
+            assert values["valid"][at][0] == 0.0
+        else:
+            assert status == UNCERTAIN_SIMULATED
+            inside += values["low"][at][0] <= spectrum.api <= values["high"][at][0]
+    assert inside >= 0.9 * sum(not s.faults for s in spectra)
+    raised = {r.alarm for r in records if isinstance(r, AlarmEvent) and r.event == "raise"}
+    assert "nir1/api.invalid" in raised
+    assert "nir1/api.high" not in raised
+
+
+def test_every_road_brings_the_same_spectrum() -> None:
+    spectrum = run()[3]
+    tag = Tag(id=0, name="nir1/spectrum", kind="block", unit="AU")
+    sent, dropped = of_message(tag, None, block_message(spectrum, T0), 0), of_file("a.csv", spectrum_file(spectrum, T0).encode(), tag, 0)
+    for block in (sent, dropped):
+        assert np.allclose(block.values[0], spectrum.values, rtol=0, atol=1e-9)
+        assert block.status.tolist() == [UNCERTAIN_SIMULATED]
+        assert block.time_ns.tolist() == [T0]
+        assert block.acquisition is not None
+        assert (block.acquisition.counter, block.acquisition.scans) == (spectrum.counter, 32)
+    assert np.allclose(sent.axis, dropped.axis, rtol=0, atol=1e-6)
+
+
+async def test_a_run_leaves_files_truth_and_content(tmp_path: Path) -> None:
+    instrument = Spectrometer(1, (spectrometer_fault("air_bubble@10"),))
+    plant = SpectraRun(instrument, PlantConfig(speed=200.0, duration_s=0.2, keep=tmp_path / "keep"), None, None, tmp_path / "in", lambda: T0)
+    await asyncio.wait_for(plant.run(), 30)
+    files = sorted((tmp_path / "in").iterdir())
+    rows = (tmp_path / "keep" / "spectra.csv").read_text().splitlines()
+    assert len(files) == len(rows) - 1 >= 10
+    truth = json.loads((tmp_path / "keep" / "truth.jsonl").read_text().splitlines()[0])
+    assert truth["fault"] == "air_bubble"
+    assert truth["tags"][0] == "nir1/api.valid"
