@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,7 +46,7 @@ Pki = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the ser
 User = Annotated[str | None, typer.Option(help="User name the OPC UA server asks for.")]
 PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the password of that user.")]
 
-LINES = {
+LINES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "press": ("Rotary tablet press, 36 stations, 24 tablets a second: force, weight loop, feed frame NIR, hopper, batches.", KINDS),
     "hall": ("Production hall: five motor control centres and twenty machines, 305 signals with an alarm each (configs/hall).", HALL_KINDS),
     "nir": ("NIR spectrometer at the feed frame, 256 points every 2 s over OPC UA (ADI), MQTT and files, content known.", SPECTROMETER_FAULTS),
