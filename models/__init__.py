@@ -9,9 +9,12 @@ from models.change import ChangeConfig
 from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
 from models.flatline import FlatlineConfig
+from models.half_space_trees import HalfSpaceTreesConfig
+from models.mahalanobis import MahalanobisConfig
 from models.model import Bank, Group, GroupConfig, ModelConfig
 from models.page_hinkley import PageHinkleyConfig
 from models.pca import PcaConfig
+from models.random_cut_forest import RandomCutForestConfig
 from models.river import RiverConfig
 from models.robust_z import RobustZConfig
 from models.seasonal import SeasonalConfig
@@ -32,7 +35,10 @@ AnyModel = Annotated[
     | RiverConfig
     | UnitConfig
     | ChangeConfig
-    | PcaConfig,
+    | PcaConfig
+    | MahalanobisConfig
+    | HalfSpaceTreesConfig
+    | RandomCutForestConfig,
     Field(discriminator="kind"),
 ]
 """The configuration of any model; `kind` says which. The union is the register of models."""

@@ -22,6 +22,9 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "unit": [{"train_rows": 120}, {"train_rows": 140, "margins": [1.0, 1.5], "slow": 0.2, "blocks": 3}],
     "change": [{"train_rows": 120, "window": 5, "between": 3, "refractory": 8}, {"train_rows": 130}],
     "pca": [{"train_rows": 60}, {"train_rows": 90, "components": 2, "quantile": 0.95}],
+    "mahalanobis": [{"train_rows": 60}, {"train_rows": 90, "ridge": 0.1, "quantile": 0.95, "margin": 2.0}],
+    "random_cut_forest": [{"train_rows": 60, "trees": 4, "sample": 16}, {"train_rows": 70, "trees": 2, "sample": 64, "seed": 7, "blocks": 3}],
+    "half_space_trees": [{"train_rows": 60, "trees": 4, "height": 5}, {"train_rows": 90, "trees": 2, "height": 3, "seed": 9, "sparse": 0.2}],
 }
 """Two configurations per kind; a new kind adds its line."""
 CASES = [(kind, i) for kind in KINDS for i in range(2)]

@@ -177,7 +177,151 @@ class NaivePca:
         return [*ratios, float(sum(self.last) >= 3), 1.0, float(off), *share]
 
 
-NAIVE: dict[str, Any] = {"unit": NaiveUnit, "change": NaiveChange, "pca": NaivePca}
+
+class NaiveReference:
+    """A score of single rows, its limit from held-out blocks, and 3 of the last 5 above it; `fit` gives the score and shares of a row."""
+
+    def __init__(self, c: Any, rows: list[tuple[int, Array]]) -> None:
+        z0 = Reference(rows, 0)
+        self.c, self.r = c, Reference(rows, ridged(z0.cov, 0.01) - z0.cov)
+        z, found = self.r.z, []
+        for a, b in itertools.pairwise(np.linspace(0, len(z), c.blocks + 1).astype(int)):
+            score = self.fit([*z[:a], *z[b:]])
+            found += [score(x)[0] for x in z[a:b]]
+        self.score = self.fit([*z])
+        self.limit = c.margin * max(float(np.quantile(found, c.quantile)), 1e-12)
+        self.last: list[bool] = []
+
+    def fit(self, z: list[Array]) -> Any:
+        raise NotImplementedError
+
+    def judge(self, t: int, x: Array, usable: NDArray[np.bool_]) -> list[float]:
+        z = self.r.row(x, usable)
+        if z is None:
+            return [math.nan] * 2 + [0.0] + [math.nan] * (1 + len(x))
+        score, shares = self.score(z)
+        self.last = [*self.last, score / self.limit > 1][-5:]
+        return [score / self.limit, float(sum(self.last) >= 3), 1.0, score, *shares]
+
+
+class NaiveMahalanobis(NaiveReference):
+    def fit(self, z: list[Array]) -> Any:
+        mu, precision = np.mean(z, axis=0), np.linalg.inv(ridged(np.cov(np.array(z).T), self.c.ridge))
+
+        def score(x: Array) -> tuple[float, Array]:
+            away = x - mu
+            d = float(away @ precision @ away)
+            return d, signed(away * (precision @ away), away) / max(d, 1e-300)
+
+        return score
+
+
+class Lehmer:
+    def __init__(self, seed: int) -> None:
+        self.now = seed
+
+    def next(self) -> float:
+        self.now = self.now * 48271 % (2**31 - 1)
+        return self.now / (2**31 - 1)
+
+
+class NaiveForest(NaiveReference):
+    def fit(self, z: list[Array]) -> Any:
+        chance, row, samples = Lehmer(self.c.seed), list(range(len(z))), []
+        for _ in range(self.c.trees):
+            samples.append([])
+            for i in range(self.c.sample):
+                at = i % len(row)
+                other = at + int(chance.next() * (len(row) - at))
+                row[at], row[other] = row[other], row[at]
+                samples[-1].append(z[row[at]])
+        chance = Lehmer(self.c.seed)
+        trees = [self.tree(sample, chance) for sample in samples]
+
+        def score(x: Array) -> tuple[float, Array]:
+            found = [self.displaced(tree, x, 0.0) for tree in trees]
+            total = sum(f for f, _ in found)
+            return total / len(trees), sum(s for _, s in found) / max(total, 1e-300)
+
+        return score
+
+    def tree(self, rows: list[Array], chance: Lehmer) -> dict[str, Any]:
+        low, high = np.min(rows, axis=0), np.max(rows, axis=0)
+        node: dict[str, Any] = {"n": len(rows), "low": low, "high": high}
+        whole = 0.0
+        for width in high - low:
+            whole += width
+        if whole > 0:
+            left, j = chance.next() * whole, 0
+            while j < len(low) - 1 and left > high[j] - low[j]:
+                left -= high[j] - low[j]
+                j += 1
+            while not high[j] > low[j]:
+                j -= 1
+            at = low[j] + left
+            at = at if at < high[j] else low[j]
+            right = self.tree([r for r in rows if r[j] > at], chance)
+            node |= {"right": right, "left": self.tree([r for r in rows if r[j] <= at], chance), "j": j, "at": at}
+        return node
+
+    def displaced(self, node: dict[str, Any], x: Array, most: float) -> tuple[float, Array]:
+        outside = np.maximum(x - node["high"], 0) - np.maximum(node["low"] - x, 0)
+        beyond, width = float(np.abs(outside).sum()), float((node["high"] - node["low"]).sum())
+        chance = beyond / (beyond + width) if beyond > 0 else 0.0
+        here = max(most, node["n"])
+        if "j" in node:
+            left = x[node["j"]] <= node["at"]
+            mine, other = (node["left"], node["right"]) if left else (node["right"], node["left"])
+            below, shares = self.displaced(mine, x, max(most, other["n"] / (mine["n"] + 1)))
+        else:
+            below, shares = most, np.zeros(len(x))
+        own = here * outside / beyond if beyond > 0 else np.zeros(len(x))
+        return chance * here + (1 - chance) * below, chance * own + (1 - chance) * shares
+
+
+class NaiveHalfSpaceTrees(NaiveReference):
+    def fit(self, z: list[Array]) -> Any:
+        chance, k, inner = Lehmer(self.c.seed), len(z[0]), 2**self.c.height - 1
+        low, high = np.min(z, axis=0), np.max(z, axis=0)
+        trees = []
+        for _ in range(self.c.trees):
+            draws = [chance.next() for _ in range(k)]
+            half = [2 * max(s, 1 - s) for s in draws]
+            ranges = {0: [[a + (s - h) * (b - a), a + (s + h) * (b - a)] for a, b, s, h in zip(low, high, draws, half, strict=True)]}
+            cuts: dict[int, tuple[int, float]] = {}
+            for i in range(inner):
+                j = min(int(chance.next() * k), k - 1)
+                a, b = ranges[i][j]
+                cuts[i] = j, 0.5 * (a + b)
+                for child, side in ((2 * i + 1, [a, cuts[i][1]]), (2 * i + 2, [cuts[i][1], b])):
+                    ranges[child] = [side if c == j else r for c, r in enumerate(ranges[i])]
+            rows: dict[int, list[Array]] = {0: list(z)}
+            for i, (j, at) in cuts.items():
+                rows[2 * i + 1] = [r for r in rows[i] if not r[j] > at]
+                rows[2 * i + 2] = [r for r in rows[i] if r[j] > at]
+            trees.append((cuts, {i: len(r) for i, r in rows.items()}))
+
+        def score(x: Array) -> tuple[float, Array]:
+            total, away, shares = 0.0, 0.0, np.zeros(k)
+            for cuts, n in trees:
+                i = depth = 0
+                while i in cuts and n[i] > self.c.sparse * n[0]:
+                    j, at = cuts[i]
+                    below = 2 * i + (2 if x[j] > at else 1)
+                    lost = max(math.log2(n[i] / (2 * max(n[below], 0.5))), 0.0)
+                    away += lost
+                    shares[j] += lost if x[j] > at else -lost
+                    i, depth = below, depth + 1
+                total += math.log2(n[0]) + self.c.height - depth - math.log2(max(n[i], 0.5))
+            return total / len(trees), shares / max(away, 1e-300)
+
+        return score
+
+
+NAIVE: dict[str, Any] = {
+    "unit": NaiveUnit, "change": NaiveChange, "pca": NaivePca, "mahalanobis": NaiveMahalanobis, "random_cut_forest": NaiveForest,
+    "half_space_trees": NaiveHalfSpaceTrees,
+}  # fmt: skip
 
 
 def judged(config: Any, time_ns: list[int], value: Array, usable: NDArray[np.bool_], width: int) -> Array:

@@ -1,0 +1,145 @@
+"""What models of several tags share that are learned from reference rows: standardisation, held-out limits, files and state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from models.baseline import check_learned, enough, take_up
+from models.compiled import kernel
+from models.linear import add_ridge, inverse, mean_and_covariance
+from models.model import GroupConfig
+from models.reference import MOST_ROWS, gather, moments
+
+OF_LAST: Final = 5
+"""Alarm when ABOVE of so many instants were above the limit."""
+ABOVE: Final = 3
+
+
+class ReferenceConfig(GroupConfig):
+    """Base of a model that takes its normal from complete instants and then stays as it is."""
+
+    train_rows: int = Field(400, ge=60, le=100_000)
+    """Complete instants that teach it what is normal; one operating point, no faults."""
+    quantile: float = Field(0.99, gt=0.5, lt=1)
+    """Of the scores of held-out parts of the reference: the limit."""
+    blocks: int = Field(4, ge=2, le=20)
+    """Contiguous parts of the reference, each judged by a model of the others, that set the limit."""
+    margin: float = Field(1.0, ge=0.5, le=20)
+    """By what the limit is multiplied for what the reference has not seen."""
+
+
+@kernel("float64(float64[:, ::1], int64, float64, int64[::1])")
+def told(out: NDArray[np.float64], i: int, ratio: float, ints: NDArray[np.int64]) -> float:
+    """Write ratio, alarm and evaluated of instant i; ints[1] holds the last instants above the limit, one bit each. Returns the alarm."""
+    ints[1] = ((ints[1] << 1) & ((1 << OF_LAST) - 1)) | (1 if ratio > 1.0 else 0)
+    above = 0
+    for r in range(OF_LAST):
+        above += (ints[1] >> r) & 1
+    alarm = 1.0 if above >= ABOVE else 0.0
+    out[i, 0] = ratio
+    out[i, 1] = alarm
+    out[i, 2] = 1.0
+    return alarm
+
+
+class ReferenceGroup:
+    """A group (`models.model.Group`) that keeps its first complete instants, learns from them once and then only judges.
+
+    A model gives its arrays, `_fit` (learn from standardised rows), `_scores` (of rows, with what was learned) and `_judge`.
+    """
+
+    outputs: ClassVar[tuple[str, ...]] = ("ratio", "alarm", "evaluated")
+    units: ClassVar[tuple[str, ...]] = ("", "", "")
+    watched: ClassVar[tuple[str, ...]] = ("ratio",)
+    reasons: ClassVar[tuple[str, ...]] = ("score",)
+
+    def __init__(self, config: Any, k: int, model: Mapping[str, NDArray[Any]]) -> None:
+        self._config = config
+        self._model: dict[str, NDArray[Any]] = {"mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "limit": np.ones(1), **model}
+        self._now: dict[str, NDArray[Any]] = {"ints": np.zeros(2, np.int64)}
+        rows = config.train_rows if config.file is None else 0
+        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
+
+    def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
+        """Judge n instants in order; see `models.model.Group.step`."""
+        begin = 0
+        ints = self._now["ints"]
+        if ints[0] < len(self._kept["kept"]):
+            begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
+            out[:begin] = np.nan
+            if ints[0] == len(self._kept["kept"]):
+                self._train()
+        self._judge(time_ns, value, usable, begin, out)
+
+    def _judge(
+        self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], begin: int, out: NDArray[np.float64]
+    ) -> None:
+        raise NotImplementedError
+
+    def _fit(self, z: NDArray[np.float64]) -> None:
+        """Learn from standardised rows (n, k), as contiguous copy."""
+        raise NotImplementedError
+
+    def _scores(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How unusual rows (n, k) are, (n,), positive."""
+        raise NotImplementedError
+
+    def _train(self) -> None:
+        c, m, rows = self._config, self._model, self._kept["kept"]
+        m["mean"][:], m["sd"][:] = moments(rows)
+        z = (rows - m["mean"]) / m["sd"]
+        covariance = np.empty_like(m["plain"])
+        mean_and_covariance(z, np.ones(len(z), np.uint8), np.empty(z.shape[1]), covariance)
+        add_ridge(covariance, 0.01)
+        inverse(covariance, m["plain"])
+        found = []
+        edges = np.linspace(0, len(z), c.blocks + 1).astype(int).tolist()
+        for a, b in zip(edges[:-1], edges[1:], strict=True):
+            self._fit(np.concatenate([z[:a], z[b:]]))
+            found.append(self._scores(z[a:b].copy()))
+        self._fit(z)
+        m["limit"][0] = c.margin * max(float(np.quantile(np.concatenate(found), c.quantile)), 1e-12)
+
+    @classmethod
+    def _of(cls, config: Any, k: int) -> Self:
+        """One that waits for its rows."""
+        make: Any = cls
+        made: Self = make(config.model_copy(update={"file": None, "train_rows": 60}), k)
+        return made
+
+    @classmethod
+    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """What it learns from n complete instants; see `models.model.Group.train`."""
+        enough(len(value), 60, MOST_ROWS)
+        model = cls._of(config, value.shape[1])
+        model._kept = {"kept": np.ascontiguousarray(value), "kept_ns": time_ns}
+        model._train()
+        return model._learned()
+
+    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `train` found; see `models.model.Group.settle`."""
+        own = self._learned()
+        check_learned(own, learned)
+        for name, array in own.items():
+            array[...] = learned[name]
+        self._ready()
+
+    def _learned(self) -> dict[str, NDArray[Any]]:
+        return dict(self._model)
+
+    def _ready(self) -> None:
+        """Work out what follows from the arrays of the model and is kept nowhere."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as independent copies."""
+        return {name: array.copy() for name, array in (self._model | self._now | self._kept).items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of `state`; ValueError when it is of another shape."""
+        take_up(self._model | self._now | self._kept, state)
+        self._ready()
