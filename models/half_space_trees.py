@@ -83,45 +83,68 @@ def count(z: NDArray[np.float64], tag: NDArray[np.int32], cut: NDArray[np.float6
                 mass[t, node] += 1
 
 
-@kernel("float64(float64[::1], int32[:, ::1], float64[:, ::1], int32[:, ::1], float64, float64[::1])")
+@kernel("void(int32[:, ::1], float64, int64, float64[:, ::1], float64[:, ::1])")
+def weigh(mass: NDArray[np.int32], sparse: float, inner: int, lost: NDArray[np.float64], end: NDArray[np.float64]) -> None:
+    """What follows from the rows in each node, (trees, nodes): the bits lost on the way into it, and the emptiness where the walk ends.
+
+    Emptiness of a node of `mass` rows at some depth of a tree of height h over n rows: log2(n) + h - depth - log2(mass), an empty one counting
+    as half a row; -1 where the walk goes on.
+    """
+    height = math.log2(inner + 1.0)
+    for t in range(len(mass)):
+        n = mass[t, 0]
+        for i in range(mass.shape[1]):
+            here = max(np.float64(mass[t, i]), 0.5)
+            lost[t, i] = 0.0
+            end[t, i] = 0.0
+            if i > 0 and end[t, (i - 1) // 2] >= 0.0:
+                continue  # no walk comes here
+            if i > 0:
+                lost[t, i] = max(math.log2(mass[t, (i - 1) // 2] / (2.0 * here)), 0.0)
+            end[t, i] = -1.0
+            if i >= inner or mass[t, i] <= sparse * n:
+                end[t, i] = math.log2(max(np.float64(n), 1.0)) + height - math.floor(math.log2(i + 1.0)) - math.log2(here)
+
+
+@kernel("float64(float64[::1], int32[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1])")
 def emptiness(
-    x: NDArray[np.float64], tag: NDArray[np.int32], cut: NDArray[np.float64], mass: NDArray[np.int32], sparse: float, share: NDArray[np.float64]
+    x: NDArray[np.float64],
+    tag: NDArray[np.int32],
+    cut: NDArray[np.float64],
+    lost: NDArray[np.float64],
+    end: NDArray[np.float64],
+    share: NDArray[np.float64],
 ) -> float:
     """Bits by which the half space of x (k,) holds fewer rows than the fullest could, mean over the trees.
 
-    In a node of `mass` rows at some depth of a tree of height h over n rows: log2(n) + h - depth - log2(mass), an empty one counting as half a row.
     share (k,) becomes the part of each tag in the halvings that led away from the rows, negative where they led downwards.
     """
-    k = len(x)
-    for j in range(k):
+    for j in range(len(x)):
         share[j] = 0.0
-    trees, inner = cut.shape
-    height = math.log2(inner + 1.0)
     total = 0.0
     away = 0.0
-    for t in range(trees):
-        n = mass[t, 0]
+    for t in range(len(cut)):
         node = 0
-        depth = 0.0
-        while node < inner and mass[t, node] > sparse * n:
+        while end[t, node] < 0.0:
             j = tag[t, node]
             up = x[j] > cut[t, node]
-            below = 2 * node + (2 if up else 1)
-            lost = math.log2(mass[t, node] / (2.0 * max(np.float64(mass[t, below]), 0.5)))
-            if lost > 0.0:
-                away += lost
-                share[j] += lost if up else -lost
-            node = below
-            depth += 1.0
-        total += math.log2(np.float64(n)) + height - depth - math.log2(max(np.float64(mass[t, node]), 0.5))
-    for j in range(k):
+            node = 2 * node + (2 if up else 1)
+            away += lost[t, node]
+            share[j] += lost[t, node] if up else -lost[t, node]
+        total += end[t, node]
+    for j in range(len(x)):
         share[j] /= max(away, 1e-300)
-    return total / trees
+    return total / len(cut)
 
 
-@kernel("void(float64[:, ::1], float64[::1], int32[:, ::1], float64[:, ::1], int32[:, ::1], float64)")
+@kernel("void(float64[:, ::1], float64[::1], int32[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])")
 def emptinesses(
-    z: NDArray[np.float64], out: NDArray[np.float64], tag: NDArray[np.int32], cut: NDArray[np.float64], mass: NDArray[np.int32], sparse: float
+    z: NDArray[np.float64],
+    out: NDArray[np.float64],
+    tag: NDArray[np.int32],
+    cut: NDArray[np.float64],
+    lost: NDArray[np.float64],
+    end: NDArray[np.float64],
 ) -> None:
     """Emptiness of each row (n, k)."""
     share = np.empty(z.shape[1])
@@ -129,12 +152,12 @@ def emptinesses(
     for i in range(len(z)):
         for j in range(len(x)):
             x[j] = z[i, j]
-        out[i] = emptiness(x, tag, cut, mass, sparse, share)
+        out[i] = emptiness(x, tag, cut, lost, end, share)
 
 
 @kernel(
     "void(Array(float64, 2, 'C', readonly=True), Array(uint8, 2, 'C', readonly=True), int64, float64[:, ::1], float64[::1], float64[::1],"
-    " float64[:, ::1], float64[::1], int64[::1], int32[:, ::1], float64[:, ::1], int32[:, ::1], float64)"
+    " float64[:, ::1], float64[::1], int64[::1], int32[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])"
 )
 def judge(
     value: NDArray[np.float64],
@@ -148,8 +171,8 @@ def judge(
     ints: NDArray[np.int64],
     tag: NDArray[np.int32],
     cut: NDArray[np.float64],
-    mass: NDArray[np.int32],
-    sparse: float,
+    lost: NDArray[np.float64],
+    end: NDArray[np.float64],
 ) -> None:
     """Judge instants from `begin` on."""
     k = len(mean)
@@ -162,7 +185,7 @@ def judge(
         out[i, 2] = 0.0
         if not standardised(value, usable, i, mean, sd, plain, z, known):
             continue
-        score = emptiness(z, tag, cut, mass, sparse, share)
+        score = emptiness(z, tag, cut, lost, end, share)
         told(out, i, score / limit[0], ints)
         out[i, 3] = score
         for j in range(k):
@@ -173,22 +196,27 @@ class HalfSpaceTrees(ReferenceGroup):
     """Model of one unit (`models.model.Group`); `score` is in bits, shares are of the tags whose halvings led away from the reference."""
 
     def __init__(self, config: HalfSpaceTreesConfig, k: int) -> None:
-        inner = 2**config.height - 1
+        self._inner = inner = 2**config.height - 1
         model: dict[str, NDArray[Any]] = {
             "tag": np.zeros((config.trees, inner), np.int32), "cut": np.zeros((config.trees, inner)),
             "mass": np.zeros((config.trees, 2 * inner + 1), np.int32),
         }  # fmt: skip
         super().__init__(config, k, model)
+        self._trees = (model["tag"], model["cut"], np.zeros(model["mass"].shape), np.zeros(model["mass"].shape))
+
+    def _ready(self) -> None:
+        weigh(self._model["mass"], self._config.sparse, self._inner, *self._trees[2:])
 
     def _fit(self, z: NDArray[np.float64]) -> None:
         m = self._model
         m["mass"][:] = 0
         halve(np.stack([z.min(axis=0), z.max(axis=0)]), np.array([self._config.seed], np.int64), m["tag"], m["cut"])
         count(z, m["tag"], m["cut"], m["mass"])
+        self._ready()
 
     def _scores(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        m, out = self._model, np.empty(len(z))
-        emptinesses(z, out, m["tag"], m["cut"], m["mass"], self._config.sparse)
+        out = np.empty(len(z))
+        emptinesses(z, out, *self._trees)
         return out
 
     def _judge(
@@ -200,7 +228,4 @@ class HalfSpaceTrees(ReferenceGroup):
         out: NDArray[np.float64],
     ) -> None:
         m = self._model
-        judge(
-            value, usable, begin, out, m["mean"], m["sd"], m["plain"], m["limit"], self._now["ints"], m["tag"], m["cut"], m["mass"],
-            self._config.sparse,
-        )  # fmt: skip
+        judge(value, usable, begin, out, m["mean"], m["sd"], m["plain"], m["limit"], self._now["ints"], *self._trees)

@@ -136,14 +136,15 @@ def displacement(
         most = 0.0
         while True:
             outside = 0.0
-            width = 0.0
             for j in range(k):
-                width += high[t, node, j] - low[t, node, j]
                 if x[j] > high[t, node, j]:
                     outside += x[j] - high[t, node, j]
                 elif x[j] < low[t, node, j]:
                     outside += low[t, node, j] - x[j]
             if outside > 0.0:
+                width = 0.0
+                for j in range(k):
+                    width += high[t, node, j] - low[t, node, j]
                 chance = outside / (outside + width)
                 found = reach * chance * max(most, np.float64(mass[t, node]))
                 total += found

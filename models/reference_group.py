@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Self
 
@@ -99,7 +100,7 @@ class ReferenceGroup:
         inverse(covariance, m["plain"])
         found = []
         edges = np.linspace(0, len(z), c.blocks + 1).astype(int).tolist()
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in itertools.pairwise(edges):
             self._fit(np.concatenate([z[:a], z[b:]]))
             found.append(self._scores(z[a:b].copy()))
         self._fit(z)
