@@ -10,6 +10,7 @@ from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
 from models.flatline import FlatlineConfig
 from models.half_space_trees import HalfSpaceTreesConfig
+from models.lagged import CanonicalVariatesConfig, DynamicPcaConfig
 from models.mahalanobis import MahalanobisConfig
 from models.model import Bank, Group, GroupConfig, ModelConfig
 from models.page_hinkley import PageHinkleyConfig
@@ -36,6 +37,8 @@ AnyModel = Annotated[
     | UnitConfig
     | ChangeConfig
     | PcaConfig
+    | DynamicPcaConfig
+    | CanonicalVariatesConfig
     | MahalanobisConfig
     | HalfSpaceTreesConfig
     | RandomCutForestConfig,

@@ -207,17 +207,17 @@ class HalfSpaceTrees(ReferenceGroup):
     def _ready(self) -> None:
         weigh(self._model["mass"], self._config.sparse, self._inner, *self._trees[2:])
 
-    def _fit(self, z: NDArray[np.float64]) -> None:
-        m = self._model
+    def _fit(self, rows: NDArray[np.float64], used: NDArray[np.bool_]) -> None:
+        m, z = self._model, rows[used]
         m["mass"][:] = 0
         halve(np.stack([z.min(axis=0), z.max(axis=0)]), np.array([self._config.seed], np.int64), m["tag"], m["cut"])
         count(z, m["tag"], m["cut"], m["mass"])
         self._ready()
 
-    def _scores(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        out = np.empty(len(z))
-        emptinesses(z, out, *self._trees)
-        return out
+    def _scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = np.empty(len(rows))
+        emptinesses(rows, out, *self._trees)
+        return out.reshape(-1, 1)
 
     def _judge(
         self,

@@ -75,16 +75,16 @@ class Mahalanobis(ReferenceGroup):
     def __init__(self, config: MahalanobisConfig, k: int) -> None:
         super().__init__(config, k, {"centre": np.zeros(k), "precision": np.zeros((k, k))})
 
-    def _fit(self, z: NDArray[np.float64]) -> None:
+    def _fit(self, rows: NDArray[np.float64], used: NDArray[np.bool_]) -> None:
         m = self._model
         covariance = np.empty_like(m["precision"])
-        mean_and_covariance(z, np.ones(len(z), np.uint8), m["centre"], covariance)
+        mean_and_covariance(rows, used.view(np.uint8), m["centre"], covariance)
         add_ridge(covariance, self._config.ridge)
         inverse(covariance, m["precision"])
 
-    def _scores(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        weighted = np.empty(z.shape[1])
-        return np.array([distance(self._model["precision"], row - self._model["centre"], weighted) for row in z])
+    def _scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        weighted = np.empty(rows.shape[1])
+        return np.array([[distance(self._model["precision"], row - self._model["centre"], weighted)] for row in rows])
 
     def _judge(
         self,
@@ -94,4 +94,5 @@ class Mahalanobis(ReferenceGroup):
         begin: int,
         out: NDArray[np.float64],
     ) -> None:
-        judge(value, usable, begin, out, *self._model.values(), self._now["ints"])
+        m = self._model
+        judge(value, usable, begin, out, m["mean"], m["sd"], m["plain"], m["limit"], m["centre"], m["precision"], self._now["ints"])

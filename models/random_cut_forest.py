@@ -242,7 +242,8 @@ class RandomCutForest(ReferenceGroup):
     def _ready(self) -> None:
         grow(self._model["sample"], np.array([self._config.seed], np.int64), *self._forest)
 
-    def _fit(self, z: NDArray[np.float64]) -> None:
+    def _fit(self, rows: NDArray[np.float64], used: NDArray[np.bool_]) -> None:
+        z = rows[used]
         chance = np.array([self._config.seed], np.int64)
         sample = self._model["sample"]
         row = np.arange(len(z))
@@ -254,10 +255,10 @@ class RandomCutForest(ReferenceGroup):
                 sample[t, i] = z[row[at]]
         self._ready()
 
-    def _scores(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        out = np.empty(len(z))
-        displacements(z, out, *self._forest)
-        return out
+    def _scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = np.empty(len(rows))
+        displacements(rows, out, *self._forest)
+        return out.reshape(-1, 1)
 
     def _judge(
         self,

@@ -51,18 +51,23 @@ def told(out: NDArray[np.float64], i: int, ratio: float, ints: NDArray[np.int64]
 class ReferenceGroup:
     """A group (`models.model.Group`) that keeps its first complete instants, learns from them once and then only judges.
 
-    A model gives its arrays, `_fit` (learn from standardised rows), `_scores` (of rows, with what was learned) and `_judge`.
+    A model gives its arrays, `_fit` (learn from standardised rows), `_scores` (of rows, with what was learned) and `_judge`. One that looks at rows
+    before each row too gives `_looked_at` and `reach`. Where there are several scores, the share of normal instants above a limit is divided by them.
     """
+
+    reach: ClassVar[int] = 0
+    """Rows beside a row that enter into what is looked at."""
 
     outputs: ClassVar[tuple[str, ...]] = ("ratio", "alarm", "evaluated")
     units: ClassVar[tuple[str, ...]] = ("", "", "")
     watched: ClassVar[tuple[str, ...]] = ("ratio",)
     reasons: ClassVar[tuple[str, ...]] = ("score",)
 
-    def __init__(self, config: Any, k: int, model: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, config: Any, k: int, model: Mapping[str, NDArray[Any]], now: Mapping[str, NDArray[Any]] | None = None) -> None:
         self._config = config
-        self._model: dict[str, NDArray[Any]] = {"mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "limit": np.ones(1), **model}
-        self._now: dict[str, NDArray[Any]] = {"ints": np.zeros(2, np.int64)}
+        scores = len(self.reasons)
+        self._model: dict[str, NDArray[Any]] = {"mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "limit": np.ones(scores), **model}
+        self._now: dict[str, NDArray[Any]] = {"ints": np.zeros(2, np.int64), **(now or {})}
         rows = config.train_rows if config.file is None else 0
         self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
 
@@ -82,13 +87,20 @@ class ReferenceGroup:
     ) -> None:
         raise NotImplementedError
 
-    def _fit(self, z: NDArray[np.float64]) -> None:
-        """Learn from standardised rows (n, k), as contiguous copy."""
+    def _looked_at(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is looked at of standardised rows (n, k) in order: (n, any number)."""
+        return z
+
+    def _fit(self, rows: NDArray[np.float64], used: NDArray[np.bool_]) -> None:
+        """Learn from those rows that are used."""
         raise NotImplementedError
 
-    def _scores(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How unusual rows (n, k) are, (n,), positive."""
+    def _scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How unusual rows are, (n, scores), positive."""
         raise NotImplementedError
+
+    def _trained(self, z: NDArray[np.float64]) -> None:
+        """Called once behind the training with all standardised rows."""
 
     def _train(self) -> None:
         c, m, rows = self._config, self._model, self._kept["kept"]
@@ -98,13 +110,16 @@ class ReferenceGroup:
         mean_and_covariance(z, np.ones(len(z), np.uint8), np.empty(z.shape[1]), covariance)
         add_ridge(covariance, 0.01)
         inverse(covariance, m["plain"])
+        looked, reach = self._looked_at(z), self.reach
         found = []
-        edges = np.linspace(0, len(z), c.blocks + 1).astype(int).tolist()
-        for a, b in itertools.pairwise(edges):
-            self._fit(np.concatenate([z[:a], z[b:]]))
-            found.append(self._scores(z[a:b].copy()))
-        self._fit(z)
-        m["limit"][0] = c.margin * max(float(np.quantile(np.concatenate(found), c.quantile)), 1e-12)
+        place = np.arange(len(z))
+        for a, b in itertools.pairwise(np.linspace(reach, len(z), c.blocks + 1).astype(int).tolist()):
+            self._fit(looked, (place >= reach) & ((place < a) | (place >= b + reach)))
+            found.append(self._scores(np.ascontiguousarray(looked[a:b])))
+        self._fit(looked, place >= reach)
+        share = (1.0 - c.quantile) / len(m["limit"])
+        m["limit"][:] = c.margin * np.maximum(np.quantile(np.concatenate(found), 1.0 - share, axis=0), 1e-12)
+        self._trained(z)
 
     @classmethod
     def _of(cls, config: Any, k: int) -> Self:

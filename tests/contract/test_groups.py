@@ -23,6 +23,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "change": [{"train_rows": 120, "window": 5, "between": 3, "refractory": 8}, {"train_rows": 130}],
     "pca": [{"train_rows": 60}, {"train_rows": 90, "components": 2, "quantile": 0.95}],
     "mahalanobis": [{"train_rows": 60}, {"train_rows": 90, "ridge": 0.1, "quantile": 0.95, "margin": 2.0}],
+    "dynamic_pca": [{"train_rows": 60}, {"train_rows": 90, "components": 3, "lags": 3, "blocks": 3}],
+    "canonical_variates": [{"train_rows": 80}, {"train_rows": 90, "states": 3, "lags": 1, "ridge": 0.05}],
     "random_cut_forest": [{"train_rows": 60, "trees": 4, "sample": 16}, {"train_rows": 70, "trees": 2, "sample": 64, "seed": 7, "blocks": 3}],
     "half_space_trees": [{"train_rows": 60, "trees": 4, "height": 5}, {"train_rows": 90, "trees": 2, "height": 3, "seed": 9, "sparse": 0.2}],
 }

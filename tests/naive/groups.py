@@ -318,9 +318,61 @@ class NaiveHalfSpaceTrees(NaiveReference):
         return score
 
 
+class NaiveLagged:
+    """Lagged rows along the directions of the past, and off them."""
+
+    def __init__(self, c: Any, rows: list[tuple[int, Array]]) -> None:
+        z0 = Reference(rows, 0)
+        self.c, self.r = c, Reference(rows, ridged(z0.cov, 0.01) - z0.cov)
+        z, n = self.r.z, len(rows)
+        past = {t: np.concatenate([z[t - lag] for lag in range(c.lags)]) for t in range(c.lags - 1, n)}
+        found = []
+        for a, b in itertools.pairwise(np.linspace(c.lags - 1, n, c.blocks + 1).astype(int)):
+            lengths = self.fit({t: x for t, x in past.items() if not a <= t < b + c.lags - 1})
+            found += [lengths(past[t])[:2] for t in range(a, b)]
+        self.lengths = self.fit(past)
+        self.limit = c.margin * np.maximum(np.quantile(found, 1 - (1 - c.quantile) / 2, axis=0), 1e-12)
+        self.lags, self.time, self.last = [*z[::-1][: c.lags]], rows[-1][0], [False]
+
+    def fit(self, past: dict[int, Array]) -> Any:
+        x = np.array([*past.values()])
+        mu, cov = x.mean(axis=0), np.cov(x.T)
+        if self.c.kind == "dynamic_pca":
+            values, vectors = np.linalg.eigh(cov)
+            values, vectors = values[::-1], vectors[:, ::-1]
+            a = max(1, min(self.c.components or int((values > 1).sum()), int((values > 1e-9).sum())))
+            first = vectors[:, :a] @ np.diag(1 / values[:a]) @ vectors[:, :a].T
+            second = vectors[:, a:] @ vectors[:, a:].T
+        else:
+            pairs = [(v, past[t + self.c.lags]) for t, v in past.items() if t + self.c.lags in past]
+            d = len(mu)
+            both = np.cov(np.hstack([np.array([p for p, _ in pairs]), np.array([f for _, f in pairs])]).T)
+            values, vectors = np.linalg.eigh(ridged(cov, self.c.ridge))
+            whiten = vectors @ np.diag(values**-0.5) @ vectors.T
+            across = whiten @ both[:d, d:]
+            _, directions = np.linalg.eigh(across @ np.linalg.inv(ridged(both[d:, d:], self.c.ridge)) @ across.T)
+            w = directions[:, ::-1].T @ whiten
+            a = min(self.c.states or max(len(self.r.mean) // 2, 1), d - 1)
+            first, second = w[:a].T @ w[:a], w[a:].T @ w[a:]
+        return lambda x: (float((x - mu) @ first @ (x - mu)), float((x - mu) @ second @ (x - mu)), x - mu, first, second)
+
+    def judge(self, t: int, x: Array, usable: NDArray[np.bool_]) -> list[float]:
+        z, k = self.r.row(x, usable), len(x)
+        if z is None:
+            return [math.nan] * 2 + [0.0] + [math.nan] * (2 + k)
+        self.lags = [z] * self.c.lags if t - self.time > self.r.gap else [z, *self.lags[:-1]]
+        self.time = t
+        one, two, away, *forms = self.lengths(np.concatenate(self.lags))
+        ratios = one / self.limit[0], two / self.limit[1]
+        lead = 0 if ratios[0] >= ratios[1] else 1
+        self.last = [*self.last, ratios[lead] > 1][-5:]
+        shares = (away * (forms[lead] @ away)).reshape(-1, k).sum(axis=0) / max((one, two)[lead], 1e-300)
+        return [ratios[lead], float(sum(self.last) >= 3), 1.0, *ratios, *signed(shares, away.reshape(-1, k).sum(axis=0))]
+
+
 NAIVE: dict[str, Any] = {
     "unit": NaiveUnit, "change": NaiveChange, "pca": NaivePca, "mahalanobis": NaiveMahalanobis, "random_cut_forest": NaiveForest,
-    "half_space_trees": NaiveHalfSpaceTrees,
+    "half_space_trees": NaiveHalfSpaceTrees, "dynamic_pca": NaiveLagged, "canonical_variates": NaiveLagged,
 }  # fmt: skip
 
 
