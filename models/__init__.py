@@ -4,9 +4,11 @@ from typing import Annotated, Any, Final, get_args
 
 from pydantic import Field
 
+from models.adwin import AdwinConfig
 from models.auto import AutoConfig
 from models.change import ChangeConfig
 from models.cusum import CusumConfig
+from models.discord import DiscordConfig
 from models.ewma import EwmaConfig
 from models.flatline import FlatlineConfig
 from models.half_space_trees import HalfSpaceTreesConfig
@@ -16,6 +18,7 @@ from models.model import Bank, Group, GroupConfig, ModelConfig
 from models.page_hinkley import PageHinkleyConfig
 from models.pca import PcaConfig
 from models.random_cut_forest import RandomCutForestConfig
+from models.residual import ResidualConfig
 from models.river import RiverConfig
 from models.robust_z import RobustZConfig
 from models.seasonal import SeasonalConfig
@@ -32,6 +35,9 @@ AnyModel = Annotated[
     | RobustZConfig
     | FlatlineConfig
     | PageHinkleyConfig
+    | AdwinConfig
+    | ResidualConfig
+    | DiscordConfig
     | SeasonalConfig
     | RiverConfig
     | UnitConfig

@@ -82,7 +82,10 @@ def lengths(
     weight: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    """Squared length of x (D,) from its centre along the first rows of directions (D, D), and along the others; weight (2, D) are half their gradients."""
+    """Squared length of x (D,) from its centre along the first rows of directions (D, D), and along the others.
+
+    weight (2, D) becomes half the gradient of each.
+    """
     d = len(x)
     for s in range(2):
         out[s] = 0.0

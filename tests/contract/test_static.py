@@ -21,7 +21,7 @@ from tests.contract import test_models as banks
 from tests.naive.models import settled
 
 S = 1_000_000_000
-ADAPTIVE = {"flatline", "page_hinkley", "river", "seasonal"}
+ADAPTIVE = {"adwin", "discord", "flatline", "page_hinkley", "river", "seasonal"}
 """Kinds that have no static form."""
 KINDS = sorted(set(BANKS) - ADAPTIVE)
 CASES = [(kind, i) for kind in sorted(GROUPS) for i in range(2)]

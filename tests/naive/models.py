@@ -11,12 +11,14 @@ from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
 from models.flatline import FlatlineConfig
 from models.page_hinkley import PageHinkleyConfig
+from models.residual import ResidualConfig
 from models.river import RiverConfig, detector
 from models.robust_z import RobustZConfig
 from models.seasonal import SeasonalConfig
 from models.shewhart import ShewhartConfig
 from models.spc import RULES, SpcConfig
 from tests.naive.auto import NaiveAuto
+from tests.naive.memory import NaiveAdwin, NaiveDiscord, NaiveResidual, autoregression
 
 NAN = math.nan
 
@@ -270,7 +272,8 @@ class NaiveRiver:
 
 NAIVE: dict[str, Any] = {
     "auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ, "shewhart": NaiveShewhart,
-    "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley, "seasonal": NaiveSeasonal,
+    "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley, "seasonal": NaiveSeasonal, "adwin": NaiveAdwin,
+    "residual": NaiveResidual, "discord": NaiveDiscord,
 }  # fmt: skip
 
 
@@ -301,6 +304,9 @@ def settled(config: Any, times: list[int], values: list[float]) -> Any:
     """The static form of a model, trained on these rows."""
     if isinstance(config, RobustZConfig):
         return _Fixed(config, values)
+    if isinstance(config, ResidualConfig):
+        mu, sigma, phi = autoregression(values, config.min_sigma) if config.phi is None else (config.mu, config.sigma, config.phi)
+        return NaiveResidual(config.model_copy(update={"mu": mu, "sigma": sigma, "phi": phi}))
     if isinstance(config, EwmaConfig | CusumConfig | ShewhartConfig | SpcConfig):
         mu, sigma = (config.mu, config.sigma) if config.mu is not None else baseline(values, config.min_sigma)
         return NAIVE[config.kind](config.model_copy(update={"mu": mu, "sigma": sigma}))

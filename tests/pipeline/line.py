@@ -25,6 +25,9 @@ MODELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "spc": (("rule", "alarm"), {"warmup": 5}),
     "flatline": (("held",), {}),
     "page_hinkley": (("drift", "ratio"), {"least_rows": 5}),
+    "adwin": (("drift", "width"), {"clock": 2}),
+    "residual": (("z", "ewma"), {"warmup": 5}),
+    "discord": (("score",), {"rows": 4, "history": 32, "warmup": 64}),
     "seasonal": (("z",), {"parts": 1, "least": 5}),
     "river": (("score",), {"estimator": "anomaly.GaussianScorer", "params": {"grace_period": 4}, "warmup": 5, "generation": 8}),
 }
