@@ -33,6 +33,9 @@ class Bank(Protocol):
 
     Constructed as `Bank(configs)` with one configuration per slot. The same rows in the same order give the same outputs and the same state,
     bit for bit, however they are cut into calls (batch invariance), and a restored bank goes on as if it had never stopped.
+
+    A bank whose rules run over several rows may have `restart(slot, role)`: a new batch or phase (`role`) has begun, and what came before is no part
+    of a run any more; what was learned stays.
     """
 
     outputs: ClassVar[tuple[str, ...]]

@@ -34,6 +34,8 @@ class ResidualConfig(ChartConfig):
     """Weight of the newest value in the average, 0 < lambda <= 1."""
     gap_s: float = Field(0.0, ge=0, le=31_536_000)
     """Behind an interruption longer than this, in seconds, the value before foretells nothing; 0 never."""
+    restart: tuple[Literal["batch", "phase"], ...] = ("batch", "phase")
+    """What makes the value before foretell nothing when it begins, as the tags of the unit say; empty where there is one value a batch."""
 
     @model_validator(mode="after")
     def _all_or_none(self) -> Self:
@@ -172,6 +174,7 @@ class Residual(ChartBank):
     def __init__(self, configs: Sequence[ResidualConfig]) -> None:
         n = len(configs)
         self._weight = np.array([c.lambda_ for c in configs], np.float64)
+        self._roles = [c.restart for c in configs]
         self._gap = np.array([round(c.gap_s * NANOSECONDS) for c in configs], np.int64)
         mu = np.array([c.mu or 0.0 for c in configs], np.float64)
         phi = np.array([c.phi or 0.0 for c in configs], np.float64)
@@ -205,3 +208,8 @@ class Residual(ChartBank):
         for name, array in learned.items():
             self._state[name][slot] = array
         self._state["mean"][slot] = self._state["previous"][slot] = learned["mu"]
+
+    def restart(self, slot: int, role: str) -> None:
+        """A batch or phase has begun: the next value is not foretold, and the average begins at mu."""
+        if role in self._roles[slot]:
+            self._state["when"][slot, 0] = 0

@@ -40,6 +40,9 @@ class SpcConfig(ChartConfig):
     gap_s: float = Field(0.0, ge=0, le=31_536_000)
     """Behind an interruption longer than this, in seconds, the runs begin anew; 0 never."""
 
+    restart: tuple[Literal["batch", "phase"], ...] = ("batch", "phase")
+    """What begins the runs anew when it begins, as the tags of the unit say; empty where there is one value a batch."""
+
     @field_validator("without")
     @classmethod
     def _known(cls, value: tuple[int, ...]) -> tuple[int, ...]:
@@ -207,6 +210,7 @@ class Spc(ChartBank):
         self._nelson = np.array([c.rules == "nelson" for c in configs], np.int64)
         self._used = np.array([c.used for c in configs], np.int64)
         self._times = np.array([[round(c.every_s * NANOSECONDS), round(c.gap_s * NANOSECONDS)] for c in configs], np.int64).reshape(n, 2)
+        self._roles = [c.restart for c in configs]
         more: dict[str, NDArray[Any]] = {"last": np.zeros((n, DEPTH)), "count": np.zeros(n, np.int64), "when": np.zeros((n, 2), np.int64)}
         super().__init__(configs, more)
 
@@ -221,3 +225,8 @@ class Spc(ChartBank):
         """Judge n rows in order; see `models.model.Bank.step`."""
         check_rows(len(self._least), 5, slot, out)
         spc(slot, time_ns, value, usable, out, self._nelson, self._used, self._times, self._least, self._start, *self._state.values())
+
+    def restart(self, slot: int, role: str) -> None:
+        """A batch or phase has begun: the runs begin anew where that is wanted."""
+        if role in self._roles[slot]:
+            self._state["count"][slot] = 0

@@ -101,6 +101,15 @@ class Catalogue:
         found = self._ids.get(name)
         return None if found is None else self._tags[found]
 
+    def of_unit(self, path: str) -> tuple[int, ...]:
+        """The ids of all tags of a unit and of its parts.
+
+        >>> c = Catalogue([Tag(id=0, name="press1/force"), Tag(id=1, name="press10/force"), Tag(id=2, name="press1/feeder/speed")])
+        >>> c.of_unit("press1")
+        (0, 2)
+        """
+        return tuple(t.id for t in self._tags if t.unit_path == path or t.unit_path.startswith(path + "/"))
+
     @property
     def ids(self) -> Mapping[str, int]:
         """Name to id."""

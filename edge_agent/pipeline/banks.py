@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,12 @@ class _Seat:
             fate, usable, reasons = fate[row], usable[row], reasons[row]
         return Derived(samples, fate, usable, row if origin is None else origin[row], self.stage, self.bank.reasons, reasons)
 
+    def restart(self, tags: Iterable[int], role: str) -> None:
+        begin = getattr(self.bank, "restart", None)
+        for tag in tags if begin is not None else ():
+            if self.slot[tag] >= 0:
+                begin(int(self.slot[tag]), role)
+
     def state(self) -> dict[str, Any]:
         return {"keys": self.keys, "sizes": np.array(self.bank.sizes), "bank": self.bank.state()}
 
@@ -167,6 +173,12 @@ class Banks:
             found += derived
             inputs = [(d.samples, d.fate, d.usable, d.origin) for d in derived]
         return found
+
+    def restart(self, tags: Sequence[int], role: str) -> None:
+        """A batch or phase (`role`) has begun on the unit of these tags: rules that run over rows begin anew."""
+        for level in self._levels:
+            for _, seat in level:
+                seat.restart(tags, role)
 
     def state(self) -> dict[str, Any]:
         """States by level and kind."""

@@ -261,6 +261,8 @@ class Pipeline:
         records: list[Record] = list(told)
         changes = [change for change in told if isinstance(change, Context)]
         for change in changes:
+            if change.role in ("batch", "phase"):
+                self._banks.restart(self._catalogue.of_unit(change.unit), change.role)
             if change.role != "mode":
                 records += self._alarms.context(change.unit, change.role, change.value, change.time_ns, change.received_ns)
         if any(change.role == "mode" for change in changes):

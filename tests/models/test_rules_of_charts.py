@@ -99,6 +99,15 @@ def test_runs_begin_anew_behind_an_interruption_and_close_values_are_passed_over
     assert thin[24, 0] == 2
 
 
+def test_a_new_batch_or_phase_begins_the_runs_anew_where_that_is_wanted() -> None:
+    for roles, last in ((("batch", "phase"), 0), (("batch",), 0), (("phase",), 2), ((), 2)):
+        bank = Spc([SpcConfig(tags=("a",), mu=0, sigma=1, restart=roles)])
+        run(bank, [0.1] * 8)
+        bank.restart(0, "batch")
+        assert run(bank, [0.1], [9 * S])[-1, 0] == last
+        assert run(bank, [0.1] * 8, np.arange(10, 18) * S)[-1, 0] == 2
+
+
 @pytest.mark.parametrize(
     ("rule", "window", "chance"),
     # In rules 5 and 6 the newest value is among the violating: 2 of 3 and 4 of 5 of the chances .0015 and .0028 per side, to first order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -18,10 +19,10 @@ def autoregression(values: list[float], least: float) -> tuple[float, float, flo
     v = [x - values[0] for x in values]
     mean = math.fsum(v) / len(v)
     square = math.fsum((x - mean) ** 2 for x in v)
-    both = math.fsum((a - mean) * (b - mean) for a, b in zip(v, v[1:], strict=False))
+    both = math.fsum((a - mean) * (b - mean) for a, b in itertools.pairwise(v))
     phi = max(-0.99, min(0.99, both / square)) if square > 0 else 0.0
-    r = [b - phi * a for a, b in zip(v, v[1:], strict=False)]
-    ranges = [abs(b - a) for a, b in zip(r, r[1:], strict=False)]
+    r = [b - phi * a for a, b in itertools.pairwise(v)]
+    ranges = [abs(b - a) for a, b in itertools.pairwise(r)]
     limit, spread = math.inf, 0.0
     while ranges:
         inside = [x for x in ranges if x <= limit]

@@ -4,10 +4,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_agent.core import Connection, Samples
+from edge_agent.core import Connection, Samples, Texts
 from edge_agent.pipeline.chain import Pipeline
 from models import BANKS
-from tests.pipeline.line import FORCE, SPEED, T0, S, run, start
+from tests.pipeline.line import BATCH, FORCE, SPEED, T0, S, run, start
 
 
 def scores(p: Pipeline, seconds: range, tag: int) -> list[float]:
@@ -37,3 +37,21 @@ def test_a_model_added_beside_takes_nothing_from_the_others(kind):
     steady.step(shown(kind, T0 + 20 * S, both))
     assert scores(changed, range(21, 30), SPEED) == scores(steady, range(21, 30), SPEED)
     assert np.isfinite(scores(changed, range(30, 60), FORCE)).all()
+
+
+def test_a_new_batch_of_its_unit_begins_the_runs_of_a_tag_anew():
+    """Nine on one side are the ninth value's finding, unless a batch began between them."""
+    whole = start(models=("spc",))
+    config = whole.config | {"judgements": [j | {"config": j["config"] | {"mu": 12.0, "sigma": 1.0}} for j in whole.config["judgements"]]}
+    tags = tuple(msgspec.structs.replace(t, record="raw") if t.derived_from else t for t in whole.tags)
+    whole = msgspec.structs.replace(whole, tags=tags, config=config)
+    rule = next(t.id for t in tags if t.name == "press1/force.spc.rule")
+    for batch, expected in ((None, 2.0), (BATCH, 0.0)):
+        p, said = Pipeline(), []
+        p.step(whole)
+        for i in range(1, 10):
+            if i == 5 and batch is not None:
+                p.step(Texts((T0 + i * S,), (batch,), ("B2",), (0,), T0 + i * S))
+            records = p.step(Samples.of([T0 + i * S], [FORCE], [12.1], 0, T0 + i * S))
+            said += [float(v) for r in records if isinstance(r, Samples) for v, t in zip(r.value, r.tag, strict=True) if t == rule]
+        assert said == [*[0.0] * 8, expected]
