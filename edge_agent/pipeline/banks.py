@@ -125,8 +125,10 @@ class _Seat:
         return Derived(samples, fate, usable, row if origin is None else origin[row], self.stage, self.bank.reasons, reasons)
 
     def restart(self, tags: Iterable[int], role: str) -> None:
-        begin = getattr(self.bank, "restart", None)
-        for tag in tags if begin is not None else ():
+        begin: Callable[[int, str], None] | None = getattr(self.bank, "restart", None)
+        if begin is None:
+            return
+        for tag in tags:
             if self.slot[tag] >= 0:
                 begin(int(self.slot[tag]), role)
 
