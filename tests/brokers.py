@@ -38,8 +38,8 @@ def executable(kind: BrokerKind) -> str | None:
 class Broker:
     """One broker process; its port and its store outlive a kill."""
 
-    def __init__(self, kind: BrokerKind, folder: Path, *, extra: str = "") -> None:
-        self.kind = kind
+    def __init__(self, kind: BrokerKind, folder: Path, *, extra: str = "", durable: bool = True) -> None:
+        self.kind, self._durable = kind, durable
         self.port = free_port()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class Broker:
         return (
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser {getpass.getuser()}\n"
             "max_inflight_messages 1000\nmax_queued_messages 100000\n"
-            f"persistence true\npersistence_location {self._folder}/\nautosave_on_changes true\nautosave_interval 1\n"
+            f"persistence {str(self._durable).lower()}\npersistence_location {self._folder}/\nautosave_on_changes true\nautosave_interval 1\n"
         )
 
     def _nats(self) -> str:
@@ -84,11 +84,11 @@ class Broker:
             self._process = None
 
 
-def running(kind: BrokerKind, folder: Path, *, extra: str = "") -> Iterator[Broker]:
-    """A started broker, stopped afterwards; the test is skipped where its program is missing."""
+def running(kind: BrokerKind, folder: Path, *, extra: str = "", durable: bool = True) -> Iterator[Broker]:
+    """A started broker, stopped afterwards; the test is skipped where its program is missing. `durable`: Mosquitto writes at each message."""
     if executable(kind) is None:
         pytest.skip(f"needs {kind}")
-    broker = Broker(kind, folder, extra=extra).start()
+    broker = Broker(kind, folder, extra=extra, durable=durable).start()
     try:
         yield broker
     finally:

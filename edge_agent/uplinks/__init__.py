@@ -6,5 +6,6 @@ from pydantic import Field
 
 from edge_agent.uplinks.gateway import GatewayConfig
 from edge_agent.uplinks.sparkplug import SparkplugConfig
+from edge_agent.uplinks.unified import UnifiedConfig
 
-AnyUplink = Annotated[GatewayConfig | SparkplugConfig, Field(discriminator="kind")]
+AnyUplink = Annotated[GatewayConfig | SparkplugConfig | UnifiedConfig, Field(discriminator="kind")]

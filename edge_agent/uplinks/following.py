@@ -15,6 +15,8 @@ from typing import Final
 from edge_agent.core import Log, LogError, Ranges, Row
 from edge_agent.uplinks.outgoing import STREAM
 
+PORTION_BYTES: Final = 256 * 1024
+"""Bytes of one portion at the most, but for a single record that is larger."""
 _ROWS: Final = 200
 
 
@@ -46,12 +48,15 @@ class Portion:
 class Following:
     """Decides what is sent next; knows nothing of connections. One thread at a time.
 
-    place  up to here everything was done, in this life or an earlier one
+    place               up to here everything was done, in this life or an earlier one
+    missed_bytes_per_s  at which missed records are given out by `next`
     """
 
-    def __init__(self, outbox: Log, place: int, *, portion_bytes: int) -> None:
+    def __init__(self, outbox: Log, place: int, *, portion_bytes: int = PORTION_BYTES, missed_bytes_per_s: int = 1 << 30) -> None:
         self._outbox = outbox
         self._bytes = portion_bytes
+        self._rate = missed_bytes_per_s
+        self._missed_ns = 0
         self._done = Ranges([(1, place)] if place > 0 else [])
         self._live = self._live_from = 0
         self.begin()
@@ -70,6 +75,19 @@ class Following:
     def begin(self) -> None:
         """A new connection: whatever is not done by now is history."""
         self._live = self._live_from = self._outbox.head(STREAM).seq
+
+    def next(self, now_ns: int) -> Portion | None:
+        """What to send now: live records, or missed ones when it is their time; None when there is nothing or it is too early."""
+        portion = self.live()
+        if portion is None and now_ns >= self._missed_ns:
+            portion = self.missed()
+            if portion is not None:
+                self._missed_ns = now_ns + portion.size * 1_000_000_000 // self._rate
+        return portion
+
+    def pause_s(self, now_ns: int) -> float:
+        """Seconds until missed records may be sent again; 0 when they may or it does not matter."""
+        return max(0.0, (self._missed_ns - now_ns) / 1e9)
 
     def live(self) -> Portion | None:
         """The next records that were made since `begin`, or None."""

@@ -28,7 +28,6 @@ _IDLE_S: Final = 1.0
 _MS: Final = 1_000_000
 _REBIRTH_NS: Final = 2_000_000_000
 """Requests for births within this time after one are answered together, at its end."""
-_PORTION_BYTES: Final = 256 * 1024
 _LOOK_BACK: Final = 200
 """Records that are looked through for what tags are, at the most."""
 
@@ -64,7 +63,7 @@ class SparkplugUplink:
         self._group, self._node_id = config.group or port.site, config.node or port.edge
         self._chosen = Chosen(port.tags, config.tags)
         self._newest = Newest(len(port.tags))
-        self._following = Following(port.outbox, port.place(), portion_bytes=_PORTION_BYTES)
+        self._following = Following(port.outbox, port.place(), missed_bytes_per_s=config.missed_bytes_per_s)
         self._commands = str(Topic(self._group, "NCMD", self._node_id))
         self._host = None if config.primary_host is None else state_topic(config.primary_host)
         self._state: State | None = None
@@ -130,7 +129,7 @@ class SparkplugUplink:
             await self._wait(link, 60.0)
 
     async def _tell(self, link: Link, node: EdgeNode) -> None:
-        born_ns, missed_ns = self._port.clock(), 0
+        born_ns = self._port.clock()
         while True:
             now_ns = self._port.clock()
             if self._host is not None and not (self._state is not None and self._state.online):
@@ -139,15 +138,10 @@ class SparkplugUplink:
                 self._asked, born_ns = False, now_ns
                 self._counts["rebirths"] += 1
                 self._born(link, node)
-            portion = None if self._asked else await asyncio.to_thread(self._following.live)
-            if portion is None and not self._asked and now_ns >= missed_ns:
-                portion = await asyncio.to_thread(self._following.missed)
-                if portion is not None:
-                    missed_ns = now_ns + portion.size * 1_000_000_000 // self._config.missed_bytes_per_s
+            portion = None if self._asked else await asyncio.to_thread(self._following.next, now_ns)
             if portion is None:
                 self._heard.clear()
-                due = [_IDLE_S] + ([(born_ns + _REBIRTH_NS - now_ns) / 1e9] if self._asked else [])
-                due += [(missed_ns - now_ns) / 1e9] if missed_ns > now_ns else []
+                due = [_IDLE_S, self._following.pause_s(now_ns) or _IDLE_S, (born_ns + _REBIRTH_NS - now_ns) / 1e9 if self._asked else _IDLE_S]
                 await self._wait(link, max(0.0, min(due)))
                 continue
             await self._send(link, node, portion)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -59,11 +60,11 @@ async def _gateway(folder: Path) -> AsyncIterator[Target]:
 
 
 def _values(log: Log, sizes: Iterable[int]) -> None:
-    """One record of samples per size, eight bytes each; every value tells its record and its place in it."""
+    """One record of samples per size, a value for each 400 bytes; every value tells its record and its place in it."""
     head = log.head(STREAM).seq
     records = []
     for seq, size in enumerate(sizes, head + 1):
-        own = seq * 1_000_000 + np.arange(max(1, size // 8))
+        own = seq * 1_000_000 + np.arange(max(1, size // 400))
         records.append(Samples.of(START_NS + own * 1_000_000, np.zeros(len(own), np.int32), own.astype(np.float64)))
     log.commit([Append(STREAM, KINDS_OF[Samples], encode(record)) for record in records])
 
@@ -115,7 +116,7 @@ class Listener:
 async def _listened(
     folder: Path, section: dict[str, Any], topics: Sequence[str], read: Callable[[MQTTMessage], Iterable[tuple[int, float]]]
 ) -> AsyncIterator[Target]:
-    with started("mosquitto", folder / "broker") as broker:
+    with started("mosquitto", folder / "broker", durable=False) as broker:
         listener = Listener(broker.port, topics, read)
         await listener.start()
 
@@ -142,6 +143,16 @@ def _sparkplug_points(message: MQTTMessage) -> Iterator[tuple[int, float]]:
             yield metric.timestamp - START_NS // 1_000_000, metric.double_value
 
 
+def _unified(folder: Path) -> AbstractAsyncContextManager[Target]:
+    return _listened(folder, {"missed_bytes_per_s": 100_000_000}, ["demo/#"], _unified_points)
+
+
+def _unified_points(message: MQTTMessage) -> Iterator[tuple[int, float]]:
+    point = json.loads(message.payload)
+    assert message.topic == "demo/press1/force"
+    yield (point["t"] - START_NS) // 1_000_000, point["v"]
+
+
 @dataclass(frozen=True)
 class Rig:
     """How to try an uplink.
@@ -158,6 +169,7 @@ class Rig:
 RIGS = {
     "gateway": Rig(_gateway, {"host": "127.0.0.1", "port": 9, "gateways": ["gw1"]}),
     "sparkplug": Rig(_sparkplug, {"host": "127.0.0.1", "port": 9}, _values, _carried),
+    "unified": Rig(_unified, {"host": "127.0.0.1", "port": 9}, _values, _carried),
 }
 
 

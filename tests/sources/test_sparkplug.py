@@ -245,7 +245,7 @@ def test_an_address_that_names_no_metric_is_a_mistake(address: str) -> None:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with started("mosquitto", tmp_path_factory.mktemp("broker")) as running:
+    with started("mosquitto", tmp_path_factory.mktemp("broker"), durable=False) as running:
         yield running
 
 

@@ -158,7 +158,7 @@ def test_summaries_stand_for_tags_that_have_nothing_else_and_others_are_not_told
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with started("mosquitto", tmp_path_factory.mktemp("broker")) as running:
+    with started("mosquitto", tmp_path_factory.mktemp("broker"), durable=False) as running:
         yield running
 
 
