@@ -69,8 +69,8 @@ def test_texts_spectra_and_simulated_lines() -> None:
 
 def test_alarms_stand_beside_their_unit() -> None:
     event = AlarmEvent(
-        alarm="press1/batch.bad_quality", tag="press1/batch", raised_ns=1, time_ns=2, received_ns=3, event="raise", state_from="NORM", state_to="UNACK",
-        priority=2, explanation="why",
+        alarm="press1/batch.bad_quality", tag="press1/batch", raised_ns=1, time_ns=2, received_ns=3, event="raise", state_from="NORM",
+        state_to="UNACK", priority=2, explanation="why",
     )  # fmt: skip
     ((topic, point, kept),) = said(event)
     assert (topic, kept) == ("acme/shanghai/press1/alarms/batch.bad_quality", True)
