@@ -15,10 +15,11 @@ import numpy as np
 
 from edge_agent.agent.differences import Comparison
 from edge_agent.agent.recording import Recording
-from edge_agent.agent.replay import Scores, csv_entries, step_recording, write_records
+from edge_agent.agent.replay import Scores, Stepped, csv_runs, step_recording, stepped, write_records
 from edge_agent.config import AgentSettings, fingerprint
-from edge_agent.core import Catalogue, Entry, Mistake, PharmedgeError, Record, Samples, Start, Texts
+from edge_agent.core import Catalogue, Mistake, PharmedgeError, Start
 from edge_agent.pipeline.chain import Pipeline
+from edge_agent.pipeline.passes import Passed
 
 TELL_EVERY_S: Final = 2.0
 
@@ -60,13 +61,13 @@ def run_replay(replay: Replay) -> bool:
         scores_out = stack.enter_context(replaced(replay.scores)) if replay.scores else None
         produced = _produced(replay, recording, records_out, scores_out)
         if other is None:
-            count = sum(1 for _ in produced)
+            count = sum(part.count() for part in produced)
             for hole in recording.missing if recording is not None else ():
                 print(f"missing {hole}", file=sys.stderr)
             print(f"{count} records", file=sys.stderr)
             return True
         comparison = Comparison(same_cpu=_same_cpu(other))
-        comparison.run(produced, other.records(), _catalogue(other))
+        comparison.run((record for part in produced for record in part.records()), other.records(), _catalogue(other))
     for difference in comparison.differences:
         print(difference)
     if comparison.count > len(comparison.differences):
@@ -78,30 +79,30 @@ def run_replay(replay: Replay) -> bool:
     return not comparison.count and not other.missing
 
 
-def _produced(replay: Replay, recording: Recording | None, records_out: IO[str] | None, scores_out: IO[str] | None) -> Iterator[Record]:
+def _produced(replay: Replay, recording: Recording | None, records_out: IO[str] | None, scores_out: IO[str] | None) -> Iterator[Stepped | Passed]:
     table: Scores | None = None
     tell = teller() if replay.progress else None
-    for entry, made, pipeline in _steps(replay, recording):
+    for part, pipeline in _steps(replay, recording):
         if records_out is not None:
-            write_records(records_out, made, pipeline.catalogue)
+            write_records(records_out, part.records(), pipeline.catalogue)
         if scores_out is not None:
             table = table or Scores(scores_out, pipeline.catalogue)
-            table.see(entry, made)
+            table.see(part)
         if tell is not None:
-            tell(entry)
-        yield from made
+            tell(part)
+        yield part
     if table is not None:
         table.flush()
 
 
-def _steps(replay: Replay, recording: Recording | None) -> Iterator[tuple[Entry, list[Record], Pipeline]]:
+def _steps(replay: Replay, recording: Recording | None) -> Iterator[tuple[Stepped | Passed, Pipeline]]:
     if recording is not None:
         yield from step_recording(recording)
         return
     assert replay.settings is not None  # the command line has checked it
     pipeline = Pipeline()
-    for entry in csv_entries(replay.settings, list(replay.files), scores=replay.scores is not None):
-        yield entry, pipeline.step(entry), pipeline
+    for part in stepped(pipeline, csv_runs(replay.settings, list(replay.files), scores=replay.scores is not None)):
+        yield part, pipeline
 
 
 def _opened(folder: Path) -> Recording:
@@ -132,19 +133,18 @@ def replaced(path: Path) -> Iterator[IO[str]]:
         beside.unlink(missing_ok=True)
 
 
-def teller(clock: Callable[[], float] = time.monotonic) -> Callable[[Entry], None]:
+def teller(clock: Callable[[], float] = time.monotonic) -> Callable[[Stepped | Passed], None]:
     """Counts values as they pass and says on standard error how far the replay has come."""
     began = told = clock()
     values = 0
 
-    def tell(entry: Entry) -> None:
+    def tell(part: Stepped | Passed) -> None:
         nonlocal told, values
-        values += len(entry) if isinstance(entry, Samples | Texts) else 0
+        values += part.values
         now = clock()
         if now - told >= TELL_EVERY_S:
             told = now
-            at = np.datetime64(entry.received_ns, "ms")
-            at = np.datetime64(entry.received_ns, "ns").astype("datetime64[ms]")
+            at = np.datetime64(part.received_ns, "ns").astype("datetime64[ms]")
             print(f"{values} values, at {at}Z, {values / (now - began):.0f} values/s", file=sys.stderr, flush=True)
 
     return tell

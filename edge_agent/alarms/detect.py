@@ -48,6 +48,7 @@ from edge_agent.alarms.kernels import (
     STATUS,
     UNSEEN,
     detect,
+    detect_parts,
     evaluate,
 )  # fmt: skip
 from edge_agent.core import AlarmDefinition, Catalogue, Samples
@@ -220,6 +221,28 @@ class Detection:
             for (i, a, change, first, status), (x, setpoint) in zip(rows, numbers, strict=True):
                 out.append(Found(i, a, change > 0, first, x, setpoint, status))
         return out
+
+    def watches(self, tag: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which rows feed an alarm."""
+        return np.asarray(self._start[tag + 1] > self._start[tag], np.bool_)
+
+    def pass_over(
+        self, part: int, row: int, until: int, parts: NDArray[np.int64], rows: Samples, usable: NDArray[np.uint8], tick_ns: int, other_ns: int
+    ) -> tuple[int, int, list[Found]]:
+        """`step` for parts of rows, each with its time of receipt, up to the first that finds something or has a delay end before it.
+
+        The part and its next row where it stopped, and what was found there, its row counted in `rows`: see `kernels.detect_parts`.
+        """
+        part, row, count = detect_parts(
+            part, row, until, parts, tick_ns, other_ns, rows.time_ns, rows.tag, rows.value, rows.status, usable,
+            self._start, self._member, self._role, self._whole, self._real,
+            self.clock, self.number, self.due, self._found, self._found_number,
+            self.paused, self._code_start, self._code, self._constants, self.inputs, self.inputs_last, self._stack,
+        )  # fmt: skip
+        found, numbers = self._found[:count].tolist(), self._found_number[:count].tolist()
+        begin = int(parts[part, 0]) if count else 0
+        out = [Found(begin + i, a, turn > 0, first, x, s, status) for (i, a, turn, first, status), (x, s) in zip(found, numbers, strict=True)]
+        return int(part), int(row), out
 
     def tick(self, tick_ns: int) -> list[Found]:
         """End the delays that are over at this tick; a timer of a silent tag is left waiting for its next value."""

@@ -12,6 +12,8 @@ from models.compiled import kernel
 
 NEVER: Final = 2**63 - 1
 """A due time that does not come."""
+TICK_NS: Final = 100_000_000
+"""The grid of received time on which delays end."""
 UNSEEN: Final = -(2**63)
 """Source time before any sample."""
 
@@ -211,3 +213,71 @@ def detect(
                 n += 1
             j += 1
     return len(tag), n
+
+
+@kernel(
+    "UniTuple(int64, 3)(int64, int64, int64, int64[:, ::1], int64, int64, Array(int64, 1, 'C', readonly=True), Array(int32, 1, 'C', readonly=True),"
+    " Array(float64, 1, 'C', readonly=True), Array(uint32, 1, 'C', readonly=True), Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1],"
+    " uint8[::1], int64[:, ::1], float64[:, ::1], int64[:, ::1], float64[:, ::1], int64[::1], int64[:, ::1], float64[:, ::1],"
+    " int64[::1], int64[::1], int64[:, ::1], float64[::1], float64[:, ::1], int64[:, ::1], float64[::1])"
+)
+def detect_parts(
+    part: int,
+    row: int,
+    until: int,
+    parts: NDArray[np.int64],
+    tick_ns: int,
+    other_ns: int,
+    time_ns: NDArray[np.int64],
+    tag: NDArray[np.int32],
+    value: NDArray[np.float64],
+    status: NDArray[np.uint32],
+    usable: NDArray[np.uint8],
+    start: NDArray[np.int64],
+    member: NDArray[np.int64],
+    role: NDArray[np.uint8],
+    whole: NDArray[np.int64],
+    real: NDArray[np.float64],
+    clock: NDArray[np.int64],
+    number: NDArray[np.float64],
+    due: NDArray[np.int64],
+    found: NDArray[np.int64],
+    found_number: NDArray[np.float64],
+    paused: NDArray[np.int64],
+    code_start: NDArray[np.int64],
+    code: NDArray[np.int64],
+    constants: NDArray[np.float64],
+    inputs: NDArray[np.float64],
+    inputs_last: NDArray[np.int64],
+    stack: NDArray[np.float64],
+) -> tuple[int, int, int]:
+    """`detect` for part after part, until something is found or a delay has ended before a part: the part, its next row and how many were found.
+
+    parts (p, 5)   first row, row behind the last, time of receipt, tick at or before it, 1 where an entry begins
+    tick_ns        the latest tick so far; NEVER: no tick comes between these parts
+    other_ns       when anything but a delay is due
+    """
+    soonest = np.int64(-1)
+    for p in range(part, until):
+        begin = parts[p, 0]
+        end = parts[p, 1]
+        if parts[p, 4] == 1 and row == 0 and tick_ns != NEVER:
+            tick = parts[p, 3]
+            if soonest <= tick:
+                soonest = np.int64(other_ns)
+                for a in range(len(due)):
+                    soonest = min(soonest, due[a])
+                if soonest <= tick and max(soonest + (-soonest) % TICK_NS, tick_ns + TICK_NS) <= tick:
+                    return p, 0, 0
+            tick_ns = max(tick_ns, tick)
+        ended, n = detect(
+            row, time_ns[begin:end], tag[begin:end], value[begin:end], status[begin:end], usable[begin:end], parts[p, 2], start, member, role,
+            whole, real, clock, number, due, found, found_number, paused, code_start, code, constants, inputs, inputs_last, stack,
+        )  # fmt: skip
+        if n > 0 or ended < end - begin:
+            return p, ended, n
+        row = 0
+        for i in range(begin, end):
+            for j in range(start[tag[i]], start[tag[i] + 1]):
+                soonest = min(soonest, due[member[j]])
+    return until, 0, 0

@@ -102,9 +102,19 @@ class Alarms:
         """The first half of `step`: what turns in n rows; each is then given to `turned`, in the order of all rows received together."""
         return self._detection.step(samples, usable)
 
-    def turned(self, found: Found, samples: Samples) -> list[AlarmEvent]:
-        """The second half of `step`: the events of one thing found."""
-        return self._turned(found, (int(samples.time_ns[found.row]), samples.received_ns))
+    def turned(self, found: Found, samples: Samples, received_ns: int | None = None) -> list[AlarmEvent]:
+        """The second half of `step`: the events of one thing found, in samples received together or at `received_ns`."""
+        return self._turned(found, (int(samples.time_ns[found.row]), samples.received_ns if received_ns is None else received_ns))
+
+    def watches(self, tag: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which rows feed an alarm."""
+        return self._detection.watches(tag)
+
+    def pass_over(
+        self, part: int, row: int, until: int, parts: NDArray[np.int64], rows: Samples, usable: NDArray[np.uint8], tick_ns: int
+    ) -> tuple[int, int, list[Found]]:
+        """`detect` for parts of rows, each received at its own time: see `Detection.pass_over`."""
+        return self._detection.pass_over(part, row, until, parts, rows, usable, tick_ns, self._other_ns)
 
     def tick(self, tick_ns: int) -> list[AlarmEvent]:
         """End the delays, shelvings and waits that are over at this tick; the events' time is the tick."""
@@ -126,10 +136,15 @@ class Alarms:
     @property
     def due_ns(self) -> int:
         """The earliest tick at which `tick` could act; 2**63 - 1 when there is none."""
+        return min(self._detection.due_ns, self._other_ns)
+
+    @property
+    def _other_ns(self) -> int:
+        """The same without the delays of conditions."""
         if self._closing or self._review:
             return AT_ONCE
         timers = self._lives.timers
-        return min(self._detection.due_ns, int(timers.min()) if len(timers) else NEVER, self._flood.due_ns)
+        return min(int(timers.min()) if len(timers) else NEVER, self._flood.due_ns)
 
     def condition(
         self,

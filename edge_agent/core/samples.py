@@ -117,6 +117,36 @@ class Samples:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """Entries of values one behind the other, as recorded data has them: entry i is rows ends[i - 1] to ends[i], received at received_ns[i].
+
+    samples      all rows, in the order in which they were received; its own time of receipt is not used
+    ends         (m,) int64, rising: no entry is empty
+    received_ns  (m,) int64, never decreasing
+    """
+
+    samples: Samples
+    ends: Int64
+    received_ns: Int64
+
+    def __post_init__(self) -> None:
+        if len(self.ends) != len(self.received_ns) or (len(self.ends) and int(self.ends[-1]) != len(self.samples)):
+            raise ValueError(f"Run: expected ends of {len(self.received_ns)} entries, the last at {len(self.samples)}, found {self.ends[-3:]}")
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def entry(self, i: int) -> Samples:
+        """Entry i alone."""
+        return self.samples.take(slice(int(self.ends[i - 1]) if i else 0, int(self.ends[i]))).received(int(self.received_ns[i]))
+
+    def part(self, first: int, behind: int) -> Run:
+        """Entries first to behind, without the last."""
+        a, b = int(self.ends[first - 1]) if first else 0, int(self.ends[behind - 1]) if behind else 0
+        return Run(self.samples.take(slice(a, b)), self.ends[first:behind] - a, self.received_ns[first:behind])
+
+
 @dataclass(frozen=True, slots=True)
 class Texts:
     """Text values in long form: batch id, recipe, phase, state names, operator.
@@ -133,8 +163,7 @@ class Texts:
     def __post_init__(self) -> None:
         if not len(self.time_ns) == len(self.tag) == len(self.value) == len(self.status):
             raise ValueError(
-                "Texts: expected columns of one length, found "
-                f"{len(self.time_ns)}, {len(self.tag)}, {len(self.value)}, {len(self.status)}"
+                f"Texts: expected columns of one length, found {len(self.time_ns)}, {len(self.tag)}, {len(self.value)}, {len(self.status)}"
             )
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ the same records, bit for bit; that is what recovery, replay and validation rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ from edge_agent.core import (
     Note,
     Overflow,
     Record,
+    Run,
     Samples,
     Start,
     Summaries,
@@ -48,6 +49,7 @@ from edge_agent.pipeline.context import Units
 from edge_agent.pipeline.groups import STAGE
 from edge_agent.pipeline.machines import Machines
 from edge_agent.pipeline.modes import Modes
+from edge_agent.pipeline.passes import PASS_ROWS, AlarmPass, Chosen, Passed, passable, streamed
 from edge_agent.pipeline.plan import StaticPlan, TagArrays, banks_of, groups_of, plan_of
 from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
 from edge_agent.pipeline.recorded import Recorder, flips
@@ -59,6 +61,9 @@ from edge_agent.pipeline.windows import Windows
 SUMMARY_ROWS: Final = 2000
 """Rows of one summary record at the most: about 60 kB on the wire."""
 
+
+PASS_LEAST: Final = 8
+"""Entries that a pass has to bring to be worth its beginning."""
 
 Finding = tuple[int, int, Callable[[], list[AlarmEvent]]]
 """Row of the entry, stage within the row, and who tells what follows from it."""
@@ -120,6 +125,79 @@ class Pipeline:
             case Heartbeat() | KeepAlive():
                 pass
         return records
+
+    def run(self, run: Run) -> Iterator[Passed | tuple[Samples, list[Record]]]:
+        """What `step` makes of every entry of a run, in passes; an entry that needs to be stepped alone comes with its records.
+
+        The records are the same, bit for bit, and so is the state behind each part; all of them have to be taken.
+        """
+        at, alone = 0, 0
+        while at < len(run):
+            if alone == 0:
+                passed = self._pass(run, at)
+                if passed is not None:
+                    yield passed
+                    at += len(passed.run)
+                # Where hardly anything passes, looking ahead costs more than it saves.
+                alone = 1 if passed is not None and len(passed.run) >= PASS_LEAST else PASS_LEAST
+            elif at < len(run):
+                entry = run.entry(at)
+                yield entry, self.step(entry)
+                at, alone = at + 1, alone - 1
+
+    def _pass(self, run: Run, at: int) -> Passed | None:
+        if self._start is None:
+            raise NotStarted("pipeline: expected a Start entry first, found Samples")
+        watermark, windows, screen = self._watermark, self._windows, self._screen
+        begin = int(run.ends[at - 1]) if at else 0
+        behind = max(at + 1, int(np.searchsorted(run.ends, begin + PASS_ROWS, "right")))
+        due = tick_at_or_after(self._modes.due_ns)
+        behind = min(behind, int(np.searchsorted(run.received_ns, due)), len(run))
+        if behind <= at or int(run.received_ns[at]) < self._tick_ns:
+            return None
+        part = run.part(at, behind)
+        newest = np.empty(len(part), np.int64)
+        mark = np.array([watermark.newest_ns, watermark.heard_ns, watermark.low_ns, self._silence.due_ns], np.int64)
+        stuck, watched, patience_ns, heard_ns = self._silence.passing()
+        n = passable(
+            part.samples.time_ns, part.samples.tag, part.ends, part.received_ns, self._tick_ns, self._skew_ns, watermark.idle_ns,
+            windows.length_ns, self._tags.group, windows.lateness_ns, windows.closed_ns.copy(), screen.last_ns.copy(),
+            stuck, watched, patience_ns, heard_ns, newest, mark,
+        )  # fmt: skip
+        if n == 0:
+            return None
+        self._silence.passed(int(mark[3]))
+        return self._passed(part.part(0, n), newest[:n])
+
+    def _passed(self, run: Run, newest_ns: NDArray[np.int64]) -> Passed:
+        entry = np.repeat(np.arange(len(run)), np.diff(run.ends, prepend=0))
+        rows = self._screen.step(run.samples.received(int(run.received_ns[-1])), self._windows.closed_ns)
+        if self._observe is not None:
+            self._observe(rows)
+        measured = Chosen(rows.samples, entry, self._recorder.chosen(rows))
+        derived = [*self._banks.step(rows.samples, rows.fate, rows.usable), *self._groups.step(rows.samples, rows.usable)]
+        chosen = []
+        for d in derived:
+            screened = Screened(d.samples, d.fate, d.usable, None)
+            if self._observe is not None:
+                self._observe(screened)
+            chosen.append(Chosen(d.samples, entry[d.origin], self._recorder.chosen(screened)))
+        stream = streamed(rows, entry, derived)
+        alarms = AlarmPass(self._alarms, stream, run.received_ns, self._tick_ns)
+
+        def explain(found: Found, e: int, whose: int, row: int) -> Finding:
+            found, now = found._replace(row=row), int(run.received_ns[e])
+            if whose == 0:
+                return row, 1, partial(self._alarms.turned, found, rows.samples, now)
+            d = derived[whose - 1]
+            return int(d.origin[row]), 2 + d.stage, partial(self._explained, found, d, rows, now)
+
+        flips = [(int(entry[row]), (row, 0, told)) for row, told in self._blinded(rows, run.received_ns[entry])]
+        told = alarms.run(flips, explain)
+        ends = np.searchsorted(stream.entry, np.arange(len(run)), "right")
+        closed, closed_ns = self._windows.pass_over(stream.samples, stream.fate, ends, run.received_ns, newest_ns, self._watermark, self._tick_ns)
+        self._tick_ns = max(self._tick_ns, tick_at_or_before(int(run.received_ns[-1])))
+        return Passed(run, measured, chosen, closed, closed_ns, told, self._summaries)
 
     # -- time ----------------------------------------------------------------------------------------------------------------
 
@@ -224,24 +302,25 @@ class Pipeline:
         found.sort(key=lambda f: f[:2])
         return records + [event for _, _, told in found for event in told()]
 
-    def _explained(self, found: Found, derived: Derived, rows: Screened) -> list[AlarmEvent]:
+    def _explained(self, found: Found, derived: Derived, rows: Screened, received_ns: int | None = None) -> list[AlarmEvent]:
         row = found.row
         origin = int(derived.origin[row])
         source = self._catalogue[int(rows.samples.tag[origin])]
         value = {source.name: float(rows.samples.value[origin])} if derived.stage < STAGE else {}
         numbers = {**value, **derived.why(row)}
-        events = self._alarms.turned(found, derived.samples)
+        events = self._alarms.turned(found, derived.samples, received_ns)
         own = self._alarms.definitions[found.alarm].name
         return [msgspec.structs.replace(e, contributions=numbers) if e.alarm == own else e for e in events]
 
-    def _blinded(self, rows: Screened) -> list[tuple[int, Callable[[], list[AlarmEvent]]]]:
+    def _blinded(self, rows: Screened, received_ns: NDArray[np.int64] | None = None) -> list[tuple[int, Callable[[], list[AlarmEvent]]]]:
         found: list[tuple[int, Callable[[], list[AlarmEvent]]]] = []
         for row in flips(rows.samples.tag, rows.fate, self._bad):
             tag = self._catalogue[int(rows.samples.tag[row])]
             bad = bool(rows.fate[row] == FATE_BAD)
             why = f"status {int(rows.samples.status[row]):#010x}" if bad else "quality is good again"
             time_ns = int(rows.samples.time_ns[row])
-            found.append((row, partial(self._condition, f"{tag.name}.bad_quality", bad, time_ns, rows.samples.received_ns, why)))
+            now = rows.samples.received_ns if received_ns is None else int(received_ns[row])
+            found.append((row, partial(self._condition, f"{tag.name}.bad_quality", bad, time_ns, now, why)))
         return found
 
     def _texts(self, entry: Texts) -> list[Record]:
@@ -349,9 +428,10 @@ class Pipeline:
         self._tags = tags = TagArrays(self._catalogue, plan)
         self._sources = {source.name: i for i, source in enumerate(plan.sources)}
         self._alarm_names = frozenset(a.name for a in start.alarms)
+        self._skew_ns = seconds_ns(plan.max_skew_s)
         self._watermark = Watermark(seconds_ns(plan.idle_s))
         self._screen = Screen(
-            tags.low, tags.high, tags.group, simulated=plan.simulated, skew_ns=seconds_ns(plan.max_skew_s),
+            tags.low, tags.high, tags.group, simulated=plan.simulated, skew_ns=self._skew_ns,
             source=tags.source, sources=tuple(self._sources),
         )  # fmt: skip
         self._windows = Windows(seconds_ns(plan.window_s), tags.group, tags.lateness_ns, tags.version)

@@ -72,13 +72,20 @@ class Recorder:
     def step(self, rows: Screened) -> Samples | None:
         """The record of these rows; the very samples of `rows` when all of them are recorded."""
         samples = rows.samples
-        chosen = np.empty(len(samples), np.bool_)
-        n = _choose(
-            samples.tag, samples.value.view(np.int64), samples.status, rows.fate, self._raw, self._changes, self._last_bits, self._last_status, chosen
-        )
+        chosen = self.chosen(rows)
+        n = np.count_nonzero(chosen)
         if n == len(samples):
             return samples  # as it came, so that its bytes are stored once
         return samples.take(chosen) if n else None
+
+    def chosen(self, rows: Screened) -> Bool:
+        """Which of these rows (n,) are recorded."""
+        samples = rows.samples
+        chosen = np.empty(len(samples), np.bool_)
+        _choose(
+            samples.tag, samples.value.view(np.int64), samples.status, rows.fate, self._raw, self._changes, self._last_bits, self._last_status, chosen
+        )
+        return chosen
 
     def state(self) -> dict[str, Any]:
         """The last recorded value and status of each tag."""

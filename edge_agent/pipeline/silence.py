@@ -108,6 +108,17 @@ class Silence:
             self._reckon()
         return [Silent(-1, False, received_ns, s) for s in found]
 
+    def passing(self) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
+        """For a pass over many entries: tags whose next value has more to say than a number (tags,), those that may go stale,
+        how long each tag may be silent, and when it was last heard, which the pass moves on."""
+        stuck = self._stale | (self._gap_from_ns != NEVER_HEARD)
+        stuck |= (self._source >= 0) & np.append(self._hushed, False)[self._source]
+        return stuck.astype(np.uint8), self._watched(), self._patience_ns, self._heard_ns
+
+    def passed(self, due_ns: int) -> None:
+        """A pass has found that no tag goes stale before `due_ns`."""
+        self._due_ns = due_ns
+
     def overflow(self, tag: int, after_ns: int, before_ns: int, received_ns: int) -> Gap:
         """The gap that a server's overflowing queue left between two values of a tag."""
         period = int(self._expected_ns[tag])

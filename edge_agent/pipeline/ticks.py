@@ -54,7 +54,7 @@ class Watermark:
         self.idle_ns = idle_ns
         self.newest_ns = 0
         self.heard_ns = 0
-        self._low_ns = 0
+        self.low_ns = 0
 
     def heard(self, newest_ns: int, received_ns: int) -> None:
         """Values were accepted, the newest of them stamped `newest_ns`."""
@@ -66,8 +66,8 @@ class Watermark:
         base = min(self.newest_ns, tick_ns)
         if tick_ns - self.heard_ns >= self.idle_ns:
             base = max(base, tick_ns - self.idle_ns - self._behind_ns)
-        self._low_ns = max(self._low_ns, base)
-        return self._low_ns
+        self.low_ns = max(self.low_ns, base)
+        return self.low_ns
 
     def reaches_ns(self, base_ns: int) -> int:
         """The earliest time at which the watermark will have reached `base_ns` if nothing more is heard."""
@@ -82,8 +82,8 @@ class Watermark:
 
     def state(self) -> dict[str, int]:
         """All of it."""
-        return {"newest_ns": self.newest_ns, "heard_ns": self.heard_ns, "low_ns": self._low_ns}
+        return {"newest_ns": self.newest_ns, "heard_ns": self.heard_ns, "low_ns": self.low_ns}
 
     def restore(self, state: dict[str, int]) -> None:
         """Take up a state."""
-        self.newest_ns, self.heard_ns, self._low_ns = state["newest_ns"], state["heard_ns"], state["low_ns"]
+        self.newest_ns, self.heard_ns, self.low_ns = state["newest_ns"], state["heard_ns"], state["low_ns"]

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
-from edge_agent.core import Samples, Tag, Texts
+from edge_agent.core import Run, Samples, Tag, Texts
 from edge_agent.core.samples import Float64, Int32, Int64, UInt32
 from edge_agent.core.status import BAD, BAD_DECODING, EXACT_INTEGER_LIMIT, UNCERTAIN
 from edge_agent.sources.csv_layout import Chunk, CsvError, Layout, TimeForm, cells
@@ -210,9 +210,7 @@ def _parse_wide(layout: Layout, chunk: Chunk, tags: Mapping[str, Tag]) -> Column
     if not present.all():
         keep = present.ravel()
         value, row, tag = value[keep], row[keep], tag[keep]
-    texts = [
-        Row(at, t.id, text, 0) for i, t in wanted if t.kind == "text" for at, text in enumerate(arrays[i].to_pylist()) if text is not None
-    ]
+    texts = [Row(at, t.id, text, 0) for i, t in wanted if t.kind == "text" for at, text in enumerate(arrays[i].to_pylist()) if text is not None]
     texts.sort(key=lambda text: text.row)
     status = _judge(value, np.zeros(len(value), np.uint32))
     return Columns(times[layout.time], None, row, tag, value, status, texts, _lines(chunk, n))
@@ -252,9 +250,7 @@ def _parse_long(layout: Layout, chunk: Chunk, tags: Mapping[str, Tag], *, refuse
         value = np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
     else:
         value = np.asarray(values.to_numpy(zero_copy_only=False), np.float64)[numbers]
-    return Columns(
-        found[layout.time], found.get(layout.received), numbers, ids[index[numbers]], value, _judge(value, status[numbers]), texts, line
-    )
+    return Columns(found[layout.time], found.get(layout.received), numbers, ids[index[numbers]], value, _judge(value, status[numbers]), texts, line)
 
 
 def _numbers(layout: Layout, texts: Any, line: NDArray[np.intp]) -> Any:
@@ -281,15 +277,18 @@ class Batch:
     line: int
 
 
-def batches(columns: Columns, newest_ns: int, tick_ns: int) -> Iterator[Batch]:
-    """Cut columns where the time of receipt enters another tick, and before each text.
+@dataclass(frozen=True, slots=True)
+class _Cuts:
+    """Where columns are cut: time of receipt and last line (b,) of each piece; number and text (b + 1,): where its values begin among each."""
 
-    Received is the column of that name or else the running maximum of time, from `newest_ns` on; a batch has that of its last row. With a
-    received column, or `tick_ns` 0, rows share a batch only when received at the very same time.
-    """
+    received_ns: Int64
+    line: NDArray[np.intp]
+    number: NDArray[np.intp]
+    text: NDArray[np.intp]
+
+
+def _cut(columns: Columns, newest_ns: int, tick_ns: int) -> _Cuts:
     rows = len(columns.time_ns)
-    if not rows:
-        return
     clock = columns.time_ns if columns.received_ns is None else columns.received_ns
     received = np.maximum.accumulate(np.maximum(clock, newest_ns))
     slot = received // tick_ns if tick_ns and columns.received_ns is None else received
@@ -297,11 +296,23 @@ def batches(columns: Columns, newest_ns: int, tick_ns: int) -> Iterator[Batch]:
     text_rows = np.array([text.row for text in columns.texts], np.intp)
     starts = np.union1d(np.union1d(starts, text_rows), np.zeros(1, np.intp)).astype(np.intp)
     ends = np.append(starts[1:], rows)
-    number_at = np.searchsorted(columns.row, np.append(starts, rows)).tolist()
-    text_at = np.searchsorted(text_rows, np.append(starts, rows)).tolist()
+    edges = np.append(starts, rows)
+    return _Cuts(received[ends - 1], columns.line[ends - 1], np.searchsorted(columns.row, edges), np.searchsorted(text_rows, edges))
+
+
+def batches(columns: Columns, newest_ns: int, tick_ns: int) -> Iterator[Batch]:
+    """Cut columns where the time of receipt enters another tick, and before each text.
+
+    Received is the column of that name or else the running maximum of time, from `newest_ns` on; a batch has that of its last row. With a
+    received column, or `tick_ns` 0, rows share a batch only when received at the very same time.
+    """
+    if not len(columns.time_ns):
+        return
+    cuts = _cut(columns, newest_ns, tick_ns)
+    number_at, text_at = cuts.number.tolist(), cuts.text.tolist()
     sample_time = columns.time_ns[columns.row]
-    times, lines = received[ends - 1].tolist(), columns.line[ends - 1].tolist()
-    for g in range(len(starts)):
+    times, lines = cuts.received_ns.tolist(), cuts.line.tolist()
+    for g in range(len(times)):
         items: list[Samples | Texts] = []
         if text_at[g] < text_at[g + 1]:
             items.append(_texts(columns, columns.texts[text_at[g] : text_at[g + 1]], times[g]))
@@ -311,7 +322,26 @@ def batches(columns: Columns, newest_ns: int, tick_ns: int) -> Iterator[Batch]:
         yield Batch(tuple(items), times[g], lines[g])
 
 
+def runs(columns: Columns, newest_ns: int, tick_ns: int) -> Iterator[tuple[tuple[Run | Texts, ...], int]]:
+    """The items of `batches`, in the same order, values between two texts together; with each the newest time of receipt so far."""
+    if not len(columns.time_ns):
+        return
+    cuts = _cut(columns, newest_ns, tick_ns)
+    worded = np.flatnonzero(cuts.text[1:] > cuts.text[:-1])
+    sample_time = columns.time_ns[columns.row]
+    for g, behind in zip(np.append([0], worded).tolist(), np.append(worded, len(cuts.line)).tolist(), strict=True):
+        items: list[Run | Texts] = []
+        if cuts.text[g] < cuts.text[g + 1]:
+            items.append(_texts(columns, columns.texts[cuts.text[g] : cuts.text[g + 1]], int(cuts.received_ns[g])))
+        a, b = int(cuts.number[g]), int(cuts.number[behind])
+        held = g + np.flatnonzero(cuts.number[g + 1 : behind + 1] > cuts.number[g:behind])
+        if a < b:
+            rows = Samples(sample_time[a:b], columns.tag[a:b], columns.value[a:b], columns.status[a:b])
+            items.append(Run(rows, cuts.number[held + 1].astype(np.int64) - a, cuts.received_ns[held]))
+        if g < behind:
+            yield tuple(items), int(cuts.received_ns[behind - 1])
+
+
 def _texts(columns: Columns, texts: Sequence[Row], received_ns: int) -> Texts:
     times = tuple(int(columns.time_ns[t.row]) for t in texts)
     return Texts(times, tuple(t.tag for t in texts), tuple(t.text for t in texts), tuple(t.status for t in texts), received_ns)
-

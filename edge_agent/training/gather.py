@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.agent.replay import csv_entries
+from edge_agent.agent.replay import Stepped, csv_runs, stepped
 from edge_agent.config import AgentSettings
 from edge_agent.config.trained import inputs
 from edge_agent.core import AlarmEvent, Catalogue, Context, Record
@@ -131,11 +131,10 @@ def gathered(
     settings = _without(settings, place)
     seen = _Seen(names)
     pipeline = Pipeline(seen.rows)
-    for entry in csv_entries(settings, list(files), scores=False):
-        records = pipeline.step(entry)
+    for part in stepped(pipeline, csv_runs(settings, list(files), scores=False)):
         if pipeline.started and seen._places is None:
             seen.plan(pipeline.catalogue)
-        seen.records(records)
+        seen.records(part.made if isinstance(part, Stepped) else list(part.events))
     if not seen.columns[0]:
         raise PharmedgeError(f"{', '.join(str(f) for f in files)}: expected values of {', '.join(names[:5])}, found none")
     time_ns, at, value, usable, status, fate = (np.concatenate(c) for c in seen.columns)
@@ -200,5 +199,3 @@ def file_hashes(files: Sequence[Path]) -> dict[str, str]:
         with file.open("rb") as stream:
             found[file.name if file.name not in found else str(file)] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found
-
-

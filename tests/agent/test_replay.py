@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from edge_agent.__main__ import app
 from edge_agent.agent.differences import Comparison, Difference
+from edge_agent.agent.replay import Stepped
 from edge_agent.agent.replaying import teller
 from edge_agent.core import AlarmEvent, Catalogue, Heartbeat, Record, Samples, Tag, encode
 from tests.agent.line import CONFIG
@@ -157,7 +158,7 @@ def test_progress_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None
     tell = teller(lambda: now)
     for i in range(5):
         now = float(i)
-        tell(Samples.of([START * SECOND], [0], [1.0], 0, START * SECOND))
+        tell(Stepped(Samples.of([START * SECOND], [0], [1.0], 0, START * SECOND), []))
     assert capsys.readouterr().err == "3 values, at 2026-01-01T00:00:00.000Z, 2 values/s\n5 values, at 2026-01-01T00:00:00.000Z, 1 values/s\n"
 
 
