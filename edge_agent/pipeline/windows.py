@@ -170,8 +170,10 @@ def _pass_over(
                 else:
                     done = ints[w, 1] + length_ns <= closed_ns[g]
                 if done:
-                    out_ints[n, :] = ints[w, :]
-                    out_floats[n, :] = floats[w, :]
+                    for c in range(ints.shape[1]):
+                        out_ints[n, c] = ints[w, c]
+                    for c in range(floats.shape[1]):
+                        out_floats[n, c] = floats[w, c]
                     out_tick[n] = tick
                     n += 1
                     continue
@@ -180,8 +182,10 @@ def _pass_over(
                 else:
                     mark[5] = min(mark[5], ints[w, 1] + length_ns + lateness_ns[g])
                 if kept < w:
-                    ints[kept, :] = ints[w, :]
-                    floats[kept, :] = floats[w, :]
+                    for c in range(ints.shape[1]):
+                        ints[kept, c] = ints[w, c]
+                    for c in range(floats.shape[1]):
+                        floats[kept, c] = floats[w, c]
                 kept += 1
             mark[4] = kept
             mark[7] = n
