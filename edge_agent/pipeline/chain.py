@@ -38,7 +38,6 @@ from edge_agent.core import (
     Run,
     Samples,
     Start,
-    Summaries,
     Texts,
     audit_link,
     decode,
@@ -49,7 +48,7 @@ from edge_agent.pipeline.context import Units
 from edge_agent.pipeline.groups import STAGE
 from edge_agent.pipeline.machines import Machines
 from edge_agent.pipeline.modes import Modes
-from edge_agent.pipeline.passes import PASS_ROWS, AlarmPass, Chosen, Passed, passable, streamed
+from edge_agent.pipeline.passes import PASS_ROWS, AlarmPass, Chosen, Passed, passable, streamed, summary_records
 from edge_agent.pipeline.plan import StaticPlan, TagArrays, banks_of, groups_of, plan_of
 from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
 from edge_agent.pipeline.recorded import Recorder, flips
@@ -57,10 +56,6 @@ from edge_agent.pipeline.sensors import Sensors
 from edge_agent.pipeline.silence import Silence, Silent
 from edge_agent.pipeline.ticks import NEVER, TICK_NS, Watermark, seconds_ns, tick_at_or_after, tick_at_or_before
 from edge_agent.pipeline.windows import Windows
-
-SUMMARY_ROWS: Final = 2000
-"""Rows of one summary record at the most: about 60 kB on the wire."""
-
 
 PASS_LEAST: Final = 8
 """Entries that a pass has to bring to be worth its beginning."""
@@ -197,7 +192,7 @@ class Pipeline:
         ends = np.searchsorted(stream.entry, np.arange(len(run)), "right")
         closed, closed_ns = self._windows.pass_over(stream.samples, stream.fate, ends, run.received_ns, newest_ns, self._watermark, self._tick_ns)
         self._tick_ns = max(self._tick_ns, tick_at_or_before(int(run.received_ns[-1])))
-        return Passed(run, measured, chosen, closed, closed_ns, told, self._summaries)
+        return Passed(run, measured, chosen, closed, closed_ns, told, self._tags.never_shed[closed["tag"]])
 
     # -- time ----------------------------------------------------------------------------------------------------------------
 
@@ -237,11 +232,7 @@ class Pipeline:
         return records
 
     def _summaries(self, rows: np.ndarray[tuple[int], np.dtype[np.void]], tick_ns: int) -> list[Record]:
-        if not len(rows):
-            return []
-        never = self._tags.never_shed[rows["tag"]]
-        parts = [part for part in (rows[never], rows[~never]) if len(part)]
-        return [Summaries(part[i : i + SUMMARY_ROWS], tick_ns) for part in parts for i in range(0, len(part), SUMMARY_ROWS)]
+        return summary_records(rows, self._tags.never_shed[rows["tag"]], tick_ns) if len(rows) else []
 
     # -- values --------------------------------------------------------------------------------------------------------------
 

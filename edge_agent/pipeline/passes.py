@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from edge_agent.alarms import Alarms
 from edge_agent.alarms.detect import Found
-from edge_agent.core import AlarmEvent, Record, Run, Samples
+from edge_agent.core import AlarmEvent, Record, Run, Samples, Summaries
 from edge_agent.core.samples import Int32, Int64, UInt8
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.quality import Screened
 from edge_agent.pipeline.ticks import TICK_NS, tick_at_or_after
 from models.compiled import kernel
+
+SUMMARY_ROWS: Final = 2000
+"""Rows of one summary record at the most: about 60 kB on the wire."""
 
 PASS_ROWS: Final = 32_768
 """Rows of one pass at the most."""
@@ -120,8 +123,8 @@ class Passed:
     summaries: np.ndarray[tuple[int], np.dtype[np.void]]
     closed_ns: Int64
     told: Sequence[Told]
-    split: Callable[[np.ndarray[tuple[int], np.dtype[np.void]], int], list[Record]]
-    """Records of the summaries of one tick."""
+    never_shed: NDArray[np.bool_]
+    """Of each row of summaries: whether it is of a tag that is never given up."""
 
     @property
     def values(self) -> int:
@@ -146,8 +149,10 @@ class Passed:
         """The records of each entry, in order."""
         out: list[tuple[int, int, int, list[Record]]] = []  # entry, tick or behind all, order
         last = self.run.received_ns - self.run.received_ns % TICK_NS
-        for tick, rows in self._closings():
-            out.append((int(np.searchsorted(last, tick)), tick, 1, self.split(rows, tick)))
+        starts = np.flatnonzero(np.diff(self.closed_ns, prepend=-1))
+        for a, b in itertools.pairwise([*starts.tolist(), len(self.closed_ns)]):
+            tick = int(self.closed_ns[a])
+            out.append((int(np.searchsorted(last, tick)), tick, 1, summary_records(self.summaries[a:b], self.never_shed[a:b], tick)))
         received = self.run.received_ns.tolist()
         for order, chosen in enumerate((self.measured, *self.derived)):
             for e, samples in _by_entry(chosen):
@@ -163,12 +168,15 @@ class Passed:
     def count(self) -> int:
         """How many records there are."""
         chosen = sum(len(np.unique(c.entry[c.recorded])) for c in (self.measured, *self.derived))
-        return chosen + sum(len(self.split(rows, tick)) for tick, rows in self._closings()) + sum(len(t.events) for t in self.told)
+        tick = np.cumsum(np.diff(self.closed_ns, prepend=-1) != 0)
+        _, sizes = np.unique(2 * tick + self.never_shed, return_counts=True)
+        return chosen + int((-(-sizes // SUMMARY_ROWS)).sum()) + sum(len(t.events) for t in self.told)
 
-    def _closings(self) -> Iterator[tuple[int, np.ndarray[tuple[int], np.dtype[np.void]]]]:
-        starts = np.flatnonzero(np.diff(self.closed_ns, prepend=-1))
-        for a, b in itertools.pairwise([*starts.tolist(), len(self.closed_ns)]):
-            yield int(self.closed_ns[a]), self.summaries[a:b]
+
+def summary_records(rows: np.ndarray[tuple[int], np.dtype[np.void]], never_shed: NDArray[np.bool_], tick_ns: int) -> list[Record]:
+    """Records of the summaries of one tick: those that are never given up do not share one with others."""
+    parts = [part for part in (rows[never_shed], rows[~never_shed]) if len(part)]
+    return [Summaries(part[i : i + SUMMARY_ROWS], tick_ns) for part in parts for i in range(0, len(part), SUMMARY_ROWS)]
 
 
 def _by_entry(chosen: Chosen) -> Iterator[tuple[int, Samples]]:
