@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Literal
 
@@ -12,15 +12,13 @@ from gateway.actions import Actions
 from gateway.applying import Applier
 from gateway.batches import BatchRow
 from gateway.inbox import EdgeFacts, Inbox
-from gateway.journal import ALARM, Journal
+from gateway.journal import Journal
 from gateway.latest import Latest
 from gateway.query import ALL, AlarmFilter, AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, ModeRow, NotFound, SeriesRow, SourceRow, TagRow
 from gateway.series import View, series
 from gateway.standing import OVER, Occurrence, alarm_row
 from gateway.units import UNIT, mode_rows, unit_rows
 
-SCANNED: Final = 20_000
-"""Occurrences of a span that a filtered history looks through, the newest first."""
 CONNECTED_S: Final = 20.0
 """An edge that was not heard for so long counts as disconnected; one that runs closes windows more often."""
 
@@ -103,10 +101,14 @@ class Answers:
             asked = self._actions.by_occurrence()
             rows = [self._row(id_, o, asked.get(id_, ())) for id_, o in held.items() if o.events and o.state != OVER]
             return sorted(filter(wanted.takes, rows), key=lambda r: (r["priority"], -r["raised_ns"], r["occurrence"]))[:limit]
-        most = limit if wanted == AlarmFilter(from_ns=wanted.from_ns, to_ns=wanted.to_ns) else SCANNED
-        ids = self._journal.occurrences(standing=False, limit=most, from_ns=wanted.from_ns, to_ns=wanted.to_ns)
-        found = (row for id_ in ids if (row := self.occurrence(id_)) is not None)
-        return list(islice(filter(wanted.takes, found), limit))
+        span = {"from_ns": wanted.from_ns, "to_ns": wanted.to_ns}
+        ids: Iterable[tuple[str, bool]]
+        if wanted == AlarmFilter(from_ns=wanted.from_ns, to_ns=wanted.to_ns):
+            ids = ((id_, True) for id_ in self._journal.occurrences(standing=False, limit=limit, **span))
+        else:
+            ids = self._journal.search(wanted.words(), unit=wanted.unit, priority=wanted.priority, state=wanted.state, **span)
+        found = (row for id_, known in ids if (row := self.occurrence(id_)) is not None and (known or wanted.takes(row)))
+        return list(islice(found, limit))
 
     def batches(self) -> list[BatchRow]:
         """See Query."""
@@ -132,12 +134,12 @@ class Answers:
             return ""
         return self._applier.batches.at(edge, known.tags[number].unit_path, raised_ns or time_ns)
 
-    def events(self, to_ns: int) -> Iterator[tuple[str, AlarmEvent]]:
-        """(edge, event) of every alarm event before some time, in the order they were committed."""
-        for entry in self._journal.entries(ALARM, to_ns=to_ns):
-            item = decode(entry.frame)
+    def events(self, from_ns: int, to_ns: int) -> Iterator[tuple[str, AlarmEvent]]:
+        """(edge, event) of every alarm event of a span, and the earlier ones of what stood when it began, in the order of each edge."""
+        for edge, frame in self._journal.alarms_between(from_ns, to_ns):
+            item = decode(frame)
             if isinstance(item, AlarmEvent):
-                yield entry.edge, item
+                yield edge, item
 
     def edge(self, edge: str, now_ns: int) -> EdgeRow:
         """One edge."""

@@ -31,7 +31,7 @@ from gateway.config import GatewayConfig
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
 from gateway.ingest import Ingest
-from gateway.kpis import KpiRow, key_figures
+from gateway.kpis import LEAD, KpiRow, key_figures
 from gateway.notify.runner import Notifier
 from gateway.notify.trial import trial
 from gateway.office import Office
@@ -287,7 +287,7 @@ class Gateway:
         """See Query."""
         offset = datetime.fromtimestamp(from_ns // 1_000_000_000, ZoneInfo(self.config.gateway.timezone)).utcoffset()
         return key_figures(
-            self.store.ask.events(to_ns),
+            self.store.ask.events(from_ns - LEAD, to_ns),
             from_ns,
             to_ns,
             positions=self.config.operation.positions,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,12 @@ from edge_agent.core.status import BAD
 from gateway.batches import Batches
 from gateway.catalog import PlantCatalogue
 from gateway.inbox import Kept
-from gateway.journal import UNREADABLE, Entry, Journal, Outcome
+from gateway.journal import UNREADABLE, Entry, Found, Journal, Outcome
 from gateway.latest import Latest
 from gateway.ledger import Ledger
-from gateway.query import Value
+from gateway.query import Value, searched
 from gateway.rollup import SAMPLE_DTYPE, Rows, windows_of
-from gateway.standing import Number, Occurrence, Standing
+from gateway.standing import Number, Occurrence, Standing, alarm_row
 from gateway.tail import BlockRow, EdgeTail, Generation, TextRow
 from gateway.units import subject
 from gateway.usable import usable
@@ -136,6 +136,7 @@ class Applier:
         """
         done, entries = Applied(), []
         states: dict[str, tuple[str, int, str]] = {}
+        found_by: dict[str, Found] = {}
         for kept in batch:
             fresh = kept.at > journaled
             try:
@@ -159,10 +160,17 @@ class Applier:
                     if found.last is None:
                         continue  # all that is known of it is that an action was refused: it never stood
                     states[entry.occurrence] = (kept.edge, found.ordered[0].raised_ns, found.state)
+                    found_by[entry.occurrence] = self.found_by(entry.occurrence, found)
         if applied is not None:
             totals, tags = self.ledger.changed(), self.catalogue.changed()
-            self._durably(lambda: self.journal.apply(entries, applied=applied, totals=totals, occurrences=states, tags=tags, settled=done.settled))
+            told: dict[str, Any] = {"totals": totals, "occurrences": states, "found_by": found_by, "tags": tags, "settled": done.settled}
+            self._durably(lambda: self.journal.apply(entries, applied=applied, **told))
         return done
+
+    def found_by(self, id_: str, occurrence: Occurrence) -> Found:
+        """By what an occurrence is found in the history."""
+        row = alarm_row(id_, occurrence, self.catalogue)
+        return Found(row["plant_unit"], row["priority"], searched(row))
 
     def _time(self, edge: str, number: tuple[int, int], received_ns: int) -> None:
         if received_ns > self._times.get(edge, (0, number))[0]:

@@ -30,10 +30,12 @@ _SCHEMA: Final = (
 CREATE TABLE IF NOT EXISTS record (n INTEGER PRIMARY KEY, edge TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,
   time_ns INTEGER NOT NULL, received_ns INTEGER NOT NULL, occurrence TEXT, frame BLOB NOT NULL, hash BLOB NOT NULL, UNIQUE (edge, epoch, seq));
 CREATE INDEX IF NOT EXISTS record_kind ON record (kind, time_ns);
+CREATE INDEX IF NOT EXISTS record_received ON record (kind, received_ns);
 CREATE INDEX IF NOT EXISTS record_occurrence ON record (occurrence) WHERE occurrence IS NOT NULL;
 CREATE TABLE IF NOT EXISTS occurrence (id TEXT PRIMARY KEY, edge TEXT NOT NULL, raised_ns INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS occurrence_raised ON occurrence (raised_ns);
 CREATE INDEX IF NOT EXISTS occurrence_standing ON occurrence (state) WHERE state <> 'NORM';
+CREATE TABLE IF NOT EXISTS found (id TEXT PRIMARY KEY, unit TEXT NOT NULL, priority INTEGER NOT NULL, words TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tag (edge TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (edge, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS action (id TEXT PRIMARY KEY, edge TEXT NOT NULL, occurrence TEXT NOT NULL, time_ns INTEGER NOT NULL,
   body BLOB NOT NULL) WITHOUT ROWID;
@@ -55,6 +57,16 @@ class Outcome:
     event: str
     reason: str
     time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """By what an occurrence is found in the history."""
+
+    unit: str
+    priority: int
+    words: str
+    """Everything that is searched, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +121,7 @@ class Journal:
             self._reader.close()
             self._db.close()
 
-    def _ask(self, sql: str, args: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def _ask(self, sql: str, args: Sequence[object] | Mapping[str, object] = ()) -> list[tuple]:  # type: ignore[type-arg]
         with self._lock:
             return self._reader.execute(sql, args).fetchall()
 
@@ -131,6 +143,7 @@ class Journal:
         actions: Iterable[tuple[OperatorAction, str, str]] = (),
         anchor: Head | None = None,
         latest: Mapping[str, bytes] | None = None,
+        found_by: Mapping[str, Found] | None = None,
     ) -> int:
         """Everything in one durable transaction; returns how many entries were new.
 
@@ -139,6 +152,7 @@ class Journal:
         settled      ids of operator actions that an event has cited, and what it said
         actions      new operator actions with their edge and occurrence
         latest       edge to the state of its newest values
+        found_by     id of an occurrence to what it is found by
         """
         new, last = 0, self._hash
         self._db.execute("BEGIN IMMEDIATE")
@@ -154,6 +168,8 @@ class Journal:
             self._db.executemany(ledger.UPSERT, totals)
             rows = [(id_, edge, raised, state) for id_, (edge, raised, state) in (occurrences or {}).items()]
             self._db.executemany("INSERT OR REPLACE INTO occurrence VALUES (?,?,?,?)", rows)
+            words = [(id_, by.unit, by.priority, by.words) for id_, by in (found_by or {}).items()]
+            self._db.executemany("INSERT OR REPLACE INTO found VALUES (?,?,?,?)", words)
             self._db.executemany("INSERT OR REPLACE INTO tag VALUES (?,?,?)", tags)
             for id_, found in (settled or {}).items():
                 told = (found.occurrence, found.event, found.reason, found.time_ns, id_)
@@ -194,6 +210,31 @@ class Journal:
                 return
             after = rows[-1][0]
 
+    def alarms_between(self, from_ns: int, to_ns: int) -> Iterator[tuple[str, bytes]]:
+        """(edge, frame) of the alarm events that the edges decided in [from_ns, to_ns), and before them every earlier event of what then still stood.
+
+        In the order of each edge. What was over before `from_ns` is not read, so that the price is that of the span and not of the journal.
+        """
+        yield from self._ask(
+            "WITH alive AS (SELECT occurrence AS id FROM record WHERE kind=:kind AND received_ns>=:at"
+            " UNION SELECT id FROM occurrence WHERE state <> 'NORM')"
+            " SELECT r.edge, r.frame FROM alive CROSS JOIN record AS r INDEXED BY record_occurrence ON r.occurrence = alive.id"
+            " WHERE r.occurrence IS NOT NULL AND r.kind=:kind AND r.received_ns<:at"
+            " ORDER BY r.received_ns, r.n",
+            {"kind": ALARM, "at": from_ns},
+        )
+        at, after = from_ns, 0
+        while True:
+            rows = self._ask(
+                "SELECT received_ns, n, edge, frame FROM record WHERE kind=? AND received_ns>=? AND received_ns<? AND (received_ns, n) > (?, ?)"
+                " ORDER BY received_ns, n LIMIT 5000",
+                (ALARM, at, to_ns, at, after),
+            )
+            yield from ((row[2], row[3]) for row in rows)
+            if not rows:
+                return
+            at, after = rows[-1][:2]
+
     def behind(self, n: int, kind: int, limit: int = 1000) -> list[tuple[int, Entry]]:
         """Rows of one kind behind row `n`, with their numbers."""
         rows = self._ask(
@@ -222,6 +263,25 @@ class Journal:
         bounds = (-(2**63) if from_ns is None else from_ns, 2**63 - 1 if to_ns is None else to_ns)
         where = "raised_ns>=? AND raised_ns<?" + (" AND state <> 'NORM'" if standing else "")
         return [str(r[0]) for r in self._ask(f"SELECT id FROM occurrence WHERE {where} ORDER BY raised_ns DESC LIMIT ?", (*bounds, limit))]
+
+    def search(
+        self, words: Sequence[str], *, unit: str, priority: int, state: str, from_ns: int | None, to_ns: int | None
+    ) -> Iterator[tuple[str, bool]]:
+        """(id, whether it is known to fit) of occurrences that fit or may fit, newest first; empty values take all, each word has to be found.
+
+        Occurrences that an older version wrote are not known: the caller looks at them.
+        """
+        where, args = ["raised_ns>=?", "raised_ns<?"], [-(2**63) if from_ns is None else from_ns, 2**63 - 1 if to_ns is None else to_ns]
+        values: list[object] = list(args)
+        if state:
+            where.append("state=?")
+            values.append(state)
+        for sql, value in (("unit=?", unit), ("priority=?", priority), *(("instr(words, ?)", word) for word in words)):
+            if value:
+                where.append(f"(words IS NULL OR {sql})")
+                values.append(value)
+        sql = f"SELECT o.id, words IS NOT NULL FROM occurrence AS o LEFT JOIN found USING (id) WHERE {' AND '.join(where)} ORDER BY raised_ns DESC"
+        return ((str(id_), bool(known)) for id_, known in self._ask(sql, values))
 
     def tags(self) -> list[tuple[str, int, str]]:
         """(edge, number, name) of every tag in order of number."""

@@ -18,6 +18,8 @@ S: Final = 1_000_000_000
 TEN_MIN: Final = 600 * S
 HOUR: Final = 3600 * S
 DAY: Final = 86_400 * S
+LEAD: Final = DAY
+"""How long before a span its events have to begin: a flood that began before still fills it."""
 CHATTER_CALLS: Final = 3
 """Calls of one alarm within `CHATTER_NS` that make it chatter."""
 CHATTER_NS: Final = 60 * S
@@ -155,7 +157,7 @@ def key_figures(
 ) -> KpiRow:
     """The key figures of a span.
 
-    events     (edge, event) in the order of each edge, from the beginning of the journal, or from long enough before the span; 1 pass
+    events     (edge, event) in the order of each edge, from `LEAD` before the span on, and the earlier ones of what stood then; 1 pass
     positions  operating positions that share the calls
     offset_s   plant time less UTC in seconds: hours and windows begin at 00:00 of the plant
     """
@@ -230,7 +232,7 @@ def _take(tally: _Tally, lives: dict[tuple[str, str, int], _Life], edge: str, ev
         if since is not None:
             tally.suppressed[event.overlay] += max(0, min(now, to_ns) - max(since, from_ns))
     if event.event in CALLS and event.state_to in LOUD:
-        if now >= from_ns - DAY:  # a flood that began before the span still fills it
+        if now >= from_ns - LEAD:
             tally.calls.append((now, name, event.priority))
         life.called_ns, life.touched = now, False
     elif event.event == "acknowledge":

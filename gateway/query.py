@@ -465,13 +465,20 @@ class AlarmFilter:
             return False
         if self.to_ns is not None and row["raised_ns"] >= self.to_ns:
             return False
-        words = self.text.lower().split()
-        if not words:
-            return True
-        texts = [*row["description"].values(), *row["cause"].values(), *row["response"].values(), *row["consequence"].values()]
-        people = [e["user"] for e in row["events"]]
-        found = " ".join((row["alarm"], row["tag"], row["explanation"], row["edge"], row["group"], *texts, *people)).lower()
+        words = self.words()
+        found = searched(row) if words else ""
         return all(word in found for word in words)
+
+    def words(self) -> list[str]:
+        """Each has to be found."""
+        return self.text.lower().split()
+
+
+def searched(row: AlarmRow) -> str:
+    """Everything of an alarm in which words are looked for, in lower case."""
+    texts = [*row["description"].values(), *row["cause"].values(), *row["response"].values(), *row["consequence"].values()]
+    people = [e["user"] for e in row["events"]]
+    return " ".join((row["alarm"], row["tag"], row["explanation"], row["edge"], row["group"], *texts, *people)).lower()
 
 
 ALL = AlarmFilter()

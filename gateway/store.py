@@ -212,7 +212,8 @@ class Store:
         id_ = self.applier.standing.take(self.gateway, 0, seq, event)
         entry = Entry(self.gateway, 0, seq, ALARM, event.time_ns, event.received_ns, encode(event), id_)
         state = {id_: (self.gateway, event.raised_ns, event.state_to)}
-        self._durably(lambda: self.journal.apply([entry], occurrences=state))
+        found_by = {id_: self.applier.found_by(id_, self.applier.standing.open[id_])}
+        self._durably(lambda: self.journal.apply([entry], occurrences=state, found_by=found_by))
         done.occurrences.add(id_)
 
     def act(self, wishes: Sequence[tuple[Asked, str]]) -> list[str | PharmedgeError]:

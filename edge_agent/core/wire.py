@@ -19,6 +19,7 @@ A frame is accepted only when every byte of it is accounted for; anything else i
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from typing import Any, Final
 
@@ -98,13 +99,24 @@ def kind_of(item: r.Entry | r.Record) -> int:
     return KINDS[type(item)]
 
 
+class _Threads(threading.local):
+    """One compressor and one decompressor for each thread: making one costs more than most bodies, and two threads must not share it."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_threads = _Threads()
+
+
 def frame(kind: int, body: bytes) -> bytes:
     """A frame around any body; other rooms' messages (`delivery.py`) use it too."""
     if len(body) > MAX_BODY:
         raise WireError(f"frame: expected a body of at most {MAX_BODY} bytes, found {len(body)}")
     stored, flags = body, 0
     if len(body) >= _COMPRESS_FROM:
-        packed = zstandard.ZstdCompressor(level=1, write_checksum=False).compress(body)
+        packed = _threads.compressor.compress(body)
         if len(packed) < len(body):
             stored, flags = packed, _ZSTD
     prefix = _PREFIX.pack(_MAGIC, VERSION, kind, flags, len(stored), len(body))
@@ -132,7 +144,7 @@ def unframe(data: bytes | memoryview) -> tuple[int, bytes]:
             # zstd allocates what its own frame promises: that promise is checked before it is believed.
             if zstandard.frame_content_size(stored) != body_bytes:
                 raise WireError(f"frame: expected {body_bytes} bytes uncompressed, found {zstandard.frame_content_size(stored)}")
-            body = zstandard.ZstdDecompressor().decompress(stored, max_output_size=body_bytes, allow_extra_data=False)
+            body = _threads.decompressor.decompress(stored, max_output_size=body_bytes, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise WireError(f"frame: expected a zstd body, found {error}") from error
     if len(body) != body_bytes:

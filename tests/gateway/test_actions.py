@@ -168,6 +168,11 @@ def test_the_history_is_filtered_where_it_is_kept(store: Store) -> None:
     assert history(text="LI wear") == [120]
     assert history(unit="press1", priority=2, state="NORM") == history()
     assert history(unit="press2") == history(priority=1) == history(state="UNACK") == []
+    # What an older version wrote without its words is looked at itself.
+    store.journal._db.execute("DELETE FROM found WHERE id LIKE '%20000000000'")
+    assert history(text="LI wear") == [120]
+    assert history(text="nothing of the kind") == []
+    assert history(unit="press1", priority=2, state="NORM") == history()
 
 
 def test_the_edge_tells_who_may_shelve(store: Store) -> None:
