@@ -15,8 +15,9 @@ from gateway.inbox import EdgeFacts, Inbox
 from gateway.journal import Journal
 from gateway.latest import Latest
 from gateway.query import ALL, AlarmFilter, AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, ModeRow, NotFound, SeriesRow, SourceRow, TagRow
-from gateway.series import View, series
+from gateway.series import View, series, series_of
 from gateway.standing import OVER, Occurrence, alarm_row
+from gateway.targets.target import Reader
 from gateway.units import UNIT, mode_rows, unit_rows
 
 CONNECTED_S: Final = 20.0
@@ -31,6 +32,15 @@ class Answers:
     ) -> None:
         self._applier, self._inbox, self._journal, self._view, self._clock = applier, inbox, journal, view, clock
         self._actions = actions
+
+    def series_from(self, reader: Reader, key: str, from_ns: int, to_ns: int, points: int) -> SeriesRow:
+        """See Query, `series_in`."""
+        found = self._applier.catalogue.find(key)
+        if found is None:
+            raise NotFound(f"tag: expected a known key EDGE:NAME, found {key!r}")
+        known, number = found
+        samples, texts = reader.read(known.edge, known.tags[number].name, from_ns, to_ns)
+        return series_of(key, known, samples, texts, from_ns, to_ns, points)
 
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
         """See Query."""

@@ -46,6 +46,7 @@ from gateway.query import (
     LedgerRow,
     ModeAsked,
     ModeRow,
+    NotFound,
     SeriesRow,
     StatusRow,
     Subscription,
@@ -53,6 +54,7 @@ from gateway.query import (
 )
 from gateway.sessions import Sessions
 from gateway.store import Store
+from gateway.targets import Reader
 from gateway.targets.runner import Runner
 from gateway.users import Users
 
@@ -85,6 +87,7 @@ class Gateway:
         self._failure: asyncio.Future[None] | None = None
         self.ingest = Ingest(self.store, section.site, self._writer, self._line, clock=clock, failed=self._fail)
         self.targets = [Runner(self.store, target, in_writer=self._in_writer, clock=clock) for target in config.targets]
+        self._readers: dict[str, Reader] = {}
         self.notifier = Notifier(
             section.data_dir,
             config.notifications,
@@ -266,6 +269,15 @@ class Gateway:
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
         """See Query."""
         return self.store.ask.series(key, from_ns, to_ns, points)
+
+    def series_in(self, store: str, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
+        """See Query."""
+        if store not in self._readers:
+            found = next((t.config.reader() for t in self.targets if t.config.name == store), None)
+            if found is None:
+                raise NotFound(f"store: expected the name of a target that is read, found {store!r}")
+            self._readers[store] = found
+        return self.store.ask.series_from(self._readers[store], key, from_ns, to_ns, points)
 
     def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
         """See Query."""

@@ -493,6 +493,9 @@ class Query(Protocol):
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
         """One tag over [from_ns, to_ns) in at most `points` (1 .. MAX_POINTS) rows."""
 
+    def series_in(self, store: str, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
+        """The same from the single values that a target holds; NotFound for one that is not read, NotConnected, or TooMany for too long a span."""
+
     def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
         """Standing occurrences (by priority, newest first) or all of them, newest first."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_agent.core import Samples, Texts
 from gateway.catalog import EdgeTags
 from gateway.manifest import SegmentFile
 from gateway.query import MAX_POINTS, Level, SeriesRow
@@ -80,6 +81,19 @@ def series(view: View, key: str, known: EdgeTags, number: int, from_ns: int, to_
         if len(rows) or tag.record == "summary":
             return _row(key, from_ns, to_ns, level, rows)
     raw = raw_rollup(view.samples(known.edge, number, from_ns, to_ns), known.simulated)
+    if len(raw) > points:
+        raw = merged(raw, -(-(to_ns - from_ns) // points), origin_ns=from_ns)
+    return _row(key, from_ns, to_ns, "raw", raw)
+
+
+def series_of(key: str, known: EdgeTags, samples: Samples, texts: Texts, from_ns: int, to_ns: int, points: int) -> SeriesRow:
+    """The same from values that came from elsewhere, oldest first."""
+    if len(texts):
+        rows = zip(texts.time_ns, texts.value, texts.status, strict=True)
+        return _text_row(key, from_ns, to_ns, [TextRow(0, 0, t, 0, value, status) for t, value, status in rows][-points:])
+    found = np.zeros(len(samples), SAMPLE_DTYPE)
+    found["time_ns"], found["value"], found["status"] = samples.time_ns, samples.value, samples.status
+    raw = raw_rollup(found, known.simulated)
     if len(raw) > points:
         raw = merged(raw, -(-(to_ns - from_ns) // points), origin_ns=from_ns)
     return _row(key, from_ns, to_ns, "raw", raw)

@@ -21,6 +21,7 @@ from gateway.console.units import unit_routes
 from gateway.kpis import KpiRow
 from gateway.query import MAX_POINTS, ActionRow, AlarmRow, EdgeRow, LedgerRow, ModeRow, Query, SeriesRow, StatusRow, TagRow
 from gateway.spc import SpcRow
+from gateway.targets.target import TooMany
 
 HOUR_NS: Final = 3_600_000_000_000
 _SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "n_uncertain", "worst_status", "text")
@@ -73,6 +74,7 @@ def api(query: Query, live: Live, timezone: str, access: Access) -> APIRouter:
         to_ns: Annotated[Instant | None, Parameter(alias="to", description="end, not included; now when absent")] = None,
         points: Annotated[int, Parameter(ge=1, le=MAX_POINTS)] = 500,
         form: Annotated[Literal["json", "csv"], Parameter(alias="format")] = "json",
+        store: Annotated[str, Parameter(max_length=200, description="a target that is read instead of our own store")] = "",
     ) -> Response:
         """One tag over a span in at most `points` buckets: raw values where they are few, else windows and rollups."""
         end = time.time_ns() if to_ns is None else to_ns
@@ -80,8 +82,8 @@ def api(query: Query, live: Live, timezone: str, access: Access) -> APIRouter:
         if begin >= end:
             raise Impossible(f"from: expected an instant before `to`, found {begin} and {end}")
         try:
-            row = query.series(tag, begin, end, points)
-        except ValueError as error:
+            row = query.series_in(store, tag, begin, end, points) if store else query.series(tag, begin, end, points)
+        except (ValueError, TooMany) as error:
             raise Impossible(str(error)) from error
         return _csv(row) if form == "csv" else _json(row)
 

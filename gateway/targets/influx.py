@@ -1,4 +1,4 @@
-"""InfluxDB target: the v2 write API, which InfluxDB 2 and 3 and VictoriaMetrics speak.
+"""InfluxDB target: the v2 write API, which InfluxDB 2 and 3 and VictoriaMetrics speak, or the write path of InfluxDB 1.
 
 Measurements: `samples` (tags edge, tag; fields value, status; text values as field text) and `alarms` (tags edge, alarm, event; fields state, value,
 priority, user). A point is its series and its time, so that writing it twice changes nothing. Bad values without a number keep their status only.
@@ -6,9 +6,11 @@ priority, user). A point is its series and its time, so that writing it twice ch
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
+from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +19,7 @@ from pydantic import Field
 
 from edge_agent.core import AlarmEvent, ConfigError, NotConnected, Samples, Tag, Texts
 from edge_agent.core.settings import Section, secret
-from gateway.targets.target import Outcome, Page
+from gateway.targets.target import Outcome, Page, Reader
 
 REFUSED_ALONE: Final = 8
 """So many lines in a row are tried one by one; when all are refused, so is the rest of their batch."""
@@ -31,7 +33,15 @@ class InfluxConfig(Section):
     url: str = Field(pattern="^https?://")
     org: str = ""
     bucket: str = Field(min_length=1)
+    """Bucket; of InfluxDB 1 the database."""
     token_file: Path | None = None
+    """File with the token; of InfluxDB 1 with the password of `username`."""
+    api: Literal["v2", "v1"] = "v2"
+    """How it is written to: v2 is spoken by InfluxDB 1.8, 2 and 3 and by VictoriaMetrics, v1 by InfluxDB 1."""
+    username: str = ""
+    """Who writes and reads at InfluxDB 1; nothing where it asks nobody."""
+    reads: Literal["nothing", "influxql", "victoriametrics"] = "nothing"
+    """How `/api/v1/series?store=NAME` reads it: InfluxDB by InfluxQL (2 needs a database mapped to the bucket), VictoriaMetrics by its export."""
     batch_lines: int = Field(5000, ge=1, le=100_000)
     """Lines of one request at the most."""
     timeout_s: float = Field(10.0, gt=0)
@@ -41,6 +51,24 @@ class InfluxConfig(Section):
     def make(self) -> InfluxTarget:
         """The target of this configuration."""
         return InfluxTarget(self)
+
+    def reader(self) -> Reader | None:
+        """What reads it back; None when it is only written to. ConfigError when the token cannot be read."""
+        if self.reads == "nothing":
+            return None
+        from gateway.targets.influx_read import Asking, InfluxQlReader, VictoriaReader
+
+        asking = Asking(self.name, self.url, self.headers(), self.timeout_s)
+        return VictoriaReader(asking) if self.reads == "victoriametrics" else InfluxQlReader(asking, self.bucket)
+
+    def headers(self) -> dict[str, str]:
+        """Who we are, to InfluxDB 1 and to all that is read."""
+        token = secret(self.token_file)
+        if token is None:
+            return {}
+        if self.api == "v2":
+            return {"Authorization": f"Token {token}"}
+        return {"Authorization": "Basic " + b64encode(f"{self.username}:{token}".encode()).decode()}
 
 
 def escaped(text: str) -> str:
@@ -97,27 +125,21 @@ class InfluxTarget:
 
     def __init__(self, config: InfluxConfig) -> None:
         self._config = config
-        self._client: Any = None
+        self._road: _V1 | _V2 | None = None
 
     def open(self) -> None:
-        """Make the client and ask the server for a sign of life; raises NotConnected."""
-        from influxdb_client import InfluxDBClient
-        from influxdb_client.client.write_api import SYNCHRONOUS
-
-        config = self._config
+        """Make the client; raises NotConnected when the token cannot be read."""
         try:
-            token = secret(config.token_file) or ""
+            headers = self._config.headers()
         except ConfigError as error:
-            raise NotConnected(f"{config.name}: {error}") from error
-        self._client = InfluxDBClient(config.url, token=token, org=config.org, timeout=int(config.timeout_s * 1000))
-        self._api = self._client.write_api(write_options=SYNCHRONOUS)
+            raise NotConnected(f"{self._config.name}: {error}") from error
+        self._road = _V1(self._config, headers) if self._config.api == "v1" else _V2(self._config, headers)
 
     def close(self) -> None:
         """Close the client."""
-        if self._client is not None:
-            self._api.close()
-            self._client.close()
-            self._client = None
+        road, self._road = self._road, None
+        if road is not None:
+            road.close()
 
     def write(self, page: Page) -> Outcome:
         """Write a page in requests of `batch_lines`."""
@@ -158,16 +180,65 @@ class InfluxTarget:
 
     def _post(self, lines: pa.Array) -> str | None:
         """Send lines; None when they were taken, the reason when the server will never take them. Raises NotConnected."""
-        from influxdb_client.rest import ApiException
         from urllib3.exceptions import HTTPError
 
+        if self._road is None:
+            raise NotConnected(f"{self._config.name}: not open")
         body = b"\n".join(line.encode() for line in lines.to_pylist())
+        try:
+            status, reason, said = self._road.post(body)
+        except (HTTPError, OSError) as error:
+            raise NotConnected(f"{self._config.name}: {error}") from error
+        if status in (400, 413, 422):
+            return f"{status} {reason}: {said[:200]}"
+        if status >= 300:
+            raise NotConnected(f"{self._config.name}: {status} {reason}")
+        return None
+
+
+class _V2:
+    """The library's client of the v2 API."""
+
+    def __init__(self, config: InfluxConfig, headers: dict[str, str]) -> None:
+        from influxdb_client import InfluxDBClient
+        from influxdb_client.client.write_api import SYNCHRONOUS
+
+        self._config = config
+        token = headers.get("Authorization", "").removeprefix("Token ")
+        self._client = InfluxDBClient(config.url, token=token, org=config.org, timeout=int(config.timeout_s * 1000))
+        self._api = self._client.write_api(write_options=SYNCHRONOUS)
+
+    def post(self, body: bytes) -> tuple[int, str, str]:
+        """Status, reason and answer of one request."""
+        from influxdb_client.rest import ApiException
+
         try:
             self._api.write(self._config.bucket, self._config.org, body, write_precision="ns")
         except ApiException as error:
-            if error.status in (400, 413, 422):
-                return f"{error.status} {error.reason}: {str(error.body)[:200]}"
-            raise NotConnected(f"{self._config.name}: {error.status} {error.reason}") from error
-        except (HTTPError, OSError) as error:
-            raise NotConnected(f"{self._config.name}: {error}") from error
-        return None
+            return int(error.status or 503), str(error.reason), str(error.body)
+        return 204, "", ""
+
+    def close(self) -> None:
+        """Let go."""
+        self._api.close()
+        self._client.close()
+
+
+class _V1:
+    """The write path of InfluxDB 1, over the library's own HTTP pool; the library speaks v2 only."""
+
+    def __init__(self, config: InfluxConfig, headers: dict[str, str]) -> None:
+        from urllib3 import PoolManager, Timeout
+
+        self._config = config
+        self._pool = PoolManager(headers=headers, timeout=Timeout(config.timeout_s), retries=False)
+
+    def post(self, body: bytes) -> tuple[int, str, str]:
+        """Status, reason and answer of one request."""
+        query = urlencode({"db": self._config.bucket, "precision": "ns"})
+        answer = self._pool.request("POST", f"{self._config.url.rstrip('/')}/write?{query}", body=body)
+        return answer.status, answer.reason or "", answer.data.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Let go."""
+        self._pool.clear()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edge_agent.core import AlarmEvent, Samples, Tag, Texts
+from edge_agent.core import AlarmEvent, PharmedgeError, Samples, Tag, Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +52,14 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Let go of everything; also when `open` failed."""
+
+
+class TooMany(PharmedgeError):
+    """The answer would be too long: ask for a shorter span."""
+
+
+class Reader(Protocol):
+    """Reads back what a target holds; any thread may ask."""
+
+    def read(self, edge: str, tag: str, from_ns: int, to_ns: int) -> tuple[Samples, Texts]:
+        """What one tag had in [from_ns, to_ns), oldest first, under the tag number 0; NotConnected, or TooMany when it is too much."""

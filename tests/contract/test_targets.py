@@ -26,6 +26,7 @@ class Peer(ThreadingHTTPServer):
         self.status = 204
         self.requests = 0
         self.tokens: set[str] = set()
+        self.paths: set[str] = set()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -34,6 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests += 1
+        self.server.paths.add(self.path.partition("?")[0])
         self.server.tokens.add(self.headers.get("Authorization", ""))
         status = self.server.status
         lines = body.splitlines()
@@ -71,15 +73,28 @@ def peer() -> Iterator[Peer]:
     server.server_close()
 
 
-@pytest.fixture(params=TARGETS, ids=lambda c: c.__name__)
-def target(request: pytest.FixtureRequest, peer: Peer, tmp_path: Path) -> Iterator[Target]:
+CONFIGS: dict[str, tuple[type[InfluxConfig], dict[str, str]]] = {
+    "influx": (InfluxConfig, {"org": "o"}),
+    "influx-1": (InfluxConfig, {"api": "v1", "username": "edge"}),
+}
+WHO = {"influx": "Token secret", "influx-1": "Basic ZWRnZTpzZWNyZXQ="}
+
+
+def test_every_target_has_a_configuration() -> None:
+    assert {kind for kind, _ in CONFIGS.values()} == set(TARGETS)
+
+
+@pytest.fixture(params=CONFIGS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def target(kind: str, peer: Peer, tmp_path: Path) -> Iterator[Target]:
     (tmp_path / "token.txt").write_text("secret\n")
-    configs = {
-        InfluxConfig: lambda: InfluxConfig(
-            name="ts", url=f"http://127.0.0.1:{peer.server_port}", org="o", bucket="b", token_file=tmp_path / "token.txt", batch_lines=100
-        )
-    }
-    made: Target = configs[request.param]().make()
+    config, more = CONFIGS[kind]
+    section = {"name": "ts", "url": f"http://127.0.0.1:{peer.server_port}", "bucket": "b", "token_file": tmp_path / "token.txt", "batch_lines": 100}
+    made: Target = config.model_validate(section | more).make()
     made.open()
     yield made
     made.close()
@@ -94,7 +109,7 @@ def _page(n: int = 250) -> Page:
     return Page("e1", "demo", TAGS, (samples,), (Texts((7,), (1,), ('B "1"',), (0,)),), (event,))
 
 
-def test_everything_arrives_once_however_often_it_is_written(target: Target, peer: Peer) -> None:
+def test_everything_arrives_once_however_often_it_is_written(target: Target, peer: Peer, kind: str) -> None:
     page = _page()
     assert target.write(page).written == len(page) == 252
     before = dict(peer.points)
@@ -104,7 +119,8 @@ def test_everything_arrives_once_however_often_it_is_written(target: Target, pee
     assert before["samples,edge=e1,tag=press\\ 1/force\\,a\\=b", "1767225600000000008"] == "value=1,status=0i"  # a number without suffix is a float
     assert before["samples,edge=e1,tag=press\\ 1/force\\,a\\=b", "1767225600000000003"] == f"status={0x808C0000}i"
     assert before["samples,edge=e1,tag=press1/batch", "7"] == 'text="B \\"1\\"",status=0i'
-    assert peer.tokens == {"Token secret"}
+    assert peer.tokens == {WHO[kind]}
+    assert peer.paths == {"influx": {"/api/v2/write"}, "influx-1": {"/write"}}[kind]
 
 
 def test_refused_points_come_back_and_the_others_are_written(target: Target, peer: Peer) -> None:

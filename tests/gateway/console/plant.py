@@ -39,6 +39,7 @@ from gateway.query import (
     UnitRow,
     Value,
 )
+from gateway.targets import TooMany
 from tests.gateway.console.line import EDGES, SIGNALS, TEXTS, S, Signal
 
 SIMULATED = 0x42090000
@@ -316,6 +317,13 @@ class Plant:
             "limits": [{"alarm": f"{s.name}.{side}", "side": side, "limit": limit, "priority": p} for side, limit, p in s.limits],
             "last": last,
         }
+
+    def series_in(self, store: str, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
+        if store == "long":
+            raise TooMany("ask for a shorter span")
+        if store != "influx":
+            raise NotFound(f"store: expected the name of a target that is read, found {store!r}")
+        return self.series(key, from_ns, to_ns, points)
 
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
         s = self.signals.get(key)

@@ -84,6 +84,14 @@ async def test_series_takes_integers_and_rfc3339_alike(client: httpx.AsyncClient
     assert row["from_ns"] == 1767225600000000000
 
 
+async def test_a_series_can_be_read_from_a_target(client: httpx.AsyncClient) -> None:
+    params = {"tag": KEY, "from": 1767225600000000000, "to": 1767226200000000000}
+    own = (await client.get("/api/v1/series", params=params)).json()
+    assert (await client.get("/api/v1/series", params={**params, "store": "influx"})).json() == own
+    is_problem(await client.get("/api/v1/series", params={**params, "store": "nowhere"}), 404)
+    is_problem(await client.get("/api/v1/series", params={**params, "store": "long"}), 422)
+
+
 async def test_series_as_csv_has_the_rows_of_the_json(client: httpx.AsyncClient) -> None:
     params: dict[str, Any] = {"tag": KEY, "from": 1767226000000000000, "to": 1767226200000000000, "points": 50}
     row = (await client.get("/api/v1/series", params=params)).json()
