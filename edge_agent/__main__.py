@@ -97,6 +97,11 @@ def replay(
     records: Annotated[Path | None, typer.Option(help="Write what follows as JSON lines.", metavar="OUT.jsonl")] = None,
     scores: Annotated[Path | None, typer.Option(help="Write derived values, one row per input time.", metavar="OUT.csv")] = None,
     diff: Annotated[Path | None, typer.Option(help="Compare with the records of this recording; exit 1 when they differ.", metavar="DIR")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write what it would have told as an HTML page with plots.", metavar="OUT.html")] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(help="Known events for --report, lines {fault, t_start, t_end, tags, detect_within_s}.", metavar="FILE"),
+    ] = None,
     progress: Annotated[
         bool | None, typer.Option("--progress/--no-progress", help="Say on standard error how far it is; default when that is a terminal.")
     ] = None,
@@ -111,11 +116,14 @@ def replay(
     if input_ and config is None:
         print("replay: expected --config with --input, found none", file=sys.stderr)
         raise typer.Exit(2)
+    if events is not None and report is None:
+        print("replay: expected --report with --events, found none", file=sys.stderr)
+        raise typer.Exit(2)
     settings = _load(config) if config is not None else None
     recorded = recording or diff if not input_ else None
     told = sys.stderr.isatty() if progress is None else progress
     try:
-        same = run_replay(Replay(settings, tuple(input_), recorded, records, scores, diff, told))
+        same = run_replay(Replay(settings, tuple(input_), recorded, records, scores, diff, told, report, events))
     except PharmedgeError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error

@@ -155,7 +155,7 @@ def test_an_input_that_cannot_be_used_is_named_and_exit_code_2(
 
 def test_progress_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    tell = teller(lambda: now)
+    tell = teller(lambda: None, lambda: now)
     for i in range(5):
         now = float(i)
         tell(Stepped(Samples.of([START * SECOND], [0], [1.0], 0, START * SECOND), []))
