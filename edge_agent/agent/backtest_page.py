@@ -29,7 +29,7 @@ _TEXTS: Final = {
     "advisory": ("advisory", "提示"), "priority": ("priority", "优先级"), "limit": ("limit", "限值"),
     "more": ("further ones are not shown", "其余未显示"), "known": ("known event", "已知事件"),
     "note": (
-        "Replayed as the running agent works; nobody acknowledged or shelved. Advisories are only listed. Found: raised in time, not standing before.",
+        "Replayed as an agent works; nobody acknowledged or shelved. Advisories are only listed. Found: raised in time, not standing before.",
         "由与运行中代理相同的流水线回放，期间无人确认或搁置。提示仅列出，不鸣响。若与事件位号相关的报警在规定时间内发出且此前未处于报警状态，则该事件视为检出。",
     ),
 }  # fmt: skip
@@ -47,7 +47,7 @@ p{margin:0 0 12px;color:var(--soft);max-width:80ch}html[lang=en] [lang=zh],html[
 table{border-collapse:collapse;width:100%;font-size:14px}th,td{text-align:left;padding:4px 8px;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.t{white-space:nowrap;font-variant-numeric:tabular-nums}
 .miss{color:var(--call);font-weight:600}svg{display:block;width:100%;height:auto}svg text{font:11px sans-serif;fill:var(--soft)}
-.key span{display:inline-block;width:12px;height:12px;margin:0 6px 0 14px;vertical-align:-1px}.scroll{overflow-x:auto}
+.key i{display:inline-block;width:12px;height:12px;margin:0 6px 0 14px;vertical-align:-1px}.scroll{overflow-x:auto}
 button{float:right;font:inherit;padding:4px 12px;border:1px solid var(--line);border-radius:4px;background:#fff;color:var(--ink);cursor:pointer}
 @media print{button{display:none}}
 """
@@ -86,8 +86,8 @@ def _tiles(found: Report) -> str:
     tiles = [
         _tile(_("span"), f"{days:.1f} d" if days >= 0.1 else f"{days * 24:.2f} h", f"{_time(found.test.begin_ns or 0)} – {_time(found.test.end_ns)}"),
         _tile(_("values"), f"{found.test.values:,}"),
-        _tile(_("calls"), str(calls), f"{calls / max(days, 1):.2f} {_('per_day')}"),
-        _tile(_("advisories"), str(advisories), f"{advisories / max(days, 1):.2f} {_('per_day')}"),
+        _tile(_("calls"), str(calls), _daily(calls, days)),
+        _tile(_("advisories"), str(advisories), _daily(advisories, days)),
     ]
     if found.days:
         day, *most = max(found.days, key=lambda d: d[1] + d[2])
@@ -96,8 +96,12 @@ def _tiles(found: Report) -> str:
         delay = median_delay_s(found.verdicts)
         tiles.append(_tile(_("found"), f"{sum(v.found is not None for v in found.verdicts)} / {len(found.verdicts)}"))
         tiles.append(_tile(_("delay"), "–" if delay is None else _long(delay)))
-        tiles.append(_tile(_("unexplained"), str(len(found.unexplained)), f"{len(found.unexplained) / max(days, 1):.2f} {_('per_day')}"))
+        tiles.append(_tile(_("unexplained"), str(len(found.unexplained)), _daily(len(found.unexplained), days)))
     return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _daily(count: int, days: float) -> str:
+    return f"{count / days:.2f} {_('per_day')}" if days >= 1 else ""
 
 
 def _days(found: Report) -> str:
@@ -118,7 +122,9 @@ def _days(found: Report) -> str:
         if i % max(1, len(found.days) // 8) == 0:
             bars.append(f'<text x="{x:.1f}" y="{high + 24}">{day}</text>')
     axis = f'<line x1="{_LEFT}" x2="{_WIDE}" y1="{high + 8}" y2="{high + 8}" stroke="var(--line)"/>' + _label(_LEFT - 8, 14, str(most), "end")
-    key = f'<p class="key"><span style="background:var(--call)"></span>{_("calls")}<span style="background:var(--note)"></span>{_("advisories")}</p>'
+    key = (
+        f'<p class="key"><i style="background:var(--call);margin-left:0"></i>{_("calls")}<i style="background:var(--note)"></i>{_("advisories")}</p>'
+    )
     return f'<h2>{_("days")}</h2><svg viewBox="0 0 {_WIDE} {high + 32}" role="img">{axis}{"".join(bars)}</svg>{key}'
 
 
