@@ -9,12 +9,14 @@
 #   make fuzz    every decoder against damaged input (SEED, SECONDS)
 #   make peers   evidence against independent implementations; needs node, npm and their registry
 #   make pictures  the pages of the console in both languages, drawn anew into docs/images (needs Chromium)
+#   make bundle  everything for a computer without a network, as one archive and as a Debian package, in dist/
+#   make bare    that bundle installed, upgraded, rolled back and removed on a bare Debian without network; needs root and debootstrap
 #   make lock    resolve pyproject.toml anew into requirements.lock (needs uv and a package index)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := venv
-.PHONY: venv demo test lint bench faults soak fuzz peers lock pictures
+.PHONY: venv demo test lint bench faults soak fuzz peers lock pictures bundle bare
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -82,6 +84,12 @@ soak fuzz: venv
 peers: venv
 	@$(BIN)/python -m tests.peers.opcua_conditions
 	@$(BIN)/python -m tests.peers.sparkplug
+
+bundle: venv
+	@$(BIN)/python -m deploy.bundle --deb
+
+bare: venv
+	@$(BIN)/python -m tests.deploy.bare $(ARGS)
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock: expected uv on the PATH, found none" >&2; exit 1; }

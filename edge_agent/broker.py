@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field
 
 from edge_agent.core import NotConnected
-from edge_agent.core.settings import Section, secret
+from edge_agent.core.settings import Section, credential, secret
 
 if TYPE_CHECKING:
     import socket
@@ -59,7 +59,7 @@ class TlsConfig(Section):
         context.sslsocket_class = _TlsSocket
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
+            context.load_cert_chain(self.cert_file, None if self.key_file is None else credential(self.key_file))
         return context
 
 

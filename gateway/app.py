@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import uvicorn
 
-from edge_agent.core import LogError, PharmedgeError
+from edge_agent.core import LogError, PharmedgeError, supervised
 from edge_agent.core.signing import signing_key
 from gateway import __version__
 from gateway.audit import Trail
@@ -183,6 +183,8 @@ class Gateway:
         stopped = asyncio.create_task(told.wait())
         self.address = "http://{}:{}".format(*listener.getsockname()[:2])
         started(self.address)
+        supervised.ready(f"{section.id} of {section.site}: console on {self.address}")
+        watchdog = asyncio.create_task(supervised.keep_alive(lambda: True), name="watchdog")
         waited: list[asyncio.Future[Any]] = [*tasks, stopped, self._failure]
         try:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -192,14 +194,16 @@ class Gateway:
             if self._failure.done():
                 self._failure.result()
         finally:
+            supervised.stopping()
             self._stop.set()
             stopped.cancel()
+            watchdog.cancel()
             await app.state.live.close()
             server.should_exit = True
             for task in tasks:
                 if task.get_name() != "http":
                     task.cancel()
-            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await asyncio.gather(*tasks, stopped, watchdog, return_exceptions=True)
             for thread in (self._sealer, self._writer):
                 await asyncio.to_thread(thread.shutdown, wait=True)
             self.office.close()

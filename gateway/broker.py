@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.core import NotConnected
-from edge_agent.core.settings import secret
+from edge_agent.core.settings import credential, secret
 from gateway.config import BrokerSection
 
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -97,7 +97,7 @@ class Broker:
             client.username_pw_set(section.username, secret(section.password_file))
         if section.tls is not None:
             cert = str(section.tls.cert_file) if section.tls.cert_file else None
-            client.tls_set(str(section.tls.ca_file), cert, str(section.tls.key_file) if section.tls.key_file else None)
+            client.tls_set(str(section.tls.ca_file), cert, str(credential(section.tls.key_file)) if section.tls.key_file else None)
         client.on_socket_open = lambda _c, _u, sock: self._on_loop(self._open, sock)
         client.on_socket_close = lambda _c, _u, sock: self._on_loop(self._closed, sock)
         client.on_socket_register_write = lambda _c, _u, sock: self._on_loop(self._writable, client, sock)

@@ -29,7 +29,7 @@ from edge_agent.agent.recovery import Recovered, recover
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice, choose_of
-from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Start, Tag
+from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Start, Tag, supervised
 from edge_agent.core.approval import KEY_FOLDER
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
@@ -138,9 +138,12 @@ class Agent:
         )  # fmt: skip
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         serving = asyncio.create_task(self._serve(server), name="http")
+        tasks.append(asyncio.create_task(supervised.keep_alive(lambda: self._engine.alive), name="watchdog"))
+        supervised.ready(f"{start.edge}: {len(runners)} sources, {len(start.tags)} tags, {len(start.alarms)} alarms")
         try:
             await self._until(stop, tasks, serving)
         finally:
+            supervised.stopping()
             beside.stop()
             for task in tasks:
                 task.cancel()

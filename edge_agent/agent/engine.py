@@ -30,6 +30,9 @@ log = structlog.get_logger()
 HEARTBEAT_S: Final = 1.0
 """An idle edge journals at least one entry in this time: it says that the edge was alive."""
 
+STILL_S: Final = 20.0
+"""A judging thread that has not come round for so long stands still, unless it waits for a disk that takes nothing."""
+
 HOUSEKEEPING_S: Final = 5.0
 LATENCIES: Final = 4096
 
@@ -71,6 +74,7 @@ class Engine:
         self.write_error = ""
         self.failed: BaseException | None = None
         self.commits = 0
+        self._beat = time.monotonic()
         self._durable_through = 0
         self._kept_cursors: dict[str, int] = {}
         self._clock_watch = ClockWatch(clock)
@@ -111,6 +115,11 @@ class Engine:
             self._intake.stop()
             raise
 
+    @property
+    def alive(self) -> bool:
+        """Whether values are judged; a disk that refuses is told otherwise, and a restart would not mend it."""
+        return self.failed is None and (time.monotonic() - self._beat < STILL_S or self._commits.full())
+
     # -- the pipeline thread ---------------------------------------------------------------------------------------------------
 
     def _judging(self) -> None:
@@ -120,7 +129,7 @@ class Engine:
         limit_s = self._settings.commit_ms / 1000
         while True:
             stopping = self._stopping.is_set()
-            now = time.monotonic()
+            now = self._beat = time.monotonic()
             wait = limit_s - (now - since) if pending.entries else 0.1
             taken = self._intake.take(0 if stopping else max(0.0, min(wait, 0.1)))
             if not taken and (self.pipeline.due_ns <= self._clock() or time.monotonic() >= beat_at):

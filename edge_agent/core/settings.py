@@ -297,13 +297,24 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def credential(path: Path) -> Path:
+    """Where a secret file can be read: itself, or what the service manager was told to hand over of it (systemd's `LoadCredential=`).
+
+    systemd calls the files of a folder `<id>_<name>`; the units here use the id `pharmedge`.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and not os.access(path, os.R_OK):
+        for name in (path.name, f"pharmedge_{path.name}"):
+            if os.access(Path(folder) / name, os.R_OK):
+                return Path(folder) / name
+    return path
+
+
 def secret(path: Path | None) -> str | None:
-    """The secret in a file without its trailing newline, or None when there is no file to read; `$CREDENTIALS_DIRECTORY` is tried for bare names."""
+    """The secret in a file without its trailing newline, or None when there is no file to read; see `credential`."""
     if path is None:
         return None
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and not path.exists() and (Path(credentials) / path.name).exists():
-        path = Path(credentials) / path.name
+    path = credential(path)
     try:
         return path.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

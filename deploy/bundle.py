@@ -1,0 +1,189 @@
+"""`make bundle`: everything that a computer without a network needs, in one archive.
+
+    python -m deploy.bundle [--out DIR] [--deb]
+
+The archive holds our wheel with its compiled kernels, the wheels of every library at the hashes of requirements.lock, pip itself, `install.sh`, the
+units of the service manager, commented configurations, dashboards, docs, and `SHA256SUMS` over all of it. It is for the processor and the Python
+version it was made on: wheels with machine code are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import Requirement
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+EXTRAS: Final = ("demo", "spectra")
+PACKAGE: Final = "pharmedge"
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as lock files write it.
+
+    >>> canonical("Argon2_CFFI")
+    'argon2-cffi'
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def needed(name: str = PACKAGE, extras: tuple[str, ...] = EXTRAS, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Names of the distributions that a running product needs, without what only tests and builds need."""
+    seen |= {canonical(name)}
+    for text in importlib.metadata.distribution(name).requires or []:
+        requirement = Requirement(text)
+        wanted = requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in (*extras, ""))
+        if wanted and canonical(requirement.name) not in seen:
+            seen = needed(requirement.name, tuple(requirement.extras), seen)
+    return seen
+
+
+def locked(names: frozenset[str], lock: str) -> str:
+    """The part of a lock file about these distributions, hashes included.
+
+    >>> print(locked(frozenset({"b"}), "a==1 \\\\\\n    --hash=sha256:0\\nb==2 ; x \\\\\\n    --hash=sha256:1\\n"), end="")
+    b==2 ; x \\
+        --hash=sha256:1
+    """
+    parts = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
+    return "".join(part for part in parts if canonical(re.split(r"[=\[ ;]", part, maxsplit=1)[0]) in names)
+
+
+def wheels(folder: Path) -> None:
+    """Fetch and build all wheels into a folder."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+    with tempfile.TemporaryDirectory() as work:
+        lock = Path(work, "lock.txt")
+        lock.write_text(locked(needed(), (ROOT / "requirements.lock").read_text()))
+        subprocess.run([*pip, "wheel", "--no-deps", "--require-hashes", "-r", lock, "--wheel-dir", folder], check=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT], check=True)
+    subprocess.run([*pip, "download", "--no-deps", "--only-binary", ":all:", "--dest", folder, "pip"], check=True)
+
+
+def sums(folder: Path) -> str:
+    """One line per file, `HASH  NAME`, in the order of names, as `sha256sum -c` reads them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files)
+
+
+def lay_out(folder: Path) -> str:
+    """Fill a folder with the bundle; returns the name of the release, VERSION+TIME.HASH: later ones sort behind earlier ones."""
+    (folder / "wheels").mkdir(parents=True)
+    wheels(folder / "wheels")
+    shutil.copy(ROOT / "deploy" / "install.sh", folder)
+    shutil.copytree(ROOT / "deploy" / "systemd", folder / "systemd")
+    plain = shutil.ignore_patterns("*.png", "*.jpg", "images")
+    shutil.copytree(ROOT / "docs", folder / "share" / "docs", ignore=plain)
+    shutil.copy(ROOT / "deploy" / "Containerfile", folder / "share")
+    for name in ("observability", "broker"):
+        if (ROOT / "configs" / name).is_dir():
+            shutil.copytree(ROOT / "configs" / name, folder / "share" / name)
+    (folder / "etc").mkdir()
+    agent = (ROOT / "edge_agent" / "config" / "agent.example.yaml").read_text("utf-8")
+    (folder / "etc" / "agent.yaml").write_text(_moved(agent, "data", "/var/lib/pharmedge/agent"), "utf-8")
+    gateway = (ROOT / "configs" / "gateway.yaml").read_text("utf-8")
+    (folder / "etc" / "gateway.yaml").write_text(_moved(gateway, "../data/gateway", "/var/lib/pharmedge/gateway"), "utf-8")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    version = importlib.metadata.version(PACKAGE)
+    (folder / "PYTHON").write_text(f"{python} {subprocess.check_output(['uname', '-m'], text=True).strip()}\n")
+    release = f"{version}+{_when()}.{hashlib.sha256(sums(folder).encode()).hexdigest()[:8]}"
+    (folder / "RELEASE").write_text(release + "\n")
+    (folder / "SHA256SUMS").write_text(sums(folder))
+    return release
+
+
+def _when() -> str:
+    """Time of what is bundled, UTC: that of the commit, or now outside a checkout."""
+    asked = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds = int(asked.stdout) if asked.returncode == 0 and asked.stdout.strip() else time.time()
+    return time.strftime("%Y%m%d%H%M", time.gmtime(seconds))
+
+
+def _moved(text: str, data_dir: str, to: str) -> str:
+    found = re.subn(rf"^(  data_dir: ){re.escape(data_dir)}\b", rf"\g<1>{to}", text, flags=re.MULTILINE)
+    if found[1] != 1:
+        raise ValueError(f"data_dir: expected {data_dir} once, found it {found[1]} times")
+    return found[0]
+
+
+def archive(folder: Path, release: str, out: Path) -> Path:
+    """The bundle as one file, owned by root, whatever the order of the folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"pharmedge-{release}.tar.gz"
+
+    def owned(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.uid = info.gid = 0
+        info.uname = info.gname = "root"
+        info.mode = 0o755 if info.isdir() or info.name.endswith(".sh") else 0o644
+        return info
+
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        tar.add(folder, f"pharmedge-{release}", filter=owned)
+    return path
+
+
+def debian(folder: Path, release: str, out: Path) -> Path:
+    """The bundle as a Debian package: dpkg brings the files and keeps its conffiles, `install.sh` does the rest."""
+    architecture = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
+    path = out / f"pharmedge_{release}_{architecture}.deb"
+    python = (folder / "PYTHON").read_text().split()[0]
+    with tempfile.TemporaryDirectory() as work:
+        tree, control = Path(work, "tree"), Path(work, "tree", "DEBIAN")
+        shutil.copytree(folder, tree / "usr" / "share" / "pharmedge" / "bundle")
+        (tree / "etc" / "pharmedge").mkdir(parents=True)
+        (tree / "etc" / "default").mkdir()
+        control.mkdir()
+        for name in ("agent.yaml", "gateway.yaml"):
+            shutil.copy(folder / "etc" / name, tree / "etc" / "pharmedge" / name)
+        units = tree / "usr" / "lib" / "systemd" / "system"
+        shutil.copytree(folder / "systemd", units)
+        (control / "conffiles").write_text("/etc/pharmedge/agent.yaml\n/etc/pharmedge/gateway.yaml\n")
+        size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file()) // 1024
+        (control / "control").write_text(
+            f"Package: pharmedge\nVersion: {release}\nArchitecture: {architecture}\nMaintainer: Pharmedge <root@localhost>\n"
+            f"Installed-Size: {size}\nDepends: python3 (>= {python}), python3 (<< {python[:2]}{int(python[2:]) + 1})\n"
+            "Section: misc\nPriority: optional\nDescription: Edge software of the pharmaceutical plant\n"
+            " Reads sensors and PAT instruments, judges every value, calls the operator,\n keeps the record.\n"
+        )
+        bundle = "/usr/share/pharmedge/bundle"
+        _script(control / "postinst", f'case "$1" in configure) sh {bundle}/install.sh install --packaged ;; esac')
+        _script(control / "prerm", f'case "$1" in remove) sh {bundle}/install.sh remove --packaged ;; esac')
+        _script(control / "postrm", 'case "$1" in purge) rm -rf /opt/pharmedge /var/lib/pharmedge /etc/pharmedge ;; esac')
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, path], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def _script(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\nset -e\n{body}\n")
+    path.chmod(0o755)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="deploy.bundle", description="Make the offline bundle.")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    parser.add_argument("--deb", action="store_true", help="also as a Debian package")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work, "bundle")
+        release = lay_out(folder)
+        made = [archive(folder, release, asked.out)]
+        if asked.deb:
+            made.append(debian(folder, release, asked.out))
+    for path in made:
+        print(f"{path}  {path.stat().st_size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
