@@ -9,10 +9,9 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
-import structlog
 import typer
 
 from edge_agent import __version__
@@ -37,16 +36,10 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuratio
 
 def _load(path: Path, *, files: bool = False) -> AgentSettings:
     """The configuration; with `files` the model files that it names are judged as at a start of the agent."""
-    from edge_agent.config.trained import file_mistakes
-    from edge_agent.core.approval import KEY_FOLDER
-    from edge_agent.core.signing import public_keys
-
-    def also(settings: AgentSettings) -> list[Any]:
-        keys = public_keys(path.resolve().parent / settings.edge.data_dir / KEY_FOLDER)
-        return file_mistakes(settings, keys, time.time_ns())
+    from edge_agent.config.trained import load_whole
 
     try:
-        return load_agent(path, also=also if files else None)
+        return load_whole(path) if files else load_agent(path)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
@@ -57,9 +50,16 @@ def run(
     config: ConfigOption,
     record: Annotated[Path | None, typer.Option(help="Also keep a recording in this folder, for `replay --recording`.", metavar="DIR")] = None,
     log_format: Annotated[str, typer.Option(help="console or json.")] = "console",
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="The least that is written.")] = "info",
 ) -> None:
-    """Run the agent until SIGINT or SIGTERM."""
+    """Run the agent until SIGINT or SIGTERM. SIGHUP reads the configuration again; SIGUSR1 writes everything into the log, or again less."""
+    import signal
+
+    # Until somebody listens these two would end the process.
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     from edge_agent.agent.agent import run_agent
+    from edge_agent.agent.words import Words
     from edge_agent.config.approved import choose_of
 
     try:
@@ -67,14 +67,8 @@ def run(
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
-    renderer: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False) if log_format == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    run_agent(choice, config.resolve(), record)
+    words = Words(log_format, log_level)
+    run_agent(choice, config.resolve(), record, words.toggle)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import uvicorn
 from edge_agent.agent.approving import Approving
 from edge_agent.agent.beside import Beside
 from edge_agent.agent.clock import ALARM as CLOCK_ALARM
-from edge_agent.agent.clock import BEHIND_NS, Clock
+from edge_agent.agent.clock import BEHIND_NS, Clock, Following
 from edge_agent.agent.commit import STREAMS
 from edge_agent.agent.engine import Engine
 from edge_agent.agent.identity import Identity
@@ -26,10 +26,27 @@ from edge_agent.agent.intake import Intake
 from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import Recovered, recover
+from edge_agent.agent.running import Running
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice, choose_of
-from edge_agent.core import Action, AlarmEvent, Catalogue, Diagnostic, Log, LogError, Note, OperatorAction, Start, Tag, supervised
+from edge_agent.config.reload import Changes, changes_of
+from edge_agent.config.trained import load_whole
+from edge_agent.core import (
+    Action,
+    AlarmEvent,
+    Catalogue,
+    ConfigError,
+    Connection,
+    Diagnostic,
+    Log,
+    LogError,
+    Mistake,
+    Note,
+    OperatorAction,
+    Start,
+    supervised,
+)
 from edge_agent.core.approval import KEY_FOLDER
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
@@ -40,6 +57,7 @@ from edge_agent.uplinks.uplink import Port
 log = structlog.get_logger()
 
 FILE: Final = "edge.sqlite"
+FOLLOW_LOOK_S: Final = 1.0
 
 
 @contextlib.contextmanager
@@ -69,10 +87,11 @@ class Agent:
         self._data_dir = base / settings.edge.data_dir
         self._record = record
         self._started = time.monotonic()
-        self._grown: list[asyncio.Event] = []
+        self._grown: dict[str, asyncio.Event] = {}
+        self._asked = asyncio.Event()
         self._seen_actions: dict[str, set[str]] = {}
+        self._reading, self._delivering = Running[SourceRunner]("source"), Running[UplinkRunner]("uplink")
         self._delivered: dict[str, int] = {}
-        self._tags: tuple[Tag, ...] = ()
 
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM; everything accepted by then is durable when this returns."""
@@ -99,9 +118,9 @@ class Agent:
             recovered = recover(file)
         clock = Clock(recovered.last_received_ns)
         previous = self._previous(recovered.pipeline)
-        watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
-        start = start_of(self.settings, clock(), previous, watch.begin(clock(), previous))
-        self._tags = start.tags
+        self._clock = clock
+        self._watch = watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
+        self._start = start = start_of(self.settings, clock(), previous, watch.begin(clock(), previous))
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}
         recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._identity.epochs.born) if self._record else None
@@ -116,17 +135,19 @@ class Agent:
         self._engine.start(start)
         epoch = self._identity.epochs.current
         log.info("started", edge=start.edge, epoch=epoch, restepped=recovered.restepped, tags=len(start.tags), alarms=len(start.alarms))
-        runners = self._sources(start, clock)
-        uplinks = self._uplinks(clock)
-        tasks = [asyncio.create_task(r.run(), name=f"source {r.name}") for r in runners]
-        tasks += [asyncio.create_task(u.run(), name=f"uplink {u.name}") for u in uplinks]
-        tasks.append(asyncio.create_task(self._change(stop), name="approvals"))
-        tasks += [asyncio.create_task(watch.run(self._intake.put), name="model files")] if watch.files else []
+        self._reading.begin(self._sources(self.settings))
+        self._delivering.begin(self._uplinks(self.settings))
+        tasks = [
+            asyncio.create_task(self._change(stop), name="approvals"),
+            asyncio.create_task(self._watching(), name="model files"),
+            asyncio.create_task(self._reloading(stop), name="reload"),
+            asyncio.create_task(self._following(), name="clock"),
+        ]
         status = Status(
             edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._identity.epochs.current,
-            engine=self._engine, intake=self._intake, sources=lambda: [r.status() for r in runners], uplinks=lambda: [u.status() for u in uplinks],
+            engine=self._engine, intake=self._intake, sources=self._reading.status, uplinks=self._delivering.status,
             listening=lambda: beside.listening,
-            required=frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
+            required=lambda: frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
         )  # fmt: skip
         beside.problems = status.problems
         tasks += beside.tasks()
@@ -139,12 +160,13 @@ class Agent:
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         serving = asyncio.create_task(self._serve(server), name="http")
         tasks.append(asyncio.create_task(supervised.keep_alive(lambda: self._engine.alive), name="watchdog"))
-        supervised.ready(f"{start.edge}: {len(runners)} sources, {len(start.tags)} tags, {len(start.alarms)} alarms")
+        supervised.ready(self._summary())
         try:
             await self._until(stop, tasks, serving)
         finally:
             supervised.stopping()
             beside.stop()
+            tasks += [*self._reading.tasks, *self._delivering.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -170,14 +192,104 @@ class Agent:
     async def _until(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]], serving: asyncio.Task[None]) -> None:
         waiting = asyncio.create_task(stop.wait())
         while not stop.is_set() and self._engine.failed is None:
-            done, _ = await asyncio.wait([waiting, *(t for t in [*tasks, serving] if not t.done())], timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+            watched = [*tasks, *self._reading.tasks, *self._delivering.tasks, serving]
+            done, _ = await asyncio.wait([waiting, *(t for t in watched if not t.done())], timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {waiting}:
+                if task.cancelled():
+                    continue  # ended by a reload
                 if task.exception() is not None:
                     waiting.cancel()
                     raise task.exception()  # type: ignore[misc]
                 if task is serving:
                     log.error("status page is not served", host=self.settings.http.host, port=self.settings.http.port)
         waiting.cancel()
+
+    def _summary(self) -> str:
+        return f"{self._start.edge}: {len(self.settings.sources)} sources, {len(self._start.tags)} tags, {len(self._start.alarms)} alarms"
+
+    # -- what changes while it runs -------------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read the configuration again; on the event loop."""
+        self._asked.set()
+
+    async def _watching(self) -> None:
+        await self._watch.run(self._intake.put)
+
+    async def _reloading(self, stop: asyncio.Event) -> None:
+        """Read the configuration again whenever that is asked for (SIGHUP)."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            supervised.reloading()
+            said = await self._reload(stop)
+            supervised.ready(f"{self._summary()}; {said}")
+
+    async def _reload(self, stop: asyncio.Event) -> str:
+        if self._file is None or self.settings.edge.gmp:
+            log.warning("not reloaded: in GMP mode a configuration takes effect by its approval alone")
+            return "not reloaded: GMP mode"
+        try:
+            settings = await asyncio.to_thread(load_whole, self._file)
+            if settings.edge.gmp:
+                raise ConfigError([Mistake(str(self._file), 1, "edge.gmp", "false, or a new start of the agent", "true")])
+            changes = changes_of(self.settings, settings)
+            said = changes.words()
+            if changes.anew:
+                self.again = True
+                stop.set()
+            elif not changes.nothing:
+                await self._take_up(settings, changes)
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                log.error("reload refused", mistake=str(mistake))
+            first = f"{len(error.mistakes)} mistakes, first: {error.mistakes[0]}"
+            self._intake.put(lambda now: Note(received_ns=now, action="reload_refused", object="configuration", reason=first))
+            return f"reload refused, {len(error.mistakes)} mistakes"
+        log.info("reloaded", changes=said)
+        self._intake.put(lambda now: Note(received_ns=now, action="reloaded", object="configuration", new=self._start.config_hash, reason=said))
+        return f"reloaded: {said}"
+
+    async def _take_up(self, settings: AgentSettings, changes: Changes) -> None:
+        """Run other settings; sources and uplinks that are not concerned go on. ConfigError before anything has changed."""
+        watch = ModelWatch(settings, self._data_dir / KEY_FOLDER)
+        trained = await asyncio.to_thread(watch.begin, self._clock(), self._start)
+        start = await asyncio.to_thread(start_of, settings, self._clock(), self._start, trained)
+        await self._reading.end(changes.sources_end)
+        await self._delivering.end(changes.uplinks_end)
+        for name in {*changes.uplinks_end} - {*changes.uplinks_begin}:
+            self._grown.pop(name, None)
+        self._plan_anew(start)
+        self._watch.become(watch)
+        self.settings = settings
+        self._reading.begin(self._sources(settings, changes.sources_begin))
+        self._delivering.begin(self._uplinks(settings, changes.uplinks_begin))
+
+    def _plan_anew(self, start: Start, follow: Callable[[], None] | None = None) -> None:
+        """Another plan holds from here on; sources that are connected stay so."""
+        self._start = start
+        self._engine.revise(start)
+        self._beside.desk.revise(start.tags, start.alarms)
+        self._intake.plan_anew(start, follow)
+        for source in self._reading.status():
+            if source["state"] in ("connected", "no_data"):
+                self._intake.put(
+                    lambda now, name=source["name"]: Connection(received_ns=now, source=name, state="resumed", detail="the agent has another plan")  # type: ignore[misc]
+                )
+
+    async def _following(self) -> None:
+        """Received time follows a wall clock that has gone ahead together with the sources (see `Following`)."""
+        following = Following(round(self.settings.windows.max_skew_s * 1e9))
+        while True:
+            await asyncio.sleep(FOLLOW_LOOK_S)
+            pipeline = self._engine.pipeline
+            rejected = int(pipeline.totals()["rejected"].sum()) if pipeline.started else 0
+            ahead = self._clock.ahead_ns()
+            if following.look(self._clock(), ahead, rejected):
+                said = f"received time follows the wall clock by {ahead / 1e9:+.3f} s"
+                log.warning("clock", said=said)
+                self._plan_anew(self._start, self._clock.follow)
+                self._intake.put(lambda now, why=said: Note(received_ns=now, action="clock_followed", object="clock", reason=why))  # type: ignore[misc]
 
     # -- identity and what was found ----------------------------------------------------------------------------------------------
 
@@ -210,36 +322,42 @@ class Agent:
 
     # -- sources -------------------------------------------------------------------------------------------------------------------
 
-    def _sources(self, start: Start, clock: Clock) -> list[SourceRunner]:
-        tags = {t.name: t for t in start.tags}
+    def _sources(self, settings: AgentSettings, names: Collection[str] | None = None) -> list[SourceRunner]:
+        """Runners of the sources with these names, or of all."""
+        tags = {t.name: t for t in self._start.tags}
         runners: list[SourceRunner] = []
-        for config in self.settings.sources:
-            mine = [t for t in self.settings.tags if t.source == config.name]
+        for config in settings.sources:
+            if names is not None and config.name not in names:
+                continue
+            mine = [t for t in settings.tags if t.source == config.name]
             plug = Plug(
                 name=config.name,
                 tags=[tags[t.name] for t in mine],
                 address={tags[t.name].id: t.address for t in mine},
-                clock=clock,
+                clock=self._clock,
                 data_dir=self._data_dir / "sources" / config.name,
-                simulated=self.settings.edge.simulated,
+                simulated=settings.edge.simulated,
             )
             runners.append(SourceRunner(config, plug, self._intake.offer, self._log.value(f"resume/{config.name}")))
         return runners
 
     # -- uplinks -------------------------------------------------------------------------------------------------------------------
 
-    def _uplinks(self, clock: Clock) -> list[UplinkRunner]:
-        return [UplinkRunner(config, self._port(config.name, clock)) for config in self.settings.uplinks]
+    def _uplinks(self, settings: AgentSettings, names: Collection[str] | None = None) -> list[UplinkRunner]:
+        wanted = [u for u in settings.uplinks if names is None or u.name in names]
+        for config in wanted:
+            self._delivered.setdefault(config.name, self._log.cursor(f"uplink/{config.name}"))
+        return [UplinkRunner(config, self._port(config.name, self._clock)) for config in wanted]
 
     def _port(self, name: str, clock: Clock) -> Port:
         edge, who = self.settings.edge, self._identity
         return Port(
             site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epochs=lambda: who.epochs, moved=self._mover(name),
             acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, approved=self._approving.take, part=who.part,
-            wake=self._waker(), clock=clock,
+            wake=self._waker(name), clock=clock,
             data_dir=self._data_dir / "uplinks" / name,
             apart=lambda gateway: who.apart(name, gateway), settled=lambda gateway: who.settled(name, gateway),
-            place=lambda: self._delivered[name], tags=self._tags,
+            place=lambda: self._delivered[name], tags=self._start.tags,
         )  # fmt: skip
 
     def _mover(self, name: str) -> Callable[[int], None]:
@@ -262,9 +380,8 @@ class Agent:
         uplinks = [u for u in self.settings.uplinks if u.required] or self.settings.uplinks
         return min((self._delivered[u.name] for u in uplinks), default=0)
 
-    def _waker(self) -> Callable[[float], Awaitable[None]]:
-        grown = asyncio.Event()
-        self._grown.append(grown)
+    def _waker(self, name: str) -> Callable[[float], Awaitable[None]]:
+        grown = self._grown[name] = asyncio.Event()
 
         async def wake(timeout_s: float) -> None:
             with contextlib.suppress(TimeoutError):
@@ -274,7 +391,7 @@ class Agent:
         return wake
 
     def _committed(self, events: list[AlarmEvent]) -> None:
-        for grown in self._grown:
+        for grown in self._grown.values():
             grown.set()
         self._beside.committed(events)
         for event in events:
@@ -305,17 +422,36 @@ class Agent:
         return anchored
 
 
-def run_agent(choice: Choice, file: Path, record: Path | None) -> None:
-    """Run an agent in this process until it is told to stop; again with another configuration whenever an approval takes effect (GMP mode).
+def run_agent(choice: Choice, file: Path, record: Path | None, louder: Callable[[], None] = lambda: None) -> None:
+    """Run an agent in this process until it is told to stop; again with another configuration whenever one takes effect that asks for it.
 
-    file  the configuration, absolute; relative paths in it start from its folder
+    file    the configuration, absolute; relative paths in it start from its folder; SIGHUP reads it again
+    louder  called at SIGUSR1
     """
+    running: list[tuple[asyncio.AbstractEventLoop, Agent]] = []
+
+    def heard(number: int, _: object) -> None:
+        # Python's own handlers stay when an event loop ends: a signal between two lives must not end the process.
+        for loop, agent in running:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(agent.reload if number == signal.SIGHUP else louder)
+
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, heard)
+
+    async def lived(agent: Agent) -> None:
+        running[:] = [(asyncio.get_running_loop(), agent)]
+        try:
+            await agent.run()
+        finally:
+            running.clear()
+
     os.umask(0o077)
     record = record.resolve() if record is not None else None
     os.chdir(file.parent)
     while True:
         agent = Agent(choice.settings, file.parent, record, choice=choice, file=file)
-        asyncio.run(agent.run())
+        asyncio.run(lived(agent))
         if not agent.again:
             return
         choice = choose_of(file, time.time_ns())

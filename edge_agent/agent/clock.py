@@ -16,6 +16,8 @@ BEHIND_NS: Final = 1_000_000_000
 """A wall clock that is so far behind the journal at the start is told."""
 STEADY_NS: Final = 60_000_000_000
 """Without a step for so long the wall clock counts as steady again."""
+FOLLOW_NS: Final = 5_000_000_000
+"""A wall clock must have been ahead for so long before received time follows it."""
 _APART_NS: Final = 1_000_000
 _TRIES: Final = 5
 
@@ -53,6 +55,17 @@ class Clock:
         self._offset_ns = offset
         return step
 
+    def ahead_ns(self) -> int:
+        """How far the wall clock is ahead of received time; negative when it is behind."""
+        return -self._apart_ns()
+
+    def follow(self) -> None:
+        """Received time goes on from the wall clock where that is ahead; it never goes back."""
+        ahead = self.ahead_ns()
+        if ahead > 0:
+            self._start_wall += ahead
+            self._offset_ns = 0
+
     def _apart_ns(self) -> int:
         # Whoever is kept waiting between the two readings would take that for a step.
         for _ in range(_TRIES):
@@ -60,6 +73,32 @@ class Clock:
             if after - before <= _APART_NS:
                 break
         return before - wall
+
+
+class Following:
+    """Whether received time is to follow a wall clock that has gone ahead: a machine that booted before it knew the time.
+
+    It is when the clock has been ahead by more than sources may be, without another step, for FOLLOW_NS, and values stamped too far in the future
+    were rejected meanwhile: the sources then agree with the clock. A clock that is wrong by itself is not followed. Asked every second or so.
+
+    skew_ns  how far in the future a value may be stamped
+    """
+
+    def __init__(self, skew_ns: int) -> None:
+        self._skew_ns = max(skew_ns, STEP_NS)
+        self._ahead_ns = 0
+        self._since_ns = 0
+        self._rejected = 0
+
+    def look(self, now_ns: int, ahead_ns: int, rejected: int) -> bool:
+        """`now_ns` is received time, `rejected` the number of values rejected so far."""
+        if ahead_ns <= self._skew_ns:
+            self._ahead_ns = 0
+            return False
+        if abs(ahead_ns - self._ahead_ns) > STEP_NS:
+            self._ahead_ns, self._since_ns, self._rejected = ahead_ns, now_ns, rejected
+            return False
+        return now_ns - self._since_ns >= FOLLOW_NS and rejected > self._rejected
 
 
 class ClockWatch:

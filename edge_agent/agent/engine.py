@@ -88,8 +88,7 @@ class Engine:
 
     def start(self, start: Start) -> None:
         """Plan the pipeline and begin; the first commit holds the Start entry and a checkpoint."""
-        self._never_shed = np.array([t.never_shed for t in start.tags], np.bool_)
-        self._delays = {a.name: round(a.on_delay_s * 1e9) for a in start.alarms if a.kind in ("limit", "deviation", "rate")}
+        self.revise(start)
         commit = Commit()
         commit.add(start, self.pipeline.step(start))
         commit.state = self.pipeline.state()
@@ -97,6 +96,11 @@ class Engine:
         self._commits.put(commit)
         self._judge.start()
         self._writer.start()
+
+    def revise(self, start: Start) -> None:
+        """Another plan is about to be stepped."""
+        self._never_shed = np.array([t.never_shed for t in start.tags], np.bool_)
+        self._delays = {a.name: round(a.on_delay_s * 1e9) for a in start.alarms if a.kind in ("limit", "deviation", "rate")}
 
     def stop(self) -> None:
         """Judge and write what is queued, take a checkpoint, end both threads."""
@@ -157,6 +161,9 @@ class Engine:
         for entry in offered.entries:
             records = self.pipeline.step(entry)
             pending.add(entry, records)
+            if isinstance(entry, Start):
+                self._checkpoint_at = 0.0  # another plan: what stands behind it is worth a checkpoint
+                urgent = True
             urgent = urgent or any(isinstance(r, AlarmEvent) for r in records)
         pending.nbytes += offered.nbytes
         if offered.ack is not None:

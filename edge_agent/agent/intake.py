@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from edge_agent.agent.clock import Clock
-from edge_agent.core import Block, Catalogue, Entry, Heartbeat, Samples, Texts
+from edge_agent.core import Block, Catalogue, Entry, Heartbeat, Samples, Start, Texts
 from edge_agent.sources.source import Item
 
 ENTRY_ROWS: Final = 4096
@@ -40,8 +40,7 @@ class Intake:
 
     def __init__(self, clock: Clock, catalogue: Catalogue, max_bytes: int) -> None:
         self._clock, self._max_bytes = clock, max_bytes
-        self._raw = np.array([t.record == "raw" for t in catalogue], np.bool_)
-        self._never_shed = np.array([t.never_shed for t in catalogue], np.bool_)
+        self._know(catalogue)
         self._queue: deque[Offered] = deque()
         self._arrived = threading.Condition()
         self._bytes = 0
@@ -50,6 +49,10 @@ class Intake:
         self._last_ns = 0
         self._shut = False
         self._stop = False
+
+    def _know(self, catalogue: Catalogue) -> None:
+        self._raw = np.array([t.record == "raw" for t in catalogue], np.bool_)
+        self._never_shed = np.array([t.never_shed for t in catalogue], np.bool_)
 
     @property
     def waiting_bytes(self) -> int:
@@ -74,6 +77,17 @@ class Intake:
         """Queue an entry of the agent itself, made for the received time it is given; never blocks."""
         with self._arrived:
             self._append(Offered((entry_at(self._now()),), 0))
+
+    def plan_anew(self, start: Start, follow: Callable[[], None] | None = None) -> None:
+        """Queue another plan: what came before is judged by the old one, what comes behind by this one. Never blocks.
+
+        `follow` sets the clock; nothing is stamped between it and the plan, so that no time that was never lived is judged.
+        """
+        with self._arrived:
+            if follow is not None:
+                follow()
+            self._know(Catalogue(start.tags))
+            self._append(Offered((msgspec.structs.replace(start, received_ns=self._now()),), 0))
 
     def _now(self) -> int:
         # Received times must not decrease from entry to entry, also between threads.

@@ -38,6 +38,10 @@ class ModelWatch:
             log.error("a model file is refused", error=str(error), goes_on_with=found.by_place[place].sha256 if place in found.by_place else "none")
         return found
 
+    def become(self, other: ModelWatch) -> None:
+        """Watch what another one watches: the configuration was read again."""
+        self._settings, self.files, self._stamps, self._hashes = other._settings, other.files, other._stamps, other._hashes
+
     async def run(self, put: Callable[[Callable[[int], Any]], Any]) -> None:
         """Look every 10 s; a change becomes a note in the journal."""
         while True:

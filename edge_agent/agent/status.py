@@ -34,14 +34,14 @@ class Status:
     intake: Intake
     sources: Callable[[], list[dict[str, Any]]]
     uplinks: Callable[[], list[dict[str, Any]]]
-    required: frozenset[str]
+    required: Callable[[], frozenset[str]]
     started: float
     listening: Callable[[], list[dict[str, Any]]] = list
 
     def problems(self) -> list[str]:
         """Why the edge is not ready; empty when it is."""
         found = [f"source {s['name']}: {s['state']}" for s in self.sources() if s["state"] not in ("connected", "ended")]
-        found += [f"uplink {u['name']}: not connected" for u in self.uplinks() if u["name"] in self.required and not u.get("connected")]
+        found += [f"uplink {u['name']}: not connected" for u in self.uplinks() if u["name"] in self.required() and not u.get("connected")]
         if self.engine.full:
             found.append("outbox is full: sources are not read")
         if self.engine.write_error:

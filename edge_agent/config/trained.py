@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,11 +12,12 @@ from typing import Any, Final, cast
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from edge_agent.config.agent import AgentSettings
+from edge_agent.config.agent import AgentSettings, load_agent
 from edge_agent.core import Start, pack
-from edge_agent.core.approval import Approval, verified
+from edge_agent.core.approval import KEY_FOLDER, Approval, verified
 from edge_agent.core.model_file import ModelFile, ModelFileError, read
 from edge_agent.core.salvage import Place
+from edge_agent.core.signing import public_keys
 from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, plan_of
 from models import BANKS, GROUPS, GroupConfig, ModelConfig
 from models.drift import Drift, DriftConfig
@@ -202,6 +204,15 @@ def _kept(settings: AgentSettings, place: int, previous: Start) -> Trained | Non
             watched.setdefault(output, {})[tag] = j.learned
     sha256 = mine[names[0]].config["file"]
     return Trained(sha256, {n: j.learned for n, j in mine.items()}, watched, approvals.get(sha256))
+
+
+def load_whole(path: Path) -> AgentSettings:
+    """The configuration in a file, the model files that it names judged as at a start of the agent; ConfigError with every mistake."""
+
+    def also(settings: AgentSettings) -> list[tuple[Place, str, str]]:
+        return file_mistakes(settings, public_keys(path.resolve().parent / settings.edge.data_dir / KEY_FOLDER), time.time_ns())
+
+    return load_agent(path, also=also)
 
 
 def file_mistakes(settings: AgentSettings, keys: Mapping[str, Ed25519PublicKey], now_ns: int) -> list[tuple[Place, str, str]]:

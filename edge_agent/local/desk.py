@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edge_agent.alarms.standing import Standing
@@ -96,6 +96,11 @@ class Desk:
         """Changes whenever `standing` does."""
         self._beat, self._beat_at, self._last_commit_ns = 0, -1e18, 0
         self._watchers: set[asyncio.Event] = set()
+
+    def revise(self, tags: Sequence[Tag], alarms: Sequence[AlarmDefinition]) -> None:
+        """Other definitions hold from now on."""
+        self.facts = replace(self.facts, tags=tags, alarms=alarms)
+        self.tags, self.alarms = {t.name: t for t in tags}, {a.name: a for a in alarms}
 
     def committed(self, standing: Sequence[Standing], events: Sequence[AlarmEvent], *, beating: bool = True) -> None:
         """A commit is durable: what stands behind it, and the alarm events in it."""

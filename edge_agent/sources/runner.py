@@ -8,9 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Protocol
 
+import structlog
+
 from edge_agent.backoff import Backoff
 from edge_agent.core import Block, Connection, EndOfInput, NotConnected, Samples, Tag, Texts
 from edge_agent.sources.source import Item, Plug, Received, Source
+
+log = structlog.get_logger()
 
 State = Literal["connecting", "connected", "no_data", "waiting", "ended", "stopped"]
 
@@ -223,6 +227,7 @@ class SourceRunner:
         self._resume = self._pending_resume or self._resume
         self._pending_resume = None
         values = sum(len(item) for item in items if isinstance(item, Samples | Texts | Block))
+        log.debug("read", source=self.name, items=len(items), values=values)
         if values:
             self.state.values += values
             self.state.last_data_ns = self._clock()
@@ -246,6 +251,7 @@ class SourceRunner:
     def _enter(self, state: State, error: str = "") -> None:
         if state != self.state.state:
             self.state.since_ns = self._clock()
+            log.info("source", source=self.name, state=state, why=error)
         self.state.state, self.state.error = state, error
 
     def _after(self, seconds: float) -> asyncio.Future[None]:

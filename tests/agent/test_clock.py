@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_agent.agent.clock import BEHIND_NS, STEADY_NS, Clock, ClockWatch
+from edge_agent.agent.clock import BEHIND_NS, FOLLOW_NS, STEADY_NS, Clock, ClockWatch, Following
 from edge_agent.config.start import _diagnostic, start_of
 from edge_agent.core import AlarmEvent, Audit, Entry
 from edge_agent.pipeline.chain import Pipeline
@@ -87,3 +87,30 @@ def test_the_same_entries_give_the_same_events_again() -> None:
     assert told == [("edge/clock", "raise"), ("edge/clock", "clear")]
     assert [r.new for r in lives[0] if isinstance(r, Audit) and r.action == "clock_step"] == [f"{3 * S} ns"]
 
+
+
+def test_received_time_follows_a_clock_that_sources_agree_with_and_never_goes_back() -> None:
+    time = Time()
+    clock = time.clock()
+    following = Following(5 * S)
+    ahead = 3_600 * S
+    time.go(S, step=ahead)
+    assert clock.step_ns() == ahead
+    assert not following.look(clock(), clock.ahead_ns(), 7)
+    time.go(FOLLOW_NS)
+    assert not following.look(clock(), clock.ahead_ns(), 7), "nobody says so but the clock"
+    assert following.look(clock(), clock.ahead_ns(), 8)
+    before = clock()
+    clock.follow()
+    assert clock() == before + ahead == time.wall
+    assert (clock.ahead_ns(), clock.step_ns()) == (0, 0), "what is followed is no step a second time"
+    time.go(S, step=-ahead)
+    clock.follow()
+    assert clock() == before + ahead + S
+
+
+def test_a_clock_that_goes_on_stepping_or_is_ahead_by_less_than_sources_may_be_is_not_followed() -> None:
+    following = Following(5 * S)
+    assert [following.look(n * FOLLOW_NS, n * 10 * S, n) for n in range(1, 6)] == [False] * 5
+    following = Following(5 * S)
+    assert [following.look(n * FOLLOW_NS, 5 * S, n) for n in range(1, 6)] == [False] * 5

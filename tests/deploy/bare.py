@@ -21,7 +21,6 @@ SUITE: Final = "bookworm"
 SCRIPT: Final = Path(__file__).with_name("walk.sh")
 
 
-
 def base_system(root: Path) -> None:
     """A base system with Python in a folder."""
     if not (root / "usr/bin/python3").exists():
