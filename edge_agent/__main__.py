@@ -176,6 +176,18 @@ def status(
     raise typer.Exit(0 if found["ready"] else 1)
 
 
+@app.command()
+def doctor(config: ConfigOption, as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False) -> None:
+    """Look at everything this edge rests on and say in words what is wrong; exit 1 when something is."""
+    from edge_agent.agent.doctor import examine
+    from edge_agent.core.diagnosis import report
+
+    findings = list(examine(config))
+    text, good = report(findings)
+    print(msgspec.json.encode(findings).decode() if as_json else text)
+    raise typer.Exit(0 if good else 1)
+
+
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of an agent's configuration."""

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import msgspec
 import typer
 
 from edge_agent.core import ConfigError, PharmedgeError
@@ -91,6 +92,18 @@ def status(config: ConfigFile) -> None:
         raise typer.Exit(1) from error
     except OSError as error:
         _failed(error)
+
+
+@app.command()
+def doctor(config: ConfigFile, as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False) -> None:
+    """Look at everything this gateway rests on and say in words what is wrong; exit 1 when something is."""
+    from edge_agent.core.diagnosis import report
+    from gateway.doctor import examine
+
+    findings = list(examine(config))
+    text, good = report(findings)
+    typer.echo(msgspec.json.encode(findings).decode() if as_json else text)
+    raise typer.Exit(0 if good else 1)
 
 
 def _instant(text: str | None, otherwise: int) -> int:

@@ -17,6 +17,7 @@ import uvicorn
 
 from edge_agent.agent.approving import Approving
 from edge_agent.agent.beside import Beside
+from edge_agent.agent.certificates import CertificateWatch
 from edge_agent.agent.clock import ALARM as CLOCK_ALARM
 from edge_agent.agent.clock import BEHIND_NS, Clock, Following
 from edge_agent.agent.commit import STREAMS
@@ -30,6 +31,7 @@ from edge_agent.agent.running import Running
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice, choose_of
+from edge_agent.config.credentials import certificates_of
 from edge_agent.config.reload import Changes, changes_of
 from edge_agent.config.trained import load_whole
 from edge_agent.core import (
@@ -84,7 +86,7 @@ class Agent:
         self.again = False
         """Whether another configuration took effect: run a new agent with it."""
         self._choice, self._file = choice, file
-        self._data_dir = base / settings.edge.data_dir
+        self._base, self._data_dir = base, base / settings.edge.data_dir
         self._record = record
         self._started = time.monotonic()
         self._grown: dict[str, asyncio.Event] = {}
@@ -142,6 +144,7 @@ class Agent:
             asyncio.create_task(self._watching(), name="model files"),
             asyncio.create_task(self._reloading(stop), name="reload"),
             asyncio.create_task(self._following(), name="clock"),
+            asyncio.create_task(self._certified(), name="certificates"),
         ]
         status = Status(
             edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._identity.epochs.current,
@@ -212,6 +215,12 @@ class Agent:
     def reload(self) -> None:
         """Read the configuration again; on the event loop."""
         self._asked.set()
+
+    async def _certified(self) -> None:
+        def known() -> list[tuple[str, Path]]:
+            return certificates_of(self.settings, self._base)
+
+        await CertificateWatch(known, self._intake.put).run()
 
     async def _watching(self) -> None:
         await self._watch.run(self._intake.put)

@@ -16,6 +16,7 @@ from edge_agent import __version__
 from edge_agent.alarms.expression import compiled
 from edge_agent.config.agent import AgentSettings
 from edge_agent.config.alarms import AlarmBase, DiscreteAlarm, ExpressionAlarm
+from edge_agent.config.credentials import secured
 from edge_agent.config.sections import PeriodicReport
 from edge_agent.config.trained import Trained, TrainedModels, model_name, trained_models
 from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag, pack
@@ -202,6 +203,8 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
     definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged", "identity")]
     # Received times go on undisturbed when the wall clock steps; somebody should look after its source all the same.
     definitions.append(_diagnostic("edge/clock", "", "diagnostic", 3, True))
+    if secured(settings):
+        definitions.append(_diagnostic("edge/certificate", "", "diagnostic", 3, False))
     if settings.edge.gmp:
         definitions.append(_diagnostic("edge/not_approved", "", "diagnostic", 2, False))
     # A flood is listed, not called: it is one more alarm when there are too many.
@@ -234,6 +237,10 @@ _WORDS = {
     "edge/flood": (
         {"en": "Alarms come faster than people can act", "zh": "报警涌现，超出人员处理能力"},
         {"en": "Begin with the first alarm", "zh": "从首个报警开始处理"},
+    ),
+    "edge/certificate": (
+        {"en": "A certificate expires soon or has expired", "zh": "证书即将到期或已过期"},
+        {"en": "Renew the certificate before connections fail", "zh": "请在连接中断前更新证书"},
     ),
     "edge/not_approved": (
         {"en": "The configuration in the file is not the approved one", "zh": "配置文件与已批准的配置不一致"},

@@ -44,7 +44,7 @@ def change(text: str, *pairs: tuple[str, str]) -> str:
         (("limit: 16", "limit: 17"), "tags, models and alarms are planned anew"),
         (("one.csv", "three.csv"), "source one begins again"),
         (
-            ("name: press1/force, source: one", "name: press1/force, description: {en: Force}, source: one"),
+            ("name: press1/force, source: one", "name: press1/force, decimals: 3, source: one"),
             "tags, models and alarms are planned anew",
         ),
         (
@@ -117,9 +117,7 @@ async def test_only_what_changed_begins_again_and_nothing_of_the_rest_is_missing
         await until(life, lambda: kept.state.values > before + 1 and agent._reading.runners[1].state.values > 0)
         await until(life, lambda: any(s.alarm == "press1/force.high" for s in agent._engine.standing))
     told = records(tmp_path)
-    assert [r.alarm for r in told if isinstance(r, AlarmEvent) and r.event == "raise"] == ["press1/force.high"], (
-        "the new limit holds, nothing else is told"
-    )
+    assert [r.alarm for r in told if isinstance(r, AlarmEvent) and r.event == "raise"] == ["press1/force.high"], "the new limit holds"
     assert [r for r in told if isinstance(r, Gap) and r.tag == 0] == [], "of a source that went on nothing is missing"
     assert [r.reason for r in told if isinstance(r, Audit) and r.action == "reloaded"] == [
         "source two ends; source three begins; tags, models and alarms are planned anew"
@@ -136,9 +134,8 @@ async def test_a_file_with_mistakes_changes_nothing_and_all_of_them_are_told(tmp
     async with living(tmp_path) as agent:
         life = next(t for t in asyncio.all_tasks() if t.get_coro().__qualname__ == "Agent.run")  # type: ignore[union-attr]
         running, before = agent.settings, agent._reading.runners
-        (tmp_path / "agent.yaml").write_text(
-            change(LINE, ("limit: 16", "limit: high"), ("unit: kN}\n  - {name: press2", "unt: kN}\n  - {name: press2"))
-        )
+        wrong = change(LINE, ("limit: 16", "limit: high"), ("source: two, unit: kN", "source: two, unt: kN"))
+        (tmp_path / "agent.yaml").write_text(wrong)
         agent.reload()
         await until(life, lambda: not agent._asked.is_set())
         values = before[0].state.values

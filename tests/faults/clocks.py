@@ -52,6 +52,5 @@ def before_ntp(seed: int, folder: Path, long: bool) -> Happened:
         books.closed()
         rejected = sum(t.rejected for t in books.tags)
         assert 200 < rejected < rows * 5
-    return Happened(
-        f"{rejected} values counted as rejected until received time had followed, {rows * 5 - rejected} taken after it", books.lost, books.duplicated
-    )
+    said = f"{rejected} values counted as rejected until received time had followed, {rows * 5 - rejected} taken after it"
+    return Happened(said, books.lost, books.duplicated)
