@@ -57,6 +57,7 @@ def changes_of(old: AgentSettings, new: AgentSettings) -> Changes:
         anew.append("alarms, which serve.opcua shows")
     before = {s.name: (s, _asked(old.tags, s.name)) for s in old.sources}
     after = {s.name: (s, _asked(new.tags, s.name)) for s in new.sources}
+    # A gateway takes definitions as they come; every other peer was told the tags when its session began.
     named = any(getattr(old, key) != getattr(new, key) for key in ("tags", "models", "sensors", "machines"))
     uplinks_before = {u.name: (u, named and u.kind != "gateway") for u in old.uplinks}
     uplinks_after = {u.name: (u, False) for u in new.uplinks}
