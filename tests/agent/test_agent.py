@@ -27,6 +27,7 @@ def agent(folder: Path, required: str = "true") -> Agent:
     made._identity = Identity(made._log)
     made._beside = SimpleNamespace(people_came=None)  # type: ignore[assignment]
     made._approving = SimpleNamespace(take=None)  # type: ignore[assignment]
+    made._start = SimpleNamespace(tags=())  # type: ignore[assignment]
     made._intake = Intake(lambda: 1, Catalogue([]), 1 << 20)  # type: ignore[arg-type]
     return made
 
