@@ -87,6 +87,8 @@ AnyStep = Annotated[Region | Absorbance | Snv | Msc | SavitzkyGolay | Detrend | 
 STEPS: Final[pydantic.TypeAdapter[tuple[AnyStep, ...]]] = pydantic.TypeAdapter(tuple[AnyStep, ...])
 
 _REGION, _LOG, _SNV, _TAPS, _DETREND, _MSC, _BASELINE = range(7)
+UNPARAMETRISED: Final = frozenset({_LOG, _SNV})
+"""Steps that are alike in every chain."""
 
 
 def taps(width: int, order: int, derivative: int) -> Float64:
@@ -181,26 +183,46 @@ def treat(x: Float64, code: NDArray[np.int64], number: Float64, store: Float64, 
                     return -1
                 out[j] = -np.log10(out[j])
         elif what == _SNV:
-            mean = 0.0
-            for j in range(n):
-                mean += out[j]
-            mean /= n
-            square = 0.0
+            # Four sums side by side: none waits for the addition before, and their order is fixed.
+            a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
+            whole = n - n % 4
+            for j in range(0, whole, 4):
+                a0 += out[j]
+                a1 += out[j + 1]
+                a2 += out[j + 2]
+                a3 += out[j + 3]
+            for j in range(whole, n):
+                a0 += out[j]
+            mean = ((a0 + a1) + (a2 + a3)) / n
+            b0, b1, b2, b3 = 0.0, 0.0, 0.0, 0.0
             for j in range(n):
                 out[j] -= mean
-                square += out[j] * out[j]
+            for j in range(0, whole, 4):
+                b0 += out[j] * out[j]
+                b1 += out[j + 1] * out[j + 1]
+                b2 += out[j + 2] * out[j + 2]
+                b3 += out[j + 3] * out[j + 3]
+            for j in range(whole, n):
+                b0 += out[j] * out[j]
+            square = (b0 + b1) + (b2 + b3)
             # Equal values leave the rounding of their mean behind.
             if not square > n * (1e-12 * mean) ** 2:
                 return -1
-            sd = np.sqrt(square / (n - 1))
+            narrow = 1.0 / np.sqrt(square / (n - 1))
             for j in range(n):
-                out[j] /= sd
+                out[j] *= narrow
         elif what == _TAPS:
             m = n - size + 1
-            # Weight by weight over all points: the order of additions per point stays, and the points go through the processor's lanes together.
+            # Four weights at a time over all points: the order of additions is fixed, and the points go through the lanes together.
             total = scratch[0, :m]
             total[:] = 0.0
-            for i in range(size):
+            whole = size - size % 4
+            for i in range(0, whole, 4):
+                w0, w1, w2, w3 = store[at + i], store[at + i + 1], store[at + i + 2], store[at + i + 3]
+                p0, p1, p2, p3 = out[i : i + m], out[i + 1 : i + 1 + m], out[i + 2 : i + 2 + m], out[i + 3 : i + 3 + m]
+                for j in range(m):
+                    total[j] += (w0 * p0[j] + w1 * p1[j]) + (w2 * p2[j] + w3 * p3[j])
+            for i in range(whole, size):
                 weight = store[at + i]
                 part = out[i : i + m]
                 for j in range(m):

@@ -20,7 +20,7 @@ from sklearn.cross_decomposition import PLSRegression
 
 from models.spectra import gaussian, pls
 from models.spectra.choose import Calibration, Member
-from models.spectra.sensor import Sensor, judge, pls_arrays, sensor_arrays
+from models.spectra.sensor import Sensor, begin, judge, pls_arrays, sensor_arrays
 from models.spectra.treatment import SavitzkyGolay, Snv, Treatment
 
 Float64 = NDArray[np.float64]
@@ -57,7 +57,7 @@ def main() -> None:
     Z = chain.apply(X)[0]
     model, theirs = pls.fit(Z, y, FACTORS), PLSRegression(FACTORS, scale=False).fit(Z, y)
     sensor = Sensor(pls_arrays(chain, model, X, y, 0.1))
-    member, scratch, out = sensor._members[0][3], sensor._scratch, np.empty((1, 4))
+    member, scratch, treated, total = sensor._members[0], sensor._scratch, np.empty((1, 1000)), np.zeros((1, 6))
     variance = model.scores.var(axis=0, ddof=1)
 
     def scipy_sklearn(row: Float64) -> tuple[float, float, float]:
@@ -66,6 +66,10 @@ def main() -> None:
         t = theirs.transform(z)
         rest = z - theirs._x_mean - t @ theirs.x_loadings_.T
         return float(theirs.predict(z).ravel()[0]), float((t**2 / variance).sum()), float((rest**2).sum())
+
+    def kernels(row: Float64) -> None:
+        begin(row, *sensor._begin, scratch, treated)
+        judge(treated, *member, scratch, total)
 
     ours, peer = sensor.judge(fresh[:5])[0][:, 0], [scipy_sklearn(row[None])[0] for row in fresh[:5]]
     if not np.allclose(ours, peer, rtol=0, atol=1e-8):
@@ -78,7 +82,7 @@ def main() -> None:
     five = Sensor(sensor_arrays(Calibration(tuple(kept), (0.2,) * 5, 0.1), X, y, 0.1))
     figures = {
         "benchmark": "spectrum", "points": 1000, "factors": FACTORS,
-        "kernel_us": median_us(lambda row: judge(row, *member, scratch, out), fresh),
+        "kernels_us": median_us(kernels, fresh),
         "sensor_us": median_us(sensor.judge, fresh),
         "default_calibration_of_five_us": median_us(five.judge, fresh),
         "scipy_scikit_learn_us": median_us(scipy_sklearn, fresh),
