@@ -22,12 +22,13 @@ from gateway.config import GatewayConfig, load_config
 from gateway.console.instants import instant_ns
 from gateway.export import Format, Kind
 from gateway.notify_command import notify
-from gateway.users_command import audit, user
+from gateway.users_command import audit, forget, user
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="The gateway of a Pharmedge site.")
 app.add_typer(user, name="user")
 app.add_typer(audit, name="audit")
 app.add_typer(notify, name="notify")
+app.command()(forget)
 ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="Configuration file (YAML).")]
 
 
@@ -125,6 +126,7 @@ def export(
     to: Annotated[str | None, typer.Option("--to", help="Before this time: ns UTC or RFC 3339.")] = None,
     batch: Annotated[str | None, typer.Option(help="Only rows of this batch.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; standard output when absent.")] = None,
+    safe: Annotated[bool, typer.Option("--safe", help="CSV for a spreadsheet: an apostrophe before texts that it would take for a formula.")] = False,
 ) -> None:
     """Write summaries, samples, alarms, gaps or audit entries with fixed columns and times in ns UTC; also while the gateway runs."""
     from gateway.export import Wanted
@@ -135,13 +137,13 @@ def export(
     try:
         if out is None:
             try:
-                write(settings.gateway.data_dir, kind, form, sys.stdout.buffer, want)
+                write(settings.gateway.data_dir, kind, form, sys.stdout.buffer, want, safe=safe)
                 sys.stdout.buffer.flush()
             except BrokenPipeError:  # whoever reads has seen enough
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
             with out.open("wb") as file:
-                write(settings.gateway.data_dir, kind, form, file, want)
+                write(settings.gateway.data_dir, kind, form, file, want, safe=safe)
     except (PharmedgeError, OSError) as error:
         _failed(error)
 
@@ -185,9 +187,10 @@ def verify(
 
     if (config is None) == (folder is None):
         raise typer.BadParameter("give either -c FILE or a folder")
-    data_dir = folder if folder is not None else _config(config or Path()).gateway.data_dir
+    section = None if folder is not None else _config(config or Path()).gateway
+    data_dir, name = (section.data_dir, section.id) if section is not None else (folder or Path(), "")
     try:
-        faults = inspect(data_dir, [head for file in heads or [] for head in heads_in(file, GivenHead)])
+        faults = inspect(data_dir, [head for file in heads or [] for head in heads_in(file, GivenHead)], name)
     except (PharmedgeError, OSError, ValueError) as error:
         _failed(error)
     for fault in faults:

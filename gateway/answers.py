@@ -31,6 +31,8 @@ class Answers:
         self, applier: Applier, inbox: Inbox, journal: Journal, actions: Actions, view: Callable[[], View], clock: Callable[[], int]
     ) -> None:
         self._applier, self._inbox, self._journal, self._view, self._clock = applier, inbox, journal, view, clock
+        self.gone: frozenset[str] = frozenset()
+        """Edges that somebody forgot: they are shown no more, and what is kept of them stays."""
         self._actions = actions
 
     def series_from(self, reader: Reader, key: str, from_ns: int, to_ns: int, points: int) -> SeriesRow:
@@ -61,6 +63,8 @@ class Answers:
         """See Query."""
         now, rows = self._clock(), []
         for edge, known in sorted(self._applier.catalogue.edges.items()):
+            if edge in self.gone:
+                continue
             limits: dict[str, list[LimitRow]] = {}
             for a in list(known.alarms.values()):
                 if a.kind == "limit":
@@ -109,7 +113,8 @@ class Answers:
         if state == "standing":
             held: dict[str, Occurrence] = dict(self._applier.standing.open)
             asked = self._actions.by_occurrence()
-            rows = [self._row(id_, o, asked.get(id_, ())) for id_, o in held.items() if o.events and o.state != OVER]
+            open_ = {id_: o for id_, o in held.items() if o.events and o.state != OVER and o.edge not in self.gone}
+            rows = [self._row(id_, o, asked.get(id_, ())) for id_, o in open_.items()]
             return sorted(filter(wanted.takes, rows), key=lambda r: (r["priority"], -r["raised_ns"], r["occurrence"]))[:limit]
         span = {"from_ns": wanted.from_ns, "to_ns": wanted.to_ns}
         ids: Iterable[tuple[str, bool]]
@@ -176,7 +181,7 @@ class Answers:
     def edges(self) -> list[EdgeRow]:
         """See Query."""
         now = self._clock()
-        return [self.edge(edge, now) for edge in sorted(self._inbox.facts)]
+        return [self.edge(edge, now) for edge in sorted(self._inbox.facts.keys() - self.gone)]
 
     def modes(self, from_ns: int, to_ns: int) -> list[ModeRow]:
         """See Query."""

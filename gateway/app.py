@@ -104,7 +104,7 @@ class Gateway:
     def _people(self) -> None:
         """Accounts and audit trail; AuditError when the trail cannot be written: then the gateway does not start with a changed configuration."""
         section, accounts = self.config.gateway, self.config.accounts
-        self.trail = Trail(section.data_dir, zone=section.timezone, version=__version__)
+        self.trail = Trail(section.data_dir, zone=section.timezone, version=__version__, config=self.config.fingerprint())
         self.users = Users(section.data_dir)
         self.sessions = Sessions(self.users, self.trail, accounts, clock=self._clock)
         self.watch = Watch(
@@ -221,7 +221,7 @@ class Gateway:
         tidied = 0.0
         while True:
             try:
-                await self._in_writer(lambda: self.store.watch(self._clock()))
+                await self._in_writer(lambda: self.store.watch(self._clock(), self.trail.forgotten()))
                 await self._in_writer(lambda: self.store.roll(self._clock()))
                 if len(self.store.view().generations) > 1 or any(t.release() for t in self.targets):
                     with sealing_lock(self.store.data_dir) as mine:

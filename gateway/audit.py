@@ -49,6 +49,8 @@ FIELDS: Final = (
 )
 """Keys of an entry beside `seq`, in the order of exports."""
 
+FORGOTTEN: Final = "forgotten/"
+"""Places that keep which edges were forgotten, and when."""
 EXCEPTIONS: Final = (
     "login_failed",
     "refused",
@@ -62,6 +64,7 @@ EXCEPTIONS: Final = (
     "in_service_refused",
     "reset_refused",
     "comment_refused",
+    "edge_forgotten",
     "set_mode",
     "set_mode_refused",
     "withdraw_mode_refused",
@@ -265,6 +268,12 @@ class Trail:
         with self._lock:
             seq, last = self._last()
         return seq, last.hex()
+
+    def forgotten(self) -> dict[str, int]:
+        """Edges that somebody forgot, with the time, ns UTC."""
+        with self._lock:
+            rows = self._db.execute("SELECT name, value FROM place WHERE name >= ? AND name < ?", (FORGOTTEN, FORGOTTEN[:-1] + "0")).fetchall()
+        return {str(name).removeprefix(FORGOTTEN): int(at) for name, at in rows}
 
     def place(self, name: str) -> str:
         """What was kept under a name; empty when nothing was."""

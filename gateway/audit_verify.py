@@ -20,18 +20,20 @@ from gateway.journal import AUDIT, Journal
 from gateway.journal import FILE as JOURNAL
 from gateway.manifest import GENESIS, GivenHead
 
+GIVER: Final = "gateway "
 ANCHOR: Final = "audit_head"
 """Action of the journal entries with which an edge hands back the heads that it keeps."""
 
 
-def faults(data_dir: Path, elsewhere: Iterable[SignedHead] = ()) -> list[str]:
+def faults(data_dir: Path, elsewhere: Iterable[SignedHead] = (), gateway: str = "") -> list[str]:
     """Everything that is wrong with the audit trail of a data folder, each naming its entry.
 
     elsewhere  heads that were kept away from this computer (edges, paper): only they show a trail that its owner wrote anew with the right key
+    gateway    whose folder it is: edges hand back the heads of all their gateways; where it is not said, those whose keys are in the folder count
     """
     path = data_dir / FILE
     if not path.exists():
-        copies = [*elsewhere, *returned(data_dir, ANCHOR, SignedHead)[0]]
+        copies = [*elsewhere, *returned(data_dir, ANCHOR, SignedHead, gateway)[0]]
         return [f"{FILE}: expected at least {max(h.seq for h in copies)} entries as edges remember, found no file"] if copies else []
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
@@ -43,7 +45,7 @@ def faults(data_dir: Path, elsewhere: Iterable[SignedHead] = ()) -> list[str]:
         return [f"{FILE}: expected a readable SQLite file, found {error}"]
     keys = public_keys(data_dir / "keys")
     found += wrong
-    copies, unreadable = returned(data_dir, ANCHOR, SignedHead)
+    copies, unreadable = returned(data_dir, ANCHOR, SignedHead, gateway)
     found += unreadable
     found += _against("a signed head", heads, hashes, keys)
     found += _against("a head kept by an edge", [*copies, *elsewhere], hashes, keys)
@@ -102,22 +104,30 @@ def _against(what: str, heads: Iterable[SignedHead], hashes: Mapping[int, str], 
 H = TypeVar("H", SignedHead, GivenHead)
 
 
-def returned(data_dir: Path, action: str, kind: type[H]) -> tuple[list[H], list[str]]:
-    """Heads of one kind that edges were given and sent back with their records, and what could not be read of them."""
+def returned(data_dir: Path, action: str, kind: type[H], gateway: str = "") -> tuple[list[H], list[str]]:
+    """Heads of one kind that this gateway gave to edges and that they sent back with their records, and what could not be read of them."""
     path = data_dir / JOURNAL
     if not path.exists():
         return [], []
-    heads: list[H] = []
+    heads: list[tuple[str, H]] = []
     wrong: list[str] = []
     with closing(Journal(path, read_only=True)) as journal:
         for entry in journal.entries(AUDIT):
             item = decode(entry.frame)
             if isinstance(item, Audit) and item.action == action:
                 try:
-                    heads.append(msgspec.json.decode(item.new, type=kind))
+                    heads.append((item.object, msgspec.json.decode(item.new, type=kind)))
                 except msgspec.DecodeError as error:
                     wrong.append(f"{JOURNAL} {entry.edge} {entry.seq}: expected a signed head, found {error}")
-    return heads, wrong
+    return _own(heads, set(public_keys(data_dir / "keys")), gateway), wrong
+
+
+def _own(heads: list[tuple[str, H]], keys: set[str], gateway: str) -> list[H]:
+    """The heads that this gateway gave: another gateway's are signed with its own key, and its own folder is where they are judged."""
+    named = {about for about, _ in heads if about.startswith(GIVER)}
+    # Without a name to go by: whose keys are here. When nobody's are, all are judged, and a folder with foreign keys is not taken for a clean one.
+    ours = {GIVER + gateway} if gateway else {about for about, head in heads if head.key in keys} & named or named
+    return [head for about, head in heads if about not in named or about in ours]
 
 
 def heads_in(path: Path, kind: type[H] = SignedHead) -> list[H]:  # type: ignore[assignment]

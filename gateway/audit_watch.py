@@ -155,7 +155,7 @@ class Watch:
         if time.monotonic() - self._verified_at < DAY_S:
             return
         self._verified_at = time.monotonic()
-        found = faults(self._data_dir)
+        found = faults(self._data_dir, gateway=self._gateway)
         if found:
             words = "; ".join(found[:20])
             if self._trail.place(BROKEN) != words:

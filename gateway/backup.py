@@ -105,10 +105,11 @@ def restore(source: Path, data_dir: Path) -> int:
     return count
 
 
-def verify(data_dir: Path, elsewhere: Iterable[GivenHead] = ()) -> list[str]:
+def verify(data_dir: Path, elsewhere: Iterable[GivenHead] = (), gateway: str = "") -> list[str]:
     """Everything in a data folder that is not as it was written: each damaged file, manifest line, journal row and inbox record by name.
 
     elsewhere  heads of the manifest that were kept away from this computer, beside those that edges sent back
+    gateway    whose folder it is, where that is known
     """
     found: list[str] = []
     for name in (INBOX_FILE, JOURNAL):
@@ -129,11 +130,11 @@ def verify(data_dir: Path, elsewhere: Iterable[GivenHead] = ()) -> list[str]:
     keys = public_keys(data_dir / "keys")
     found += faults(lines, keys, anchor)
     try:
-        copies, unreadable = audit_verify.returned(data_dir, "manifest_head", GivenHead)
+        copies, unreadable = audit_verify.returned(data_dir, "manifest_head", GivenHead, gateway)
     except (sqlite3.DatabaseError, PharmedgeError) as error:
         copies, unreadable = [], [f"{JOURNAL}: heads that edges sent back: {error}"]
     found += unreadable + against(lines, [*copies, *elsewhere], keys)
-    found += audit_verify.faults(data_dir)
+    found += audit_verify.faults(data_dir, gateway=gateway)
     if (data_dir / MANIFEST).exists() and (data_dir / MANIFEST).stat().st_size > whole:
         found.append(f"{MANIFEST}: expected its last line to be complete, found {(data_dir / MANIFEST).stat().st_size - whole} bytes more")
     for name, file in live_files(data_dir).items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -126,6 +128,11 @@ class GatewayConfig(Settings):
     operation: OperationSection = OperationSection()
     http: HttpSection = HttpSection()
     notifications: Notifications = Notifications()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything in it, defaults included, as entries of the audit trail name it."""
+        words = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(words.encode()).hexdigest()
 
     def mistakes(self) -> Iterable[tuple[Place, str, str]]:
         """What only shows between keys."""

@@ -340,8 +340,17 @@ def _quoting(table: pa.Table) -> Literal["needed", "none"]:
     return "needed" if special else "none"
 
 
-def export(data_dir: Path, kind: Kind, form: Format, out: IO[bytes], want: Wanted) -> int:
-    """Write the rows of a kind; returns how many. LogError when there is no such data or it is damaged."""
+def _no_formulas(table: pa.Table) -> pa.Table:
+    """Texts that a spreadsheet would take for a formula get an apostrophe before them, as in the exports of the console."""
+    for i, column in enumerate(table.columns):
+        if pa.types.is_string(column.type):
+            begins = pc.match_substring_regex(column, "^[=+\\-@\\t\\r]")
+            table = table.set_column(i, table.field(i), pc.if_else(begins, pc.binary_join_element_wise("'", column, ""), column))
+    return table
+
+
+def export(data_dir: Path, kind: Kind, form: Format, out: IO[bytes], want: Wanted, *, safe: bool = False) -> int:
+    """Write the rows of a kind; returns how many. `safe`: no cell of a CSV is a formula. LogError when there is no such data or it is damaged."""
     count = 0
     with closing(Files(data_dir)) as files:
         writer: Any = None
@@ -352,6 +361,7 @@ def export(data_dir: Path, kind: Kind, form: Format, out: IO[bytes], want: Wante
                 continue
             count += table.num_rows
             if form == "csv":
+                table = _no_formulas(table) if safe else table
                 pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, quoting_style=_quoting(table)))
             elif form == "jsonl":
                 for row in table.to_pylist():

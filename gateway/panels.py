@@ -15,9 +15,7 @@ from gateway.users import Users
 class Panels:
     """Gives each edge its list; an edge that is not named gets an empty one, which takes away what it had."""
 
-    def __init__(
-        self, users: Users, key: Ed25519PrivateKey, *, gateway: str, site: str, edges: Collection[str], clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, users: Users, key: Ed25519PrivateKey, *, gateway: str, site: str, edges: Collection[str], clock: Callable[[], int]) -> None:
         self._users, self._key, self._gateway, self._site, self._clock = users, key, gateway, site, clock
         self._edges = frozenset(edges)
         self._given: dict[str, People] = {}
@@ -26,16 +24,20 @@ class Panels:
         """Hand out what is new; on the loop that publishes, reading a small table."""
         now = self._clock()
         everyone = tuple(
-            Person(name=account.name, full_name=account.full_name, role=account.role, hash=digest, acts=account.may("acknowledge"))
+            Person(
+                name=account.name,
+                full_name=account.full_name,
+                role=account.role,
+                hash=digest,
+                acts=account.may("acknowledge"),
+                must_change=account.must_change,
+            )
             for account, digest in self._users.handed("acknowledge", "approve")
-            if account.may("acknowledge") or not account.must_change  # whoever set that password could agree in their name
         )
         open_ = self._users.empty()
         for edge in {*known, *self._edges}:
             named = edge in self._edges
-            wanted = People(
-                gateway=self._gateway, site=self._site, edge=edge, issued_ns=now, open=open_ and named, people=everyone if named else ()
-            )
+            wanted = People(gateway=self._gateway, site=self._site, edge=edge, issued_ns=now, open=open_ and named, people=everyone if named else ())
             before = self._given.get(edge)
             aged = before is not None and now - before.issued_ns >= REFRESH_S * 1e9 and named
             if before is None or aged or msgspec.structs.replace(before, issued_ns=now) != wanted:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -277,17 +278,24 @@ class Store:
                 subscription.offer_from_thread(change)
         self.applier.settle(done)
 
-    def watch(self, now_ns: int) -> None:
-        """Tell the subscribers which edges fell silent or came back, and call people while one is silent; in the writer thread."""
+    def watch(self, now_ns: int, forgotten: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Tell the subscribers which edges fell silent or came back, and call people while one is silent; in the writer thread.
+
+        forgotten  edges that nobody waits for any more, with the time since when; one that was heard later is waited for again
+        """
+        gone = {e for e, at in forgotten.items() if e in self.inbox.facts and (self.inbox.facts[e].last_seen_ns or 0) <= at}
+        anew, self.ask.gone = gone != self.ask.gone, frozenset(gone)
         # A gateway that has just started gives every edge the time to find it.
         self._watched_ns = min(self._watched_ns, now_ns)
         awake = now_ns - self._watched_ns >= CONNECTED_S * 1e9
         heard = {edge: self.ask.connected(fact, now_ns) for edge, fact in self.inbox.facts.items()}
         changed = {edge for edge, connected in heard.items() if self._heard.get(edge) != connected}
         self._heard = heard
-        self._tell(Applied(), changed)
+        self._tell(Applied(tags=anew), changed)
         for edge, connected in heard.items():
-            if connected or awake:
+            if edge in gone:
+                self.hold(f"{edge}.silent", False, f"{edge} was forgotten")
+            elif connected or awake:
                 seen = self.inbox.facts[edge].last_seen_ns
                 why = f"{edge} is heard again" if connected else f"nothing was heard of {edge} since {_iso(seen) if seen else 'ever'}"
                 self.hold(f"{edge}.silent", not connected, why)

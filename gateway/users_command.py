@@ -22,10 +22,13 @@ from edge_agent.core import ConfigError, PharmedgeError
 from edge_agent.core.settings import secret
 from gateway import __version__
 from gateway.accounts import Accounts
-from gateway.audit import Actor, Trail, Wanted, instant
+from gateway.audit import FORGOTTEN, Act, Actor, Trail, Wanted, instant
 from gateway.audit_verify import faults, heads_in
 from gateway.config import GatewayConfig, load_config
 from gateway.console.instants import instant_ns
+from gateway.journal import FILE as JOURNAL
+from gateway.journal import Journal
+from gateway.query import NotFound
 from gateway.users import ROLES, Users, WrongAccount
 
 user = typer.Typer(no_args_is_help=True, help="Accounts of the console.")
@@ -68,13 +71,19 @@ def _password(file: Path | None) -> str:
     return first
 
 
+def trail_of(settings: GatewayConfig) -> Trail:
+    """The audit trail of a configuration, whose entries name its hash."""
+    section = settings.gateway
+    return Trail(section.data_dir, zone=section.timezone, version=__version__, config=settings.fingerprint())
+
+
 @contextmanager
 def _accounts(config: Path) -> Iterator[tuple[Accounts, Actor, GatewayConfig]]:
     """The accounts of a configuration, and who asks."""
     with ExitStack() as opened:
         settings = opened.enter_context(_told(config))
         users = opened.enter_context(closing(Users(settings.gateway.data_dir)))
-        trail = opened.enter_context(closing(Trail(settings.gateway.data_dir, zone=settings.gateway.timezone, version=__version__)))
+        trail = opened.enter_context(closing(trail_of(settings)))
         yield Accounts(users, trail, clock=time.time_ns), _actor(), settings
 
 
@@ -93,6 +102,28 @@ def add(
             users.check_new(name, full_name, role)  # before a password is asked for
         made = accounts.add(by, name, full_name, role, _password(password_file), reason)
     typer.echo(f"{made.name}: {made.full_name}, {made.role}")
+
+
+def forget(
+    config: ConfigFile,
+    edge: Annotated[str, typer.Argument(help="Name of the edge that is gone for good.")],
+    reason: Annotated[str, typer.Option(help="Why; it is written into the audit trail.")],
+) -> None:
+    """Call nobody any more because an edge is not heard, and show it no more; its records stay, and it is back as soon as it is heard again."""
+    with _accounts(config) as (_, by, settings):
+        path = settings.gateway.data_dir / JOURNAL
+        if not path.exists():
+            raise NotFound(f"{path}: expected the journal of a gateway, found none")
+        with closing(Journal(path, read_only=True)) as journal:
+            known = {name for name, _, _ in journal.tags()}
+        if edge not in known:
+            raise NotFound(f"edge: expected one of {', '.join(sorted(known)) or 'none that was heard yet'}, found {edge!r}")
+        if not reason.strip():
+            raise WrongAccount("reason: expected why, found nothing")
+        now = time.time_ns()
+        with closing(trail_of(settings)) as trail:
+            trail.append(by, Act("edge_forgotten", f"edge {edge}", reason=reason.strip()), now, place=(FORGOTTEN + edge, str(now)))
+    typer.echo(f"{edge}: forgotten until it is heard again")
 
 
 @user.command("list")
@@ -131,9 +162,7 @@ def password(config: ConfigFile, name: Name, reason: Reason, password_file: Pass
 
 
 @user.command()
-def sessions(
-    config: ConfigFile, end: Annotated[str | None, typer.Option(help="End the session of this id.")] = None, reason: Reason = ""
-) -> None:
+def sessions(config: ConfigFile, end: Annotated[str | None, typer.Option(help="End the session of this id.")] = None, reason: Reason = "") -> None:
     """Print who is logged in, or end a session."""
     with _accounts(config) as (accounts, by, settings):
         if end is not None:
@@ -151,7 +180,7 @@ def verify(
     """Check every entry and signed head, also those that edges keep; name what was changed, removed, swapped, cut off or written anew."""
     with _told(config) as settings:
         elsewhere = [head for file in heads or [] for head in heads_in(file)]
-        found = faults(settings.gateway.data_dir, elsewhere)
+        found = faults(settings.gateway.data_dir, elsewhere, settings.gateway.id)
         for fault in found:
             typer.echo(fault)
         if found:

@@ -362,7 +362,7 @@ class Agent:
         edge, who = self.settings.edge, self._identity
         return Port(
             site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epochs=lambda: who.epochs, moved=self._mover(name),
-            acted=self._act, anchored=self._anchored(name), people=self._beside.people_came, approved=self._approving.take, part=who.part,
+            acted=self._act, anchored=self._anchored(), people=self._beside.people_came, approved=self._approving.take, part=who.part,
             wake=self._waker(name), clock=clock,
             data_dir=self._data_dir / "uplinks" / name,
             apart=lambda gateway: who.apart(name, gateway), settled=lambda gateway: who.settled(name, gateway),
@@ -419,14 +419,14 @@ class Agent:
                 self._intake.put(lambda now, a=action: Action(received_ns=now, action=a))  # type: ignore[misc]
         self._seen_actions[gateway] = {a.id for a in actions}
 
-    def _anchored(self, name: str) -> Callable[[str, str, str], None]:
+    def _anchored(self) -> Callable[[str, str, str], None]:
         last: dict[tuple[str, str], str] = {}
 
         def anchored(gateway: str, what: str, head: str) -> None:
             # A retained message comes again at every connect; once in the journal is enough.
             if last.get((gateway, what)) != head:
                 last[gateway, what] = head
-                self._intake.put(lambda now: Note(received_ns=now, action=what, object=f"uplink {name}", new=head))
+                self._intake.put(lambda now: Note(received_ns=now, action=what, object=f"gateway {gateway}", new=head))
 
         return anchored
 

@@ -26,6 +26,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """argon2id, as the gateway keeps it."""
     acts: bool = True
     """Acts; else only agrees with what another does."""
+    must_change: bool = False
+    """Another person set the password: it opens nothing until the person changed it at the gateway's console."""
 
 
 class People(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

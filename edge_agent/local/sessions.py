@@ -87,6 +87,9 @@ class PanelSessions:
             raise NotLoggedIn("the name or the password is wrong")
         assert person is not None
         self._throttle.right(name, STATION)
+        if person.must_change:  # whoever set it could act and agree in their name
+            self._tell("login_failed", person, f"password set by another person, for {what}")
+            raise NotAllowed("the password was set by another person; change it at the console first")
         return person
 
     def _right(self, person: Person | None, password: str) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edge_agent.core import Audit, encode
 from edge_agent.core.signing import signing_key
-from gateway.audit import FILE, Act, Actor, AuditError, SignedHead, Trail, Wanted, canonical, chained
+from gateway.audit import FILE, Act, Actor, AuditError, SignedHead, Trail, Wanted, canonical, chained, read_heads
 from gateway.audit_verify import ANCHOR, faults, heads_in
 from gateway.journal import AUDIT, Entry, Journal
 from gateway.journal import FILE as JOURNAL
@@ -172,6 +172,23 @@ def test_a_complete_rewrite_is_found_by_the_copies_that_edges_keep(folder: Path)
     assert len(found) == 1
     assert "entries 1 to 4: were written anew" in found[0]
     assert "kept by an edge" in found[0]
+
+
+def test_heads_of_another_gateway_of_the_same_edges_are_not_judged_here(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        (mine, _) = read_heads(db)
+    theirs = msgspec.structs.replace(mine, seq=400, key="feedbeef00112233")
+    journal = Journal(folder / JOURNAL)
+    for n, (gateway, head) in enumerate((("gw1", mine), ("gw2", theirs)), 1):
+        note = Audit(time_ns=NOW, user="service", action=ANCHOR, object=f"gateway {gateway}", new=msgspec.json.encode(head).decode())
+        journal.apply([Entry("press-edge-1", 1, n, AUDIT, NOW, NOW, encode(note))])
+    journal.close()
+    assert faults(folder, gateway="gw1") == faults(folder) == []
+    # A folder that claims to be the other one's, or whose keys were exchanged, is not clean.
+    assert any("signed with an unknown key feedbeef00112233" in f for f in faults(folder, gateway="gw2"))
+    for key in (folder / "keys").iterdir():
+        key.unlink()
+    assert any("signed with an unknown key" in f for f in faults(folder))
 
 
 def test_a_rewrite_and_a_cut_are_found_by_heads_in_a_file(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

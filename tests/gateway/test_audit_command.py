@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,10 @@ import yaml
 from typer.testing import CliRunner
 
 from gateway.__main__ import app
+from gateway.audit import Trail
+from gateway.config import load_config
+from gateway.journal import FILE as JOURNAL
+from gateway.journal import Journal
 from tests.contract.test_notifiers import HttpPeer
 from tests.gateway.test_audit import edit, folder, rechain, rewrite
 
@@ -57,6 +62,24 @@ def test_each_way_to_change_the_past_is_named_by_the_command(folder: Path, how: 
     assert done.exit_code == 1
     for one in words:
         assert one in done.output
+
+
+def test_an_edge_is_forgotten_with_a_reason_and_by_a_known_name(folder: Path) -> None:
+    config = folder / "gateway.yaml"
+    config.write_text(yaml.safe_dump({"gateway": {"id": "gw1", "site": "demo", "data_dir": str(folder)}}))
+    journal = Journal(folder / JOURNAL)
+    journal.apply(tags=[("press-edge-1", 0, "press1/main_force")])
+    journal.close()
+    ask = lambda *words: CliRunner().invoke(app, ["forget", *words, "-c", str(config)])  # noqa: E731
+    wrong = ask("press-edge-9", "--reason", "scrapped")
+    assert (wrong.exit_code, "expected one of press-edge-1, found 'press-edge-9'" in wrong.output) == (1, True)
+    assert ask("press-edge-1", "--reason", " ").exit_code == 1
+    assert ask("press-edge-1", "--reason", "the line was taken down").exit_code == 0
+    with closing(Trail(folder, zone="UTC", version="1")) as trail:
+        (entry, *_) = trail.entries()
+        assert (entry["action"], entry["object"], entry["reason"]) == ("edge_forgotten", "edge press-edge-1", "the line was taken down")
+        assert entry["config"] == load_config(config).fingerprint()
+        assert list(trail.forgotten()) == ["press-edge-1"]
 
 
 def test_a_receiver_is_tried(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def folder(opened: Callable[..., Store], clock: Clock) -> Path:
     edge.summary(edge.samples(90, 10, value=float("nan"), status=0x808C0000))
     edge.add(Texts((START + 5,), (2,), ("B,1",), (0,), START))
     edge.event("raise", "NORM", "UNACK", raised=70, at=70)
-    edge.add(Audit(time_ns=START, user="li", action="change", object="limit", old="15", new="16", reason="trial"))
+    edge.add(Audit(time_ns=START, user="li", action="change", object="limit", old="15", new="16", reason="=trial"))
     feed(store, edge.deliver())
     return store.data_dir
 
@@ -96,6 +96,10 @@ def test_alarms_gaps_and_audit(folder: Path) -> None:
     (gap,) = _rows(folder, "gap")
     assert (gap["tag"], gap["missing"], gap["cause"]) == ("press1/main_force", "3", "disconnected")
     (audit,) = _rows(folder, "audit")
+    assert audit["reason"] == "=trial"
+    safe = io.BytesIO()
+    export(folder, "audit", "csv", safe, Wanted(), safe=True)
+    assert next(csv.DictReader(safe.getvalue().decode().splitlines()))["reason"] == "'=trial"
     assert (audit["user"], audit["old"], audit["new"]) == ("li", "15", "16")
 
 

@@ -46,7 +46,7 @@ def test_named_edges_get_who_may_acknowledge_and_all_others_an_empty_list(users:
     assert [(p.name, p.acts) for p in sent[0][1].people] == [("chen", False), ("wang", True)]
     users.put(replace(users.known("chen"), must_change=True), "set by somebody else", 1)
     turn()
-    assert [p.name for p in sent[0][1].people] == ["wang"]
+    assert [(p.name, p.must_change) for p in sent[0][1].people] == [("chen", True), ("wang", False)]
     users.put(replace(users.known("chen"), disabled=True), None, 1)
     turn()
     now[0] += 3601 * S

@@ -342,6 +342,29 @@ def test_an_edge_that_is_gone_is_an_alarm_until_it_is_back(opened: Callable[...,
     assert now(store) == []
 
 
+def test_an_edge_that_was_forgotten_calls_nobody_until_it_is_heard_again(opened: Callable[..., Store], clock: Clock) -> None:
+    edge, store = _line(30), opened()
+    edge.event("raise", "NORM", "UNACK")
+    feed(store, edge.deliver())
+    store.watch(clock())
+    clock.go(21)
+    store.watch(clock())
+    assert sorted(row["alarm"] for row in store.ask.alarms()) == ["gateway/press-edge-1.silent", "press1/main_force.high"]
+    forgotten = {"press-edge-1": clock(), "nobody": clock()}
+    store.watch(clock(), forgotten)
+    assert [(row["alarm"], row["state"]) for row in store.ask.alarms()] == [("gateway/press-edge-1.silent", "RTNUN")]
+    assert (store.ask.edges(), store.ask.tags()) == ([], [])
+    assert len(store.ask.alarms("history")) == 2
+    clock.go(60)
+    feed(store, edge.deliver())
+    store.watch(clock(), forgotten)
+    assert [row["edge"] for row in store.ask.edges()] == ["press-edge-1"]
+    assert store.ask.tags()
+    clock.go(21)
+    store.watch(clock(), forgotten)
+    assert "UNACK" in [row["state"] for row in store.ask.alarms() if row["alarm"].endswith(".silent")]
+
+
 def test_a_gateway_that_has_just_started_waits_for_its_edges(opened: Callable[..., Store], clock: Clock) -> None:
     edge, store = _line(30), opened()
     feed(store, edge.deliver())

@@ -90,6 +90,20 @@ async def test_shelving_follows_the_rules_of_the_edge_with_a_second_person_where
     assert (line.actions[-1].second_user, line.actions[-1].second_role) == ("li", "shift_lead")
 
 
+async def test_a_password_that_another_person_set_opens_nothing(line: Line) -> None:
+    reset = msgspec.structs.replace(PEOPLE[1], must_change=True)
+    line.people.take("gw1", listed(PEOPLE[0], reset, PEOPLE[2], issued_ns=T0 + 1))
+    guard = line.turn(GUARD, True)
+    async with client(line) as http:
+        refused = await http.post("api/session", json={"user": "li", "password": PASSWORD})
+        assert (refused.status_code, "change it at the console first" in refused.json()["detail"]) == (403, True)
+        await logged_in(http, "zhao")
+        agreed = await act(http, "shelve", guard, reason="x", duration_s=600, second={"user": "li", "password": PASSWORD})
+        assert agreed.status_code == 403
+    assert line.state(GUARD) == "UNACK"
+    assert ("login_failed", "li", "password set by another person, for login") in line.notes
+
+
 async def test_quality_agrees_and_does_not_act(line: Line) -> None:
     quality = msgspec.structs.replace(person("chen", "quality"), acts=False)
     line.people.take("gw1", listed(*PEOPLE, quality, issued_ns=T0 + 1))
