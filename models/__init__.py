@@ -6,6 +6,7 @@ from pydantic import Field
 
 from models.adwin import AdwinConfig
 from models.auto import AutoConfig
+from models.batch import BatchConfig
 from models.change import ChangeConfig
 from models.cusum import CusumConfig
 from models.discord import DiscordConfig
@@ -45,6 +46,7 @@ AnyModel = Annotated[
     | PcaConfig
     | DynamicPcaConfig
     | CanonicalVariatesConfig
+    | BatchConfig
     | MahalanobisConfig
     | HalfSpaceTreesConfig
     | RandomCutForestConfig,

@@ -98,6 +98,8 @@ class Group(Protocol):
     """One model of k tags over instants, constructed as `Group(config, k)`.
 
     The same instants in the same order give the same outputs and the same state, bit for bit, however they are cut into calls.
+
+    A model of batches has `tell(role, value, time_ns)`: a batch or phase (`role`) of that name has begun on its unit, none where the name is empty.
     """
 
     outputs: ClassVar[tuple[str, ...]]

@@ -181,6 +181,9 @@ class AgentSettings(Settings):
             yield ("models", i, "tags"), "at least two measured numeric tags", str(len(self.gathered(model)))
         if any(t.name == model.name for t in self.tags):
             yield ("models", i, "name"), "a name that no tag has", repr(model.name)
+        indicator = getattr(model, "indicator", None)
+        if indicator is not None and (list(model.tags) != self.gathered(model) or indicator not in model.tags):
+            yield ("models", i, "indicator"), "one of the model's tags, these given by name in the order of the tags", repr(indicator)
 
     def gathered(self, model: GroupConfig) -> list[str]:
         """The measured tags that a model looks at together, in the order of the tags."""

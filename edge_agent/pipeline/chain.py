@@ -332,7 +332,9 @@ class Pipeline:
         changes = [change for change in told if isinstance(change, Context)]
         for change in changes:
             if change.role in ("batch", "phase"):
-                self._banks.restart(self._catalogue.of_unit(change.unit), change.role)
+                mine = self._catalogue.of_unit(change.unit)
+                self._banks.restart(mine, change.role)
+                self._groups.tell(mine, change.role, change.value, change.time_ns)
             if change.role != "mode":
                 records += self._alarms.context(change.unit, change.role, change.value, change.time_ns, change.received_ns)
         if any(change.role == "mode" for change in changes):

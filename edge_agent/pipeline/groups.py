@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -104,6 +104,13 @@ class Groups:
 
     def __init__(self, gatherings: Sequence[tuple[Callable[[GroupConfig, int], Group], Gathering]], tags: int, *, simulated: bool) -> None:
         self._seats = [_Seat(make, gathering, tags, STAGE + i, simulated) for i, (make, gathering) in enumerate(gatherings)]
+
+    def tell(self, tags: Collection[int], role: str, value: str, time_ns: int) -> None:
+        """The unit of these tags says that a batch or phase has begun: models of batches begin a way anew."""
+        for seat in self._seats:
+            said: Callable[[str, str, int], None] | None = getattr(seat.group, "tell", None)
+            if said is not None and any(tag in tags for tag in seat.gathering.tags):
+                said(role, value, time_ns)
 
     def step(self, rows: Samples, usable: UInt8) -> list[Derived]:
         """Derived rows, one `Derived` per model that has something to say; `origin` counts in `rows`."""

@@ -32,6 +32,7 @@ class Gathered:
     """Values of k tags in the order in which they arrived, all (n,): source time, place of the tag, value, whether it may teach, status.
 
     left_out  values that may not, by cause
+    told      what the units of the tags said of batches and phases, in order: role, value, source time
     """
 
     names: tuple[str, ...]
@@ -41,6 +42,7 @@ class Gathered:
     usable: NDArray[np.uint8]
     status: NDArray[np.uint32]
     left_out: dict[str, int]
+    told: tuple[tuple[str, str, int], ...] = ()
 
     def of(self, place: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Times and values of one tag that may teach."""
@@ -154,7 +156,8 @@ def gathered(
         mine = [i for i, path in enumerate(units) if path == unit or path.startswith(unit + "/")]
         out(np.isin(at, mine) & _within(time_ns, [interval]), "batch")
     counts = Counter(cause[cause != ""].tolist())
-    return Gathered(tuple(names), time_ns, at, value, (cause == "").astype(np.uint8), status, dict(sorted(counts.items())))
+    told = tuple((c.role, c.value, c.time_ns) for c in seen.contexts if any(u == c.unit or u.startswith(c.unit + "/") for u in units))
+    return Gathered(tuple(names), time_ns, at, value, (cause == "").astype(np.uint8), status, dict(sorted(counts.items())), told)
 
 
 def _within(time_ns: NDArray[np.int64], intervals: Sequence[Interval]) -> NDArray[np.bool_]:

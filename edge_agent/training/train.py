@@ -20,6 +20,7 @@ from edge_agent.pipeline.align import Alignment
 from edge_agent.pipeline.ticks import seconds_ns
 from edge_agent.training.gather import FOREVER, Gathered, file_hashes, gathered
 from models import BANKS, GROUPS
+from models.batch import Batch, BatchConfig, runs_of
 from models.drift import QUANTILES, Drift
 from models.model import GroupConfig, ModelConfig
 
@@ -118,6 +119,24 @@ def train_group(job: Job) -> Made:
     return Made(arrays, calibration, _training(job, rows, len(time_ns), rows.left_out | {"incomplete": incomplete}, time_ns))
 
 
+def train_batches(job: Job) -> Made:
+    """A model of batches: from the phases of recorded batches, calibrated on those that did not teach."""
+    rows = _gathered(job)
+    config = cast("BatchConfig", job.config.model_copy(update={"file": "training"}))
+    time_ns, value, incomplete = instants(rows, config)
+    runs = runs_of(config.phases, rows.told, time_ns, value)
+    try:
+        learned, scores = Batch.train_batches(config, runs)
+        watches, said = _watched(Batch.watched, scores)
+    except ValueError as error:
+        raise PharmedgeError(f"{config.name}: {error}") from error
+    arrays = {f"learned.{key}": a for key, a in learned.items()} | watches
+    used = np.concatenate([run.time_ns for run in runs])
+    names = config.phases or ("batch",)
+    said["runs"] = {name: sum(run.phase == i for run in runs) for i, name in enumerate(names)}
+    return Made(arrays, said, _training(job, rows, len(used), rows.left_out | {"incomplete": incomplete}, used))
+
+
 def calibrated_group(config: GroupConfig, time_ns: Int64, value: Float64) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Arrays and calibration of a model of several tags from complete rows (n, k) in order of time; the configuration has a `file`."""
     group = GROUPS[cast("str", config.kind)]  # type: ignore[attr-defined]
@@ -135,6 +154,7 @@ def calibrated_group(config: GroupConfig, time_ns: Int64, value: Float64) -> tup
 TRAINERS: Final[dict[str, Trainer]] = {
     **{kind: train_bank for kind, bank in BANKS.items() if hasattr(bank, "train")},
     **{kind: train_group for kind, group in GROUPS.items() if hasattr(group, "train")},
+    "batch": train_batches,
 }
 """Who trains which kind of model: the register of trainers."""
 
@@ -174,21 +194,26 @@ def _trained(
     """Arrays of one model and its calibration; PharmedgeError with the name when there are too few rows."""
     try:
         learned = model.train(config, time_ns, value)
-        scores = _held_out(model, config, time_ns, value, score)
-        arrays = {f"learned.{key}": a for key, a in learned.items()}
-        said: dict[str, Any] = {}
-        for column, output in enumerate(model.watched):
-            x = scores[:, column]
-            watch = Drift.train(None, np.arange(int(np.isfinite(x).sum())), x[np.isfinite(x)])
-            arrays |= {f"watch.{output}.{key}": a for key, a in watch.items()}
-            said[output] = {
-                "scores": int(np.isfinite(x).sum()),
-                "quantiles": dict(zip([f"{q:g}" for q in QUANTILES], [float(e) for e in watch["edges"]], strict=True)),
-                "window": int(watch["window"]),
-                "drift_limit": float(watch["limit"]),
-            }
+        watches, said = _watched(model.watched, _held_out(model, config, time_ns, value, score))
     except ValueError as error:
         raise PharmedgeError(f"{name}: {error}") from error
+    return {f"learned.{key}": a for key, a in learned.items()} | watches, said
+
+
+def _watched(outputs: Sequence[str], scores: Float64) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays of the watch over each output, and the same in words, from scores (n, outputs) of what a model did not learn from."""
+    arrays: dict[str, NDArray[Any]] = {}
+    said: dict[str, Any] = {}
+    for column, output in enumerate(outputs):
+        x = scores[:, column]
+        watch = Drift.train(None, np.arange(int(np.isfinite(x).sum())), x[np.isfinite(x)])
+        arrays |= {f"watch.{output}.{key}": a for key, a in watch.items()}
+        said[output] = {
+            "scores": int(np.isfinite(x).sum()),
+            "quantiles": dict(zip([f"{q:g}" for q in QUANTILES], [float(e) for e in watch["edges"]], strict=True)),
+            "window": int(watch["window"]),
+            "drift_limit": float(watch["limit"]),
+        }
     return arrays, said
 
 

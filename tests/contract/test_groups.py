@@ -15,7 +15,8 @@ from edge_agent.core import pack, unpack
 from models import GROUPS, AnyModel, Group
 from tests.naive.groups import judged
 
-KINDS = sorted(GROUPS)
+KINDS = sorted(set(GROUPS) - {"batch"})
+"""Those that learn from instants; the model of batches is tried in tests/models/test_batch.py."""
 MODEL = pydantic.TypeAdapter(AnyModel)
 S = 1_000_000_000
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
