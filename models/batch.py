@@ -265,10 +265,11 @@ class Batch:
     def scored(self, run: Run) -> NDArray[np.float64]:
         """T2 and SPE (n, 2) of the instants of one run, NaN where nothing is said; the model's own course is not touched."""
         out = np.empty((len(run.time_ns), len(self.outputs) + len(self.reasons) + run.value.shape[1]))
-        now = (np.array([[run.phase, run.begin_ns], [-1, NEVER]], np.int64), np.array([NEVER, 0], np.int64), np.zeros(1))
+        way = np.array([[run.phase, run.begin_ns], [-1, NEVER]], np.int64)
+        arrays: list[NDArray[Any]] = [*self._model.values(), way, np.array([NEVER, 0], np.int64), np.zeros(1)]
         usable = np.ones(run.value.shape, np.uint8)
         value = np.ascontiguousarray(run.value)
-        judge(run.time_ns, value, usable, out, self._indicator, self._config.overrun, *self._model.values(), *now)
+        judge(run.time_ns, value, usable, out, self._indicator, self._config.overrun, *arrays)
         return out[:, :2]
 
     def _fit(self, phase: int, runs: Sequence[Run], name: str) -> None:
