@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field, field_validator
 
 from edge_agent.config.texts import Name, Text, as_text
-from edge_agent.core.settings import Section
+from edge_agent.core.settings import Section, Zone
 from edge_agent.core.tag import RecordPolicy, TagClass, TagKind, TagRole
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("an IANA time zone such as Asia/Shanghai") from error
-    return name
 
 
 class EdgeSection(Section):
@@ -34,7 +25,7 @@ class EdgeSection(Section):
     """The line is simulated: UncertainSimulatedValue counts as good, and every record says so."""
     gmp: bool = False
     """GMP mode: only a configuration runs that one person proposed and another approved; otherwise the last approved one goes on."""
-    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    timezone: Zone = "UTC"
     """IANA name of the plant's time zone, for reports; inside everything is UTC."""
 
 

@@ -9,7 +9,8 @@ import ipaddress
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pydantic
 import yaml
@@ -21,6 +22,18 @@ from edge_agent.core.salvage import Place, Salvage
 ENV_PREFIX: Final = "PHARMEDGE_"
 
 M = TypeVar("M", bound="Settings")
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("an IANA time zone such as Asia/Shanghai") from error
+    return name
+
+
+Zone = Annotated[str, pydantic.AfterValidator(_zone)]
+"""Name of a time zone that this computer knows."""
 
 
 class Section(pydantic.BaseModel):

@@ -155,7 +155,7 @@ class Pipeline:
         mark = np.array([watermark.newest_ns, watermark.heard_ns, watermark.low_ns, self._silence.due_ns], np.int64)
         stuck, watched, patience_ns, heard_ns = self._silence.passing()
         n = passable(
-            part.samples.time_ns, part.samples.tag, part.ends, part.received_ns, self._tick_ns, self._skew_ns, watermark.idle_ns,
+            part.samples.time_ns, part.samples.tag, part.ends, part.received_ns, self._tick_ns, self._tags.skew_ns, watermark.idle_ns,
             windows.length_ns, self._tags.group, windows.lateness_ns, windows.closed_ns.copy(), screen.last_ns.copy(),
             stuck, watched, patience_ns, heard_ns, newest, mark,
         )  # fmt: skip
@@ -421,10 +421,9 @@ class Pipeline:
         self._tags = tags = TagArrays(self._catalogue, plan)
         self._sources = {source.name: i for i, source in enumerate(plan.sources)}
         self._alarm_names = frozenset(a.name for a in start.alarms)
-        self._skew_ns = seconds_ns(plan.max_skew_s)
         self._watermark = Watermark(seconds_ns(plan.idle_s))
         self._screen = Screen(
-            tags.low, tags.high, tags.group, simulated=plan.simulated, skew_ns=self._skew_ns,
+            tags.low, tags.high, tags.group, simulated=plan.simulated, skew_ns=tags.skew_ns,
             source=tags.source, sources=tuple(self._sources),
         )  # fmt: skip
         self._windows = Windows(seconds_ns(plan.window_s), tags.group, tags.lateness_ns, tags.version)

@@ -39,17 +39,18 @@ Finding = tuple[int, int, Callable[[], list[AlarmEvent]]]
 
 
 @kernel(
-    "int64(Array(int64, 1, 'C', readonly=True), Array(int32, 1, 'C', readonly=True), int64[::1], int64[::1], int64, int64, int64, int64,"
+    "int64(Array(int64, 1, 'C', readonly=True), Array(int32, 1, 'C', readonly=True), int64[::1], int64[::1], int64, int64[::1], int64, int64,"
     " int32[::1], int64[::1], int64[::1], int64[::1], uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])"
 )
 def passable(
-    time_ns: Int64, tag: Int32, ends: Int64, received_ns: Int64, tick_ns: int, skew_ns: int, idle_ns: int, length_ns: int,
+    time_ns: Int64, tag: Int32, ends: Int64, received_ns: Int64, tick_ns: int, skew_ns: Int64, idle_ns: int, length_ns: int,
     group: Int32, lateness_ns: Int64, closed_ns: Int64, last_ns: Int64, stuck: UInt8, watched: Int64, patience_ns: Int64, heard_ns: Int64,
     newest_ns: Int64, mark: Int64,
 ) -> int:  # fmt: skip
     """How many entries from the first on are nothing but values in order.
 
     closed_ns (groups,), last_ns (tags,)   copies, moved on; heard_ns (tags,) is moved on for the entries that pass
+    skew_ns (tags,)    a stamp may be ahead of its receipt by so much
     stuck (tags,)      tags whose next value ends a silence or a gap
     newest_ns (m,)     written: the newest source time of each entry
     mark               newest, heard and low of the watermark, and when the next tag can go stale; the last is moved on
@@ -78,7 +79,7 @@ def passable(
         for i in range(begin, ends[e]):
             k = tag[i]
             t = time_ns[i]
-            if t <= last_ns[k] or t > received + skew_ns or t < closed_ns[group[k]] or stuck[k] == 1:
+            if t <= last_ns[k] or t > received + skew_ns[k] or t < closed_ns[group[k]] or stuck[k] == 1:
                 return e
             last_ns[k] = t
             newest = max(newest, t)

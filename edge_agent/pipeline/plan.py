@@ -73,6 +73,8 @@ class SourcePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     lossy: bool = False
     """Values that arise while it is disconnected are lost."""
+    max_skew_s: float | None = None
+    """Its clock may be ahead by so much; None: as the plan says for all."""
 
 
 class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +120,7 @@ class TagArrays:
         self.raw = np.zeros(n, np.bool_)
         self.changes = np.zeros(n, np.bool_)
         self.never_shed = np.zeros(n, np.bool_)
+        self.skew_ns = np.full(n, seconds_ns(plan.max_skew_s), np.int64)
         lateness = np.full(n, seconds_ns(plan.lateness_s), np.int64)
         places = {source.name: i for i, source in enumerate(plan.sources)}
         for tag in catalogue:
@@ -130,7 +133,10 @@ class TagArrays:
             self.never_shed[i] = tag.never_shed
             place = places.get(plan.tag_source.get(tag.name, ""))
             if place is not None:
-                self.source[i], self.lossy[i] = place, plan.sources[place].lossy
+                source = plan.sources[place]
+                self.source[i], self.lossy[i] = place, source.lossy
+                if source.max_skew_s is not None:
+                    self.skew_ns[i] = seconds_ns(source.max_skew_s)
             lateness[i] = seconds_ns(plan.tag_lateness_s.get(tag.name, plan.lateness_s))
         for tag in catalogue:
             for parent in tag.derived_from:

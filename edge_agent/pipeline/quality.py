@@ -57,14 +57,14 @@ _FLAG_LAST: Final = np.uint32(0x40950000)
 @kernel(
     "int64(Array(int64, 1, 'C', readonly=True), Array(int32, 1, 'C', readonly=True),"
     " Array(float64, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True),"
-    " Array(uint32, 1, 'C', readonly=True), int64, int64,"
+    " Array(uint32, 1, 'C', readonly=True), int64, int64[::1],"
     " float64[::1], float64[::1], uint8, uint8[::1], int32[::1], int64[::1],"
     " int64[::1], int64[:, ::1], int64[:, ::1], int32[::1],"
     " int32[::1], uint64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1],"
     " uint8[::1], uint8[::1], uint32[::1])"
 )
 def _screen(
-    time_ns: Int64, tag: Int32, value: Float64, bits: Int64, status: UInt32, received_ns: int, skew_ns: int,
+    time_ns: Int64, tag: Int32, value: Float64, bits: Int64, status: UInt32, received_ns: int, skew_ns: Int64,
     low: Float64, high: Float64, simulated: np.uint8, evaluated: UInt8, group: Int32, closed_ns: Int64,
     last_ns: Int64, ring_ns: Int64, ring_bits: Int64, ring_at: Int32,
     source: Int32, seen: UInt64, seen_count: Int64, seen_before: Int64, seen_newest: Int64, seen_indexed: Int64, totals: Int64,
@@ -72,8 +72,9 @@ def _screen(
 ) -> int:  # fmt: skip
     """One pass over the rows in order; returns the newest accepted source time, or -2**63 when no row was accepted.
 
-    Rows: time_ns, tag, value, bits (the value's 64 bits), status. Per tag: low, high (engineering range), evaluated (its unit's mode lets it be
-    judged), group (index into closed_ns), last_ns, ring_* (the last values), source, totals (tags, 6). Written by row: fate, usable, marked.
+    Rows: time_ns, tag, value, bits (the value's 64 bits), status. Per tag: skew_ns (a stamp may be ahead by so much), low, high (engineering
+    range), evaluated (its unit's mode lets it be judged), group (index into closed_ns), last_ns, ring_* (the last values), source, totals
+    (tags, 6). Written by row: fate, usable, marked.
 
     Per source: seen holds the newest keys, (time, value, tag) mixed to 64 bits, the n-th at n modulo its size. It is indexed only when something is
     looked up: seen_newest says which key was the last of a bucket, seen_before which one before it; one that is no longer held ends the chain.
@@ -87,7 +88,7 @@ def _screen(
         v = value[i]
         usable[i] = 0
         marked[i] = s
-        if t > received_ns + skew_ns:
+        if t > received_ns + skew_ns[k]:
             fate[i] = 4
             totals[k, 4] += 1
             continue
@@ -174,7 +175,7 @@ class Screen:
 
     low, high  (tags,) engineering range; infinite where there is none
     group      (tags,) index of each tag's lateness
-    skew_ns    a source stamp further ahead of the time of receipt is rejected
+    skew_ns    a source stamp further ahead of the time of receipt is rejected; (tags,), or one for all
     source     (tags,) index into `sources`, -1 for none; absent when all tags are of one
     """
 
@@ -185,13 +186,13 @@ class Screen:
         group: NDArray[np.int32],
         *,
         simulated: bool,
-        skew_ns: int,
+        skew_ns: int | NDArray[np.int64],
         source: NDArray[np.int32] | None = None,
         sources: Sequence[str] = (),
     ) -> None:
         n = len(low)
         self._low, self._high, self._group = low, high, group
-        self._simulated, self._skew_ns = np.uint8(simulated), skew_ns
+        self._simulated, self._skew_ns = np.uint8(simulated), np.full(n, skew_ns, np.int64)
         self.evaluated = np.ones(n, np.uint8)
         self.last_ns = np.full(n, np.iinfo(np.int64).min, np.int64)
         self._ring_ns = np.full((n, RING), np.iinfo(np.int64).min, np.int64)

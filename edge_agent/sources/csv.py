@@ -19,6 +19,7 @@ from edge_agent.core import Catalogue, EndOfInput, NotConnected, Run, Samples, T
 from edge_agent.core.settings import Section
 from edge_agent.sources.csv_layout import CHUNK_BYTES, chunks, layout_of
 from edge_agent.sources.source import Item, Plug, Received, Source
+from edge_agent.sources.zone import SourceTime
 
 if TYPE_CHECKING:
     from edge_agent.sources.csv_columns import Batch
@@ -97,6 +98,7 @@ class CsvConfig(Section):
     name: Annotated[str, Field(min_length=1)]
     files: Annotated[tuple[Path, ...], Field(min_length=1)]
     """Read one after the other. A tag's address is the name of its column, its own name when it has none."""
+    time: SourceTime = SourceTime()
     speed: Annotated[float, Field(ge=0)] = 0.0
     """Seconds of recorded time per second; 0 is as fast as the intake takes them."""
     unknown: Unknown = "refuse"

@@ -19,6 +19,7 @@ from edge_agent.core.status import BAD_NO_COMMUNICATION
 from edge_agent.sources.modbus_address import Address, AddressError, parse
 from edge_agent.sources.modbus_plan import Decoder, Request, requests_for
 from edge_agent.sources.source import Plug, Received, Source
+from edge_agent.sources.zone import SourceTime
 
 if TYPE_CHECKING:
     from edge_agent.sources.source import Item
@@ -36,6 +37,8 @@ class ModbusConfig(Section):
 
     lossy: ClassVar[bool] = True
     """What arises while nobody asks is lost."""
+    time: ClassVar[SourceTime] = SourceTime()
+    """Devices stamp nothing: the time of asking counts."""
 
     kind: Literal["modbus"]
     name: Annotated[str, Field(min_length=1)]

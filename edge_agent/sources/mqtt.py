@@ -19,6 +19,7 @@ from edge_agent.sources.blocks import StreamSection, wrong_streams
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.mqtt_payload import Columns, Parser, PoisonError, TimeUnit, pointer_tokens, routes
 from edge_agent.sources.source import Plug, Received, Source
+from edge_agent.sources.zone import SourceTime
 
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
@@ -58,6 +59,7 @@ class MqttConfig(BrokerConfig):
     """Unit of that time: ns, us, ms or s since 1970 UTC, or iso for ISO 8601."""
     streams: tuple[StreamSection, ...] = ()
     """What is known of tags of kind block and does not stand in their messages."""
+    time: SourceTime = SourceTime()
     dead_letter_bytes: Annotated[int, Field(ge=8192)] = 10_000_000
     watchdog_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds without any value, while periodic tags are configured, after which the connection is made anew."""

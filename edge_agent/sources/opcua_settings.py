@@ -10,9 +10,10 @@ import pydantic
 from edge_agent.core.settings import Section
 from edge_agent.sources.opcua_address import Address, parse
 from edge_agent.sources.opcua_security import OpcUaSecurity
+from edge_agent.sources.zone import SourceTime
 
 
-class OpcUaTime(Section):
+class OpcUaTime(SourceTime):
     """Which time becomes the time of a value.
 
     `source` falls back to the server's time and then to the time of receipt, flagged uncertain; `received` numbers the values of one message
@@ -20,6 +21,12 @@ class OpcUaTime(Section):
     """
 
     basis: Literal["source", "server", "received"] = "source"
+
+    @pydantic.model_validator(mode="after")
+    def _somebodys(self) -> Self:
+        if self.assumed_zone is not None and self.basis == "received":
+            raise ValueError("basis source or server where there is an assumed_zone: the time of receipt is UTC")
+        return self
 
 
 class OpcUaServer(Section):

@@ -23,6 +23,7 @@ from edge_agent.core.settings import Section
 from edge_agent.sources.blocks import BlockError, StreamSection, wrong_streams
 from edge_agent.sources.opcua_settings import OpcUaServer
 from edge_agent.sources.source import Item, Plug, Received, Source
+from edge_agent.sources.zone import SourceTime
 
 BAD_NODE_ID_UNKNOWN: Final = 0x80340000
 _TRIES: Final = 3
@@ -71,6 +72,7 @@ class OpcUaSpectraConfig(OpcUaServer):
     """What the server does not tell of a tag, or tells elsewhere."""
     poll_s: Annotated[float, Field(gt=0, le=3600)] = 0.25
     """Seconds between two looks for a new acquisition: less than half the shortest time between two."""
+    time: SourceTime = SourceTime()
     retry_s: Annotated[float, Field(gt=0)] = 30.0
     """Between two attempts at a tag that could not be read."""
     watchdog_s: Annotated[float, Field(gt=0)] | None = None

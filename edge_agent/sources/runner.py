@@ -13,6 +13,7 @@ import structlog
 from edge_agent.backoff import Backoff
 from edge_agent.core import Block, Connection, EndOfInput, NotConnected, Samples, Tag, Texts
 from edge_agent.sources.source import Item, Plug, Received, Source
+from edge_agent.sources.zone import SourceTime, ZonedSource
 
 log = structlog.get_logger()
 
@@ -52,6 +53,10 @@ class SourceConfig(Protocol):
     @property
     def watchdog_s(self) -> float | None:
         """Seconds without a value after which a connection is made anew; None for the default."""
+
+    @property
+    def time(self) -> SourceTime:
+        """What is known of its clock."""
 
     def source(self, plug: Plug) -> Source:
         """The connector."""
@@ -101,7 +106,8 @@ class SourceRunner:
         self.name = config.name
         self._kind = config.kind
         self._plug = plug
-        self._source = config.source(plug)
+        zone, source = config.time.assumed_zone, config.source(plug)
+        self._source = source if zone is None else ZonedSource(source, zone, plug.clock)
         self._offer = offer
         self._clock = plug.clock
         self._sleep = sleep

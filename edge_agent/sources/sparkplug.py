@@ -16,6 +16,7 @@ from edge_agent.core import NotConnected, Samples, WireError
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.source import Plug, Received, Source
 from edge_agent.sources.sparkplug_address import Address
+from edge_agent.sources.zone import SourceTime
 from edge_agent.sparkplug.topics import ID, NAMESPACE, State, Topic, state_topic
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class SparkplugConfig(BrokerConfig):
     """Seconds that a missing message is waited for."""
     max_pending_bytes: Annotated[int, Field(ge=65536)] = 16_000_000
     """Bytes taken and not yet handed on, at most (one message more); then the broker has to wait."""
+    time: SourceTime = SourceTime()
     dead_letter_bytes: Annotated[int, Field(ge=8192)] = 10_000_000
     watchdog_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds without any value, while periodic tags are configured, after which the connection is made anew."""

@@ -23,6 +23,7 @@ from edge_agent.sources.blocks import StreamSection, wrong_streams
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.source import Plug, Received, Source
 from edge_agent.sources.spectra_files import SpectrumError, block_of
+from edge_agent.sources.zone import SourceTime
 
 _REMEMBERED: Final = 20_000
 """Contents remembered, the oldest forgotten first: about 3 MB in the journal at the most."""
@@ -53,6 +54,7 @@ class SpectraConfig(Section):
     """Age at which a file that cannot be read becomes a dead letter."""
     streams: tuple[StreamSection, ...] = ()
     """What is known of streams and does not stand in their files."""
+    time: SourceTime = SourceTime()
     dead_letter_bytes: Annotated[int, Field(ge=8192)] = 10_000_000
     watchdog_s: Annotated[float, Field(gt=0)] = 3600.0
     """Seconds without any spectrum, while periodic tags are configured, after which the folder is opened anew."""

@@ -15,7 +15,7 @@ class NaiveScreen:
     low: list[float]
     high: list[float]
     simulated: bool
-    skew_ns: int
+    skew_ns: list[int]
     seen: dict[int, list[tuple[int, bytes]]] = field(default_factory=lambda: defaultdict(list))
     last: dict[int, int] = field(default_factory=dict)
     together: list[tuple[int, int, bytes]] = field(default_factory=list)
@@ -24,7 +24,7 @@ class NaiveScreen:
         self, time_ns: int, tag: int, value: float, status: int, received_ns: int, closed_ns: int, ring: int, remembered: int = 0
     ) -> tuple[str, int]:
         """Fate and marked status of one value."""
-        if time_ns > received_ns + self.skew_ns:
+        if time_ns > received_ns + self.skew_ns[tag]:
             return "rejected", status
         key = (time_ns, struct.pack("<d", value))
         together = self.together[-remembered:] if remembered else []

@@ -76,8 +76,8 @@ row = st.tuples(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(row, max_size=60), st.booleans(), st.integers(0, 20))
 def test_equals_the_naive_twin(rows, simulated, closed):
-    s = Screen(np.full(3, -5.0), np.full(3, 50.0), np.zeros(3, np.int32), simulated=simulated, skew_ns=10)
-    naive = NaiveScreen([-5.0] * 3, [50.0] * 3, simulated, 10)
+    s = Screen(np.full(3, -5.0), np.full(3, 50.0), np.zeros(3, np.int32), simulated=simulated, skew_ns=np.array([10, 0, 15]))
+    naive = NaiveScreen([-5.0] * 3, [50.0] * 3, simulated, [10, 0, 15])
     received = 20
     expected = [naive.step(t, k, v, x, received, closed, RING, REMEMBERED) for t, k, v, x in rows]
     columns = list(zip(*rows, strict=True)) or [[], [], [], []]

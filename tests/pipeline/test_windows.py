@@ -31,7 +31,7 @@ def feed(s: Screen, w: Windows, rows: list[tuple[int, int, float, int]], receive
 @given(st.lists(st.lists(row, max_size=12), max_size=6), st.lists(st.integers(0, 25), min_size=6, max_size=6))
 def test_equals_the_naive_twin(batches, steps):
     s, w = pair()
-    naive = NaiveScreen([-np.inf] * 3, [np.inf] * 3, False, 1000)
+    naive = NaiveScreen([-np.inf] * 3, [np.inf] * 3, False, [1000] * 3)
     groups: dict[tuple[int, int, bool], list[tuple[int, float, int, str]]] = defaultdict(list)
     base = closed = 0
     for batch, step in zip(batches, steps, strict=False):

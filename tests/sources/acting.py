@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_agent.core import Connection, NotConnected, Tag
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Item, Plug, Received, Source
+from edge_agent.sources.zone import SourceTime
 
 START_NS = 1_767_225_600_000_000_000
 
@@ -96,6 +97,7 @@ class ActingConfig:
     name: str = "line"
     kind: str = "acting"
     watchdog_s: float | None = 10.0
+    time: SourceTime = field(default_factory=SourceTime)
 
     def source(self, plug: Plug) -> Source:
         return self.actor
