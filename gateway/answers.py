@@ -11,6 +11,7 @@ from edge_agent.core import AlarmEvent, Context, OperatorAction, Tag, decode, pa
 from gateway.actions import Actions
 from gateway.applying import Applier
 from gateway.batches import BatchRow
+from gateway.blocks import BlocksRow, blocks_row
 from gateway.inbox import EdgeFacts, Inbox
 from gateway.journal import Journal
 from gateway.latest import Latest
@@ -58,6 +59,25 @@ class Answers:
                 # A segment was merged into another while we looked; the new view has its rows. A file that is really gone is a fault.
                 if self._view() is view:
                     raise
+
+    def blocks(self, key: str, from_ns: int, to_ns: int, count: int = 60) -> BlocksRow:
+        """See Query."""
+        found = self._applier.catalogue.find(key)
+        if found is None:
+            raise NotFound(f"tag: expected a known key EDGE:NAME, found {key!r}")
+        known, number = found
+        if known.tags[number].kind != "block":
+            raise ValueError(f"tag: expected a tag of kind block, found {key!r}")
+        while True:
+            view = self._view()
+            try:
+                times, frames = view.blocks(known.edge, number, from_ns, to_ns, count)
+            except FileNotFoundError:
+                # As above: the new view has its rows.
+                if self._view() is view:
+                    raise
+            else:
+                return blocks_row(key, times, frames, from_ns, to_ns, simulated=known.simulated)
 
     def tags(self) -> list[TagRow]:
         """See Query."""

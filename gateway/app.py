@@ -26,6 +26,7 @@ from gateway.audit import Trail
 from gateway.audit_watch import Watch
 from gateway.backup import sealing_lock
 from gateway.batches import BatchRow
+from gateway.blocks import BlocksRow
 from gateway.broker import Broker, Token
 from gateway.config import GatewayConfig
 from gateway.console.app import create_app
@@ -282,6 +283,10 @@ class Gateway:
                 raise NotFound(f"store: expected the name of a target that is read, found {store!r}")
             self._readers[store] = found
         return self.store.ask.series_from(self._readers[store], key, from_ns, to_ns, points)
+
+    def blocks(self, key: str, from_ns: int, to_ns: int, count: int = 60) -> BlocksRow:
+        """See Query."""
+        return self.store.ask.blocks(key, from_ns, to_ns, count)
 
     def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
         """See Query."""

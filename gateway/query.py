@@ -14,6 +14,7 @@ from typing import Literal, Protocol, TypedDict
 from edge_agent.core import PharmedgeError
 from edge_agent.core.alarm import ActionKind
 from gateway.batches import BatchRow
+from gateway.blocks import BlocksRow
 from gateway.kpis import KpiRow
 
 Quality = Literal["good", "uncertain", "bad", "stale"]
@@ -495,6 +496,9 @@ class Query(Protocol):
 
     def series_in(self, store: str, key: str, from_ns: int, to_ns: int, points: int = 500) -> SeriesRow:
         """The same from the single values that a target holds; NotFound for one that is not read, NotConnected, or TooMany for too long a span."""
+
+    def blocks(self, key: str, from_ns: int, to_ns: int, count: int = 60) -> BlocksRow:
+        """At most `count` spectra or waveforms of one stream with from_ns <= source time < to_ns, spread evenly, the newest among them."""
 
     def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
         """Standing occurrences (by priority, newest first) or all of them, newest first."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_agent.core import Samples, Texts
+from gateway.blocks import spread_over
 from gateway.catalog import EdgeTags
 from gateway.manifest import SegmentFile
 from gateway.query import MAX_POINTS, Level, SeriesRow
@@ -62,6 +63,30 @@ class View:
             if edge in generation.edges:
                 found += generation.edges[edge].texts
         return sorted((r for r in found if r.tag == number and from_ns <= r.time_ns < to_ns), key=lambda r: r.time_ns)
+
+    def blocks(self, edge: str, number: int, from_ns: int, to_ns: int, count: int) -> tuple[int, list[bytes]]:
+        """How many blocks of one stream begin in the span, and the frames of at most `count` of them, spread evenly."""
+        files = self._files(edge, "block", from_ns, to_ns)
+        times = [r.time_ns for g in self.generations if edge in g.edges for r in g.edges[edge].blocks if r.tag == number]
+        for file in files:
+            table = self.segments.get(file).of(number, from_ns, to_ns, columns=["tag", "time_ns"])
+            if table is not None:
+                times += [t for n, t in zip(table["tag"].to_pylist(), table["time_ns"].to_pylist(), strict=True) if n == number]
+        inside = np.unique(np.array([t for t in times if from_ns <= t < to_ns], np.int64))
+        wanted = set(spread_over(inside, count).tolist())
+        frames = {
+            r.time_ns: r.frame for g in self.generations if edge in g.edges for r in g.edges[edge].blocks if r.tag == number and r.time_ns in wanted
+        }
+        for file in files:
+            # Few are wanted of many: only the row groups that hold one are read.
+            for time_ns in sorted(t for t in wanted - frames.keys() if file.min_ns <= t <= file.max_ns):
+                if time_ns in frames:
+                    continue
+                table = self.segments.get(file).of(number, time_ns, time_ns + 1)
+                if table is not None:
+                    columns = (table[name].to_pylist() for name in ("tag", "time_ns", "frame"))
+                    frames |= {t: frame for n, t, frame in zip(*columns, strict=True) if n == number and t in wanted}
+        return len(inside), [frames[t] for t in sorted(frames)]
 
 
 def series(view: View, key: str, known: EdgeTags, number: int, from_ns: int, to_ns: int, points: int) -> SeriesRow:

@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 
 from edge_agent.config import AgentSettings
-from edge_agent.config.trained import TrainedModels, model_name, trained_models
-from edge_agent.core import Note, Start
+from edge_agent.config.trained import TrainedModels, adjusted_mistakes, model_name, trained_models
+from edge_agent.core import ConfigError, Mistake, Note, Start
 from edge_agent.core.signing import public_keys
 
 log = structlog.get_logger()
@@ -30,10 +30,17 @@ class ModelWatch:
         self._hashes: dict[Path, str] = {}
 
     def begin(self, now_ns: int, previous: Start | None) -> TrainedModels:
-        """The models to start with; where a file is refused, the one of the plan in force goes on, and the log says so."""
+        """The models to start with; where a file is refused, the one of the plan in force goes on, and the log says so.
+
+        ConfigError for a soft sensor whose adjustment nobody approved.
+        """
         for path in self.files:
             self._stamps[path], self._hashes[path] = _stamp(path), _hash(path)
-        found = trained_models(self._settings, keys=public_keys(self._keys), now_ns=now_ns, previous=previous)
+        keys = public_keys(self._keys)
+        unapproved = adjusted_mistakes(self._settings, keys, now_ns)
+        if unapproved:
+            raise ConfigError([Mistake(e.path, 1, e.key, e.expected, e.found) for _, e in unapproved])
+        found = trained_models(self._settings, keys=keys, now_ns=now_ns, previous=previous)
         for place, error in found.refused.items():
             log.error("a model file is refused", error=str(error), goes_on_with=found.by_place[place].sha256 if place in found.by_place else "none")
         return found

@@ -215,7 +215,25 @@ def load_whole(path: Path) -> AgentSettings:
     return load_agent(path, also=also)
 
 
+def adjusted_mistakes(settings: AgentSettings, keys: Mapping[str, Ed25519PublicKey], now_ns: int) -> list[tuple[int, ModelFileError]]:
+    """Soft sensors whose slope or bias was changed and that nobody has approved, by their place in `sensors`: such a file is never taken."""
+    found: list[tuple[int, ModelFileError]] = []
+    for place, sensor in enumerate(settings.sensors):
+        try:
+            file = read(Path(sensor.file))
+            if file.calibration.get("adjusted") is None:
+                continue
+            approval = verified(Path(sensor.file), file, keys)
+            if approval.effective_ns > now_ns:
+                raise ModelFileError(sensor.file, "approval.effective_ns", "an approval in force", f"one from {_utc(approval.effective_ns)} on")
+        except ModelFileError as error:
+            found.append((place, error))
+    return found
+
+
 def file_mistakes(settings: AgentSettings, keys: Mapping[str, Ed25519PublicKey], now_ns: int) -> list[tuple[Place, str, str]]:
     """What is wrong with the model files of a configuration, as mistakes of its keys."""
     refused = trained_models(settings, keys=keys, now_ns=now_ns).refused
-    return [(("models", place, "file"), f"{e.key}: {e.expected}", f"{e.found} ({Path(e.path).name})") for place, e in refused.items()]
+    wrong: list[tuple[Place, ModelFileError]] = [(("models", place, "file"), e) for place, e in refused.items()]
+    wrong += [(("sensors", place, "file"), e) for place, e in adjusted_mistakes(settings, keys, now_ns)]
+    return [(place, f"{e.key}: {e.expected}", f"{e.found} ({Path(e.path).name})") for place, e in wrong]

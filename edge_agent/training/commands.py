@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import numpy as np
 import typer
 
 from edge_agent.config import AgentSettings, load_agent
@@ -136,6 +137,39 @@ def calibrate(
     errors = f"RMSECV {c['rmsecv']:.4g} {unit}, interval +-{c['half_width']:.4g}"
     print(f"{out}: {made.name}, {len(data.y)} samples, {errors}, {int(found.odd.sum())} odd samples")
     print(f"sha256 {made.sha256}")
+
+
+@app.command()
+def adjust(
+    file: Annotated[Path, typer.Argument(help="Model file of a soft sensor.", metavar="FILE")],
+    out: Annotated[Path, typer.Option(help="Model file to write; an existing one is never overwritten.", metavar="PATH")],
+    reason: Annotated[str, typer.Option(help="Why: deviation or change number, laboratory report.")],
+    pairs: Annotated[Path | None, typer.Option(help="CSV with columns predicted and reference.", metavar="CSV")] = None,
+    predicted: Annotated[float | None, typer.Option(help="One point: what the sensor said.")] = None,
+    reference: Annotated[float | None, typer.Option(help="One point: what the laboratory found.")] = None,
+    slope: Annotated[bool, typer.Option("--slope", help="Fit a slope as well, from five or more pairs; otherwise a bias alone.")] = False,
+    user: Annotated[str | None, typer.Option(help="Who adjusts; the user of the operating system when absent.")] = None,
+) -> None:
+    """Adjust bias and slope of a soft sensor to reference samples: a new model file, which someone else must approve before an agent takes it."""
+    from edge_agent.training.adjust import adjusted, fitted, read_pairs
+
+    if (pairs is None) == (predicted is None or reference is None):
+        raise _fail("adjust: expected either --pairs, or --predicted and --reference, found both or neither", 2)
+    if out.exists():
+        raise _fail(f"{out}: expected a new file, found one already", 2)
+    try:
+        said, found = read_pairs(pairs) if pairs is not None else (np.array([predicted], float), np.array([reference], float))
+        change = fitted(said, found, slope=slope)
+        told = list(zip(said.tolist(), found.tolist(), strict=True))
+        new = adjusted(read(file), change, told, user=user or getpass.getuser(), reason=reason, now_ns=time.time_ns())
+        made = write(out, new)
+    except (PharmedgeError, OSError) as error:
+        raise _fail(error) from error
+    half = made.calibration["half_width"]
+    print(f"{out}: {made.name}, value x {change.slope:.6g} + {change.bias:.6g}, from {change.n} pairs, interval +-{half:.4g}")
+    if change.significant is not None:
+        print(f"the difference is {'' if change.significant else 'not '}beyond chance (t test, 95 %)")
+    print(f"sha256 {made.sha256}; not in force before `edge-agent model approve {out}`")
 
 
 @app.command()

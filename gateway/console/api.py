@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as Parameter
 
 from gateway.audit_verify import csv_cell
+from gateway.blocks import BlocksRow
 from gateway.console.access import Access
 from gateway.console.alarms import alarm_routes
 from gateway.console.errors import MEDIA_TYPE, Impossible
@@ -26,7 +27,7 @@ from gateway.targets.target import TooMany
 HOUR_NS: Final = 3_600_000_000_000
 _SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "n_uncertain", "worst_status", "text")
 
-ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, ModeRow, StatusRow, LedgerRow, KpiRow, SpcRow)
+ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, ModeRow, StatusRow, LedgerRow, KpiRow, SpcRow, BlocksRow)
 """Row types whose schemas the OpenAPI document carries."""
 
 

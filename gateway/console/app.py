@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from gateway.console.access import Access, people
 from gateway.console.accounts import accounts
 from gateway.console.api import ROWS, api
+from gateway.console.blocks import blocks
 from gateway.console.errors import PROBLEM_SCHEMA, install_errors
 from gateway.console.guard import Guard
 from gateway.console.handover import handover
@@ -107,6 +108,7 @@ def create_app(
     app.include_router(handover(access, query, office.handovers if office is not None else None))
     app.include_router(kpis(query))  # before the routes that take any text for an occurrence
     app.include_router(spc(query))
+    app.include_router(blocks(query))
     app.include_router(api(query, live, timezone, access))
     _add_health(app, query, live)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="console")

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.core import AlarmEvent, NotConnected, PharmedgeError, Refused, occurrence_id
 from gateway.batches import BatchRow
+from gateway.blocks import BlocksRow, blocks_row
 from gateway.kpis import KpiRow, key_figures
 from gateway.query import (
     ALL,
@@ -394,6 +395,11 @@ class Plant:
             "n_uncertain": [0] * len(shown),
             "worst_status": [SENSOR_FAILURE if b else SIMULATED for b in bad.tolist()],
         }
+
+    def blocks(self, key: str, from_ns: int, to_ns: int, count: int = 60) -> BlocksRow:
+        if key not in self.signals:
+            raise NotFound(f"there is no tag {key!r}")
+        return blocks_row(key, 0, [], from_ns, to_ns, simulated=True)
 
     def alarms(self, state: Literal["standing", "history"] = "standing", limit: int = 1000, wanted: AlarmFilter = ALL) -> list[AlarmRow]:
         rows = [r for r in list(self.occurrences.values()) if (state == "history" or r["state"] != "NORM") and wanted.takes(r)]

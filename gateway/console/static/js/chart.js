@@ -430,7 +430,7 @@ export class Pane {
   }
 }
 
-function hatch(pen, left, top, right, bottom, ratio, ink, gap, width) {
+export function hatch(pen, left, top, right, bottom, ratio, ink, gap, width) {
   pen.save();
   pen.beginPath();
   pen.rect(left, top, right - left, bottom - top);

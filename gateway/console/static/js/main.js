@@ -19,16 +19,17 @@ import { search } from "./search.js";
 import { session } from "./session.js";
 import { sound, soundMenu } from "./sound.js";
 import { spc } from "./spc.js";
+import { spectra } from "./spectra.js";
 import { system } from "./system.js";
 import { trends } from "./trends.js";
 import { unit } from "./unit.js";
 import { users } from "./users.js";
 import { said } from "./said.js";
 
-const PAGES = { overview, trends, spc, alarms, handover, kpis, changes, audit, users, system, unit };
+const PAGES = { overview, trends, spc, spectra, alarms, handover, kpis, changes, audit, users, system, unit };
 /** Pages that are reached from another one. */
-const BENEATH = { unit: "overview" };
-const KEYS = { o: "overview", a: "alarms", t: "trends", p: "spc", h: "handover", k: "kpis", c: "changes", r: "audit", u: "users", s: "system" };
+const BENEATH = { unit: "overview", spectra: "trends" };
+const KEYS = { o: "overview", a: "alarms", t: "trends", p: "spc", n: "spectra", h: "handover", k: "kpis", c: "changes", r: "audit", u: "users", s: "system" };
 /** Pages that only some may see; everybody sees the others. */
 const ONLY = { audit: "read_audit", users: "manage_users" };
 const THEME = "pharmedge.theme";

@@ -6,7 +6,7 @@ import { t } from "./i18n.js";
 import { Pane, picture, spanTitle } from "./chart.js";
 import { happenings, series, textSeries } from "./happenings.js";
 import { plant } from "./plant.js";
-import { note } from "./route.js";
+import { link, note } from "./route.js";
 import { notice } from "./notice.js";
 import { search } from "./search.js";
 
@@ -26,6 +26,7 @@ export function trends(root, params) {
   const live = h("button", { type: "button", class: "live", onclick: () => (view.live ? freeze() : goLive()) });
   const spanText = h("span", { class: "span-text" });
   const pointed = h("span", { class: "pointed" });
+  const spectra = h("a", { href: link("spectra", {}), title: "g n", hidden: true }, t("page.spectra"));
   const list = h("div", { class: "panes" });
   const empty = h("div", { class: "empty panel" });
   root.append(h("div", { class: "trends-page" },
@@ -37,7 +38,7 @@ export function trends(root, params) {
         h("button", { type: "button", "aria-label": t("trends.out"), title: t("trends.out"), onclick: () => scale(2) }, "−"),
         h("button", { type: "button", "aria-label": t("trends.in"), title: t("trends.in"), onclick: () => scale(0.5) }, "+"),
         h("button", { type: "button", "aria-label": t("trends.forward"), title: t("trends.forward"), onclick: () => shift(0.5) }, "▶")),
-      h("span", { class: "span-line" }, spanText, pointed), h("span", { class: "push" }),
+      h("span", { class: "span-line" }, spanText, pointed), h("span", { class: "push" }), spectra,
       h("button", { type: "button", onclick: saveCsv }, "CSV"), h("button", { type: "button", onclick: savePng }, "PNG")),
     list, empty));
   const size = new ResizeObserver(() => layout());
@@ -226,6 +227,7 @@ export function trends(root, params) {
   }
 
   function refresh() {
+    spectra.hidden = ![...plant.tags.values()].some((tag) => tag.kind === "block");
     if (!view.live || document.hidden) return;
     const every = Math.min(30_000, Math.max(1000, (view.span / POINTS) * 2000));
     if (plant.live && Date.now() - asked >= Math.max(every, 5000)) {
