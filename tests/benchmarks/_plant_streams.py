@@ -18,6 +18,8 @@ WITHIN: Final = {"spike": 8, "burst": 12, "level": 100, "variance": 100, "frozen
 RECENT: Final = 200
 """Rows whose standard deviation measures a fault; they lie before it."""
 MOST: Final = 10_000
+DRAWS: Final = 50
+"""Tags and rows tried for one fault at the most."""
 
 
 def streams(data: Path) -> dict[str, dict[str, Array]]:
@@ -105,7 +107,10 @@ def faulty(kind: str, x: Array, at: int, sign: float) -> Array:
 
 
 def faults(sets: dict[str, dict[str, Array]], per_kind: int, seed: int) -> Iterator[tuple[str, str, str, int, Array]]:
-    """(set, tag, kind, row, stream with the fault), per_kind of each kind, spread evenly over the sets."""
+    """(set, tag, kind, row, stream with the fault), per_kind of each kind, spread evenly over the sets.
+
+    Where the fault would change no value (a tag that stands still: its deviation is 0, and frozen it is the same), tag and row are drawn anew.
+    """
     rng = np.random.default_rng(seed)
     for kind in WITHIN:
         for i in range(per_kind):
@@ -113,8 +118,12 @@ def faults(sets: dict[str, dict[str, Array]], per_kind: int, seed: int) -> Itera
             usable = {t: x for t, x in sets[name].items() if len(x) > warmup(len(x)) + RECENT + WITHIN[kind] + 1}
             if not usable:
                 continue
-            tag = list(usable)[int(rng.integers(len(usable)))]
-            x: Any = usable[tag]
-            first = max(warmup(len(x)), RECENT)
-            at = int(rng.integers(first, len(x) - WITHIN[kind]))
-            yield name, tag, kind, at, faulty(kind, x, at, float(rng.choice([-1.0, 1.0])))
+            for _ in range(DRAWS):
+                tag = list(usable)[int(rng.integers(len(usable)))]
+                x: Any = usable[tag]
+                first = max(warmup(len(x)), RECENT)
+                at = int(rng.integers(first, len(x) - WITHIN[kind]))
+                y = faulty(kind, x, at, float(rng.choice([-1.0, 1.0])))
+                if not np.array_equal(y[at:], x[at : len(y)]):
+                    yield name, tag, kind, at, y
+                    break
