@@ -32,7 +32,7 @@ def _beta_share(x: float, a: float, b: float) -> float:
     return front * total
 
 
-def _gamma_share(x: float, a: float) -> float:
+def gamma_share(x: float, a: float) -> float:
     """Regularised lower incomplete gamma function by its series."""
     if x <= 0.0:
         return 0.0
@@ -83,7 +83,7 @@ def chi2_quantile(p: float, n: float) -> float:
     >>> round(chi2_quantile(0.95, 3), 3), round(chi2_quantile(0.99, 3), 3)
     (7.815, 11.345)
     """
-    return _solved(lambda x: _gamma_share(x / 2, n / 2), p, n + 10.0)
+    return _solved(lambda x: gamma_share(x / 2, n / 2), p, n + 10.0)
 
 
 def t2_limit(p: float, components: int, rows: int) -> float:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from simulators import demo as demo_launcher
+from simulators.continuous import FAST, Continuous, ContinuousSettings
+from simulators.continuous_faults import LINE_FAULTS, line_faults
 from simulators.faults import HALL_KINDS, KINDS, fault_from_text, hall_fault_from_text
 from simulators.hall import Hall
 from simulators.plant import Plant, PlantConfig
+from simulators.plc import SMALL_VALID_S, VALID_S, Plc
 from simulators.press import DEMO, Press, PressSettings
 from simulators.recording import RecordingError, parse_time, read_recording
 from simulators.replay import Replay, unit_from_file
@@ -50,6 +53,10 @@ LINES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "press": ("Rotary tablet press, 36 stations, 24 tablets a second: force, weight loop, feed frame NIR, hopper, batches.", KINDS),
     "hall": ("Production hall: five motor control centres and twenty machines, 305 signals with an alarm each (configs/hall).", HALL_KINDS),
     "nir": ("NIR spectrometer at the feed frame, 256 points every 2 s over OPC UA (ADI), MQTT and files, content known.", SPECTROMETER_FAULTS),
+    "continuous": (
+        "Continuous line, 20 kg/h: two loss-in-weight feeders, blender with NIR, chute, feed frame, diverter, press, PLC (configs/continuous).",
+        LINE_FAULTS,
+    ),
 }
 """What each line is, and its faults."""
 
@@ -58,11 +65,16 @@ class UsageError(Exception):
     """The command line or a file it names is wrong; exit code 2."""
 
 
-def _broker(text: str) -> MqttConfig:
+def _address(text: str, option: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UsageError(f"--mqtt: expected HOST:PORT, found {text!r}")
-    return MqttConfig(host=host, port=int(port))
+        raise UsageError(f"{option}: expected HOST:PORT, found {text!r}")
+    return host, int(port)
+
+
+def _broker(text: str) -> MqttConfig:
+    host, port = _address(text, "--mqtt")
+    return MqttConfig(host=host, port=port)
 
 
 def _opcua(line: Line, port: int, host: str, security: str, pki: Path | None, user: str | None,
@@ -72,18 +84,22 @@ def _opcua(line: Line, port: int, host: str, security: str, pki: Path | None, us
                                                 password=password))
 
 
-def _until_stopped(plant: Plant | SpectraRun) -> None:
+def _until_stopped(plant: Plant | SpectraRun, plc: Plc | None = None) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(sig, plant.stop)
+        task = asyncio.create_task(plc.run(), name="plc") if plc is not None else None
         await plant.run()
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(main())
 
 
-def _serve(plant: Plant) -> None:
-    _until_stopped(plant)
+def _serve(plant: Plant, plc: Plc | None = None) -> None:
+    _until_stopped(plant, plc)
     state = plant.state()
     typer.echo(f"{state['samples']} samples sent, {state['mqtt_not_sent']} refused by a full queue, "
                f"{state['mqtt_pending']} not acknowledged by the broker")
@@ -97,7 +113,8 @@ def list_lines(signals: Annotated[bool, typer.Option("--signals", help="Also lis
         for kind in kinds.values():
             typer.echo(f"  fault {kind.name}: {kind.what}")
         if signals and name != "nir":
-            for s in (Press() if name == "press" else Hall()).signals:
+            made: dict[str, Callable[[], Line]] = {"press": Press, "hall": Hall, "continuous": Continuous}
+            for s in made[name]().signals:
                 typer.echo(f"  {s.name} [{s.unit}] {s.period_s:g} s over {s.road}: {s.en}")
     typer.echo("replay FILE: a recorded CSV file over the same protocols")
 
@@ -116,6 +133,9 @@ def run(
     keep: Keep = None,
     real_pace: Annotated[bool, typer.Option("--real-pace", help="Slow processes at the pace of a real press: "
                                             "weights each 10 min, 4 h batches, cleaning between them.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="A continuous line that is washed out in seconds instead of ten minutes.")] = False,
+    plc: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Modbus TCP of the agent from which the PLC of a continuous line reads what to "
+                                            "divert; without it everything is diverted.")] = None,
     start_when: StartWhen = None,
     stop_when: StopWhen = None,
     stay: Stay = False,
@@ -146,8 +166,14 @@ def run(
         raise UsageError("--folder and --calibration: expected with the line nir only")
     span = None if duration is None else duration * speed
     made: Line
+    watching: Plc | None = None
     if line == "hall":
         made = Hall(seed, tuple(f for text in fault or () for f in hall_fault_from_text(text)))
+    elif line == "continuous":
+        settings = FAST if small else ContinuousSettings()
+        made = Continuous(seed, settings, line_faults(fault or (), seed, span, settings.pace))
+        if plc is not None:
+            watching = Plc(made, _address(plc, "--plc"), valid_s=SMALL_VALID_S if small else VALID_S, speed=speed)
     else:
         faults = tuple(f for text in fault or () for f in fault_from_text(text, seed, span))
         made = Press(seed, PressSettings() if real_pace else DEMO, faults)
@@ -156,7 +182,7 @@ def run(
                                      stay=stay),
                   _opcua(made, opcua_port, host, security, pki, user, password_file) if opcua_port else None,
                   MqttPublisher(_broker(mqtt)) if mqtt else None)
-    _serve(plant)
+    _serve(plant, watching)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from simulators.sent import SentLedger, truth_lines, write_atomically
 from simulators.servers.mqtt import MqttPublisher
 from simulators.servers.opcua import OpcUaPlant
-from simulators.signals import SIMULATED, Emission, Line
+from simulators.signals import SIMULATED, Accounted, Emission, Line
 
 PACE_S = 0.05
 """Seconds between looks at the clock."""
@@ -190,7 +190,7 @@ class Plant:
         self.ledger.add(times[accepted], out.signal[accepted], out.value[accepted], out.status[accepted])
 
     def state(self) -> dict[str, object]:
-        """What sim.json shows: progress, subscribed variables, samples not yet acknowledged and never sent."""
+        """What sim.json shows: progress, subscribed variables, samples not yet acknowledged and never sent, and where material went."""
         return {
             "simulated": True,
             "started": self._started,
@@ -203,6 +203,7 @@ class Plant:
             "mqtt_connected": self._mqtt.connected if self._mqtt is not None else False,
             "mqtt_pending": self._mqtt.pending if self._mqtt is not None else 0,
             "mqtt_not_sent": self._mqtt.not_sent if self._mqtt is not None else 0,
+            **({"material": self._line.account()} if isinstance(self._line, Accounted) else {}),
         }
 
     def _keep(self) -> None:

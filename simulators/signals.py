@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,3 +109,11 @@ class Line(Protocol):
 
     def truth(self) -> tuple[Truth, ...]:
         """Faults that have begun so far."""
+
+
+@runtime_checkable
+class Accounted(Protocol):
+    """A line that knows what became of its material."""
+
+    def account(self) -> dict[str, float]:
+        """Masses in kg by what became of them."""

@@ -46,7 +46,7 @@ class Beside:
         self._settings, self._data_dir, self._engine, self._intake, self._file = settings, data_dir, engine, intake, file
         self.problems: Callable[[], list[str]] = list
         edge = settings.edge
-        facts = Facts(edge.id, edge.site, edge.simulated, edge.timezone, __version__, start.tags, start.alarms)
+        facts = Facts(edge.id, edge.site, edge.simulated, edge.timezone, __version__, start.tags, start.alarms, len(settings.diverters))
         self.desk = Desk(facts, act=act, problems=self._problems, clock=clock)
         gateways = tuple(dict.fromkeys(g for u in settings.uplinks for g in getattr(u, "gateways", ())))
         kept = {**file.values(LIST), **file.values(KEY)}
@@ -103,7 +103,7 @@ class Beside:
 
     def committed(self, events: list[AlarmEvent]) -> None:
         """A commit is durable."""
-        self.desk.committed(self._engine.standing, events)
+        self.desk.committed(self._engine.standing, events, diverts=self._engine.diverts)
         if self._opcua is not None:
             self._opcua.committed(events)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_agent.alarms.standing import Standing
 from edge_agent.core import Abandoned, Append, Audit, Entry, Log, Record, Samples, Summaries, WireError, audit_link, decode, encode, kind_of, pack
+from edge_agent.core.divert import DivertNow
 from edge_agent.core.log import SHED_NEVER, SHED_SAMPLES, SHED_SUMMARY
 from edge_agent.core.record import lane
 
@@ -41,6 +42,8 @@ class Commit:
     acks: list[Callable[[], None]] = field(default_factory=list)
     nbytes: int = 0
     state: dict[str, Any] | None = None
+    diverts: list[DivertNow] | None = None
+    """What diverters are asked to do behind the last entry."""
     standing: list[Standing] | None = None
     """Every alarm that is not normal behind the last entry, when an alarm event is among the records."""
 

@@ -22,6 +22,7 @@ from edge_agent.agent.intake import Intake, Offered
 from edge_agent.alarms.standing import Standing
 from edge_agent.config.sections import OutboxSection
 from edge_agent.core import AlarmEvent, Diagnostic, Log, Start
+from edge_agent.core.divert import DivertNow
 from edge_agent.core.log import SHED_SAMPLES, SHED_SUMMARY
 from edge_agent.pipeline.chain import Pipeline
 
@@ -81,6 +82,8 @@ class Engine:
         self._declared: set[str] = set()
         self.standing: list[Standing] = []
         """Every alarm that is not normal, as of the newest commit that is durable; on the event loop."""
+        self.diverts: list[DivertNow] = []
+        """What diverters are asked to do, likewise."""
 
     def _oldest_checkpoint(self) -> int:
         positions = [checkpoint_position(d) if (d := self.log.value(n)) else (-1, -1) for n in CHECKPOINTS]
@@ -93,6 +96,7 @@ class Engine:
         commit.add(start, self.pipeline.step(start))
         commit.state = self.pipeline.state()
         commit.standing = self.pipeline.alarms.standing()
+        commit.diverts = self.pipeline.diverts
         self._commits.put(commit)
         self._judge.start()
         self._writer.start()
@@ -179,6 +183,7 @@ class Engine:
         if any(isinstance(r, AlarmEvent) for r, _ in commit.records):
             # Taken here, where nothing moves: what is shown is what is durable, and whole.
             commit.standing = self.pipeline.alarms.standing()
+        commit.diverts = self.pipeline.diverts
         self._commits.put(commit)
         return Commit()
 
@@ -250,6 +255,8 @@ class Engine:
         self._intake.release(commit.nbytes)
         if commit.standing is not None:
             self.standing = commit.standing
+        if commit.diverts is not None:
+            self.diverts = commit.diverts
         self._on_commit(events)
 
     def _keep_house(self) -> None:

@@ -20,6 +20,7 @@ from edge_agent import __version__
 from edge_agent.agent.commit import JOURNAL, OUTBOX
 from edge_agent.agent.engine import Engine
 from edge_agent.agent.intake import Intake
+from edge_agent.core.divert import DivertNow
 
 
 @dataclass
@@ -88,9 +89,15 @@ class Status:
             "uplinks": self.uplinks(),
             "listening": self.listening(),
             "alarms": {"standing": len(standing)},
+            "diverters": [_divert(d) for d in self.engine.diverts],
             "latency": self.latency(),
             "latencies_ms": list(self.engine.latencies_ms),
         }
+
+
+def _divert(now: DivertNow) -> dict[str, Any]:
+    told = {"name": now.name, "request": now.request, "reason": now.reason, "state": now.state, "watchdog": now.watchdog}
+    return {**told, "valid_until_ns": now.valid_until_ns, "low": now.low, "high": now.high, **dict(now.accounts)}
 
 
 class _Figures(Collector):

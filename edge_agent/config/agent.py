@@ -23,6 +23,8 @@ from edge_agent.config.alarms import (
     ModeRulesSection,
     RateAlarm,
 )
+from edge_agent.config.diverters import DiverterSection
+from edge_agent.config.diverters import outputs as diverter_outputs
 from edge_agent.config.sections import EdgeSection, HttpSection, MachineSection, OutboxSection, SensorSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
 from edge_agent.core import ConfigError, Mistake
@@ -56,6 +58,8 @@ class AgentSettings(Settings):
     """Soft sensors on streams of spectra; each makes derived tags `<name>.value`, `.low`, `.high`, `.t2`, `.q`, `.valid` and `.why`."""
     machines: tuple[MachineSection, ...] = ()
     """Rotating machines on streams of vibration; each makes derived tags `<name>.velocity`, `.zone`, `.rms` and more."""
+    diverters: tuple[DiverterSection, ...] = ()
+    """Diverters of continuous lines; each makes derived tags `<name>.divert_request`, `.reason`, `.state`, `.watchdog`, `.valid_until` and more."""
     alarms: tuple[AnyAlarm, ...] = ()
     """What the operator is called for; an item `csv: FILE` stands for the alarms in that file."""
     alarm_rules: AlarmRulesSection = AlarmRulesSection()
@@ -90,6 +94,7 @@ class AgentSettings(Settings):
         yield from self._model_mistakes()
         yield from self._sensor_mistakes()
         yield from self._machine_mistakes()
+        yield from self._diverter_mistakes()
         yield from self._alarm_mistakes()
         for what, server in (("opcua", self.serve.opcua), ("modbus", self.serve.modbus)):
             if server is not None and not server.exposed and not is_loopback(server.host):
@@ -223,7 +228,7 @@ class AgentSettings(Settings):
         return names
 
     def _alarm_mistakes(self) -> Iterable[tuple[Place, str, str]]:
-        numeric = {*self._judged_before(len(self.models)), *self._group_outputs(), *self._sensor_outputs()}
+        numeric = {*self._judged_before(len(self.models)), *self._group_outputs(), *self._sensor_outputs(), *diverter_outputs(self.diverters)}
         classes = {t.name: t.class_ for t in self.tags}
         ranges = {t.name: t.range for t in self.tags}
         for i, alarm in enumerate(self.alarms):
@@ -317,6 +322,17 @@ class AgentSettings(Settings):
             if machine.bearing is not None and machine.bearing.ball_mm >= machine.bearing.pitch_mm:
                 yield ("machines", i, "bearing", "ball_mm"), "less than pitch_mm", f"{machine.bearing.ball_mm:g}"
 
+    def _diverter_mistakes(self) -> Iterable[tuple[Place, str, str]]:
+        yield from _twice("diverters", [d.name for d in self.diverters])
+        known = {t.name for t in self.tags if t.kind == "numeric"} | set(self._sensor_outputs())
+        taken = {t.name for t in self.tags} | {m.name for m in self.models if m.name}
+        taken |= {s.name for s in self.sensors} | {m.name for m in self.machines}
+        for i, diverter in enumerate(self.diverters):
+            if diverter.name in taken:
+                yield ("diverters", i, "name"), "a name that no tag, model, sensor or machine has", repr(diverter.name)
+            for place, expected, found in diverter.mistakes(known):
+                yield ("diverters", i, *place), expected, found
+
     def _sensor_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         yield from _twice("sensors", [s.name for s in self.sensors])
         streams = {t.name for t in self.tags if t.kind == "block"}
@@ -339,6 +355,9 @@ class AgentSettings(Settings):
         measured = {t.name for t in self.tags}
         if name in self._sensor_outputs():
             return [self._sensor_outputs()[name]]
+        diverter = diverter_outputs(self.diverters).get(name)
+        if diverter is not None:
+            return [root for n in dict.fromkeys(diverter.inputs().values()) for root in self.judged_roots(n)]
         group = self._group_outputs().get(name)
         if group is not None:
             return self.gathered(group)
@@ -347,7 +366,7 @@ class AgentSettings(Settings):
         return [name]
 
     def _learns(self, derived: str) -> bool:
-        if derived in self._machine_outputs():
+        if derived in self._machine_outputs() or derived in diverter_outputs(self.diverters):
             return False
         if derived in self._sensor_outputs():
             return True  # advisory on gmp_critical streams until approvals reach sensors

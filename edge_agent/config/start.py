@@ -17,10 +17,12 @@ from edge_agent.alarms.expression import compiled
 from edge_agent.config.agent import AgentSettings
 from edge_agent.config.alarms import AlarmBase, DiscreteAlarm, ExpressionAlarm
 from edge_agent.config.credentials import secured
+from edge_agent.config.diverters import output_fields
 from edge_agent.config.sections import PeriodicReport
 from edge_agent.config.trained import Trained, TrainedModels, model_name, trained_models
 from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag, pack
 from edge_agent.core.model_file import ModelFileError, read
+from edge_agent.pipeline.diverters import DiverterPlan
 from edge_agent.pipeline.machines import OF_BEARING, UNITS, MachinePlan
 from edge_agent.pipeline.plan import WATCH, GroupPlan, JudgementPlan, PipelinePlan, SourcePlan, StaticPlan
 from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
@@ -180,6 +182,51 @@ def machine_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag
     return tags, plans
 
 
+def diverter_tags(settings: AgentSettings, others: list[Tag]) -> tuple[list[Tag], list[DiverterPlan]]:
+    """Derived tags of the diverters, as critical as the most critical of what they look at, and what computes them."""
+    known = {t.name: t for t in others}
+    tags: list[Tag] = []
+    plans: list[DiverterPlan] = []
+    for diverter in settings.diverters:
+        plan = diverter.plan()
+        parents = [known[name] for name in dict.fromkeys(diverter.inputs().values())]
+        worst = min(parents, key=lambda t: _CRITICALITY.index(t.class_))
+        about = f"divert:{_hash(msgspec.to_builtins(plan))[:16]}"
+        for name in plan.outputs:
+            words = _DIVERTER[name.rpartition(".")[2]]
+            tags.append(
+                Tag(
+                    id=0, name=name, path=parents[0].unit_path, class_=worst.class_, description=dict(zip(("en", "zh"), words, strict=True)),
+                    derived_from=tuple(p.name for p in parents), model=about, **output_fields(name),
+                )
+            )  # fmt: skip
+        plans.append(plan)
+    return tags, plans
+
+
+_DIVERTER = {
+    "divert_request": ("Divert request", "剔除请求"),
+    "reason": ("Reason of the divert request", "剔除原因"),
+    "state": ("State of the divert decision", "剔除判断状态"),
+    "watchdog": ("Watchdog of the divert request", "剔除请求看门狗"),
+    "valid_until": ("Divert request valid until", "剔除请求有效期"),
+    "mismatch": ("Diverter not where it was asked to be", "换向阀位置与请求不一致"),
+    "low": ("Lowest possible content at the diverter", "换向阀处含量下界"),
+    "high": ("Highest possible content at the diverter", "换向阀处含量上界"),
+    "limit_low": ("Lower limit in force, its margin taken off", "生效下限（已扣裕量）"),
+    "limit_high": ("Upper limit in force, its margin taken off", "生效上限（已扣裕量）"),
+    "feed": ("Content of the feed", "进料含量"),
+    "flow": ("Total flow of the feeders", "总进料流量"),
+    "starts_s": ("Material outside its limits arrives in", "超限物料到达剩余时间"),
+    "ends_s": ("Material outside its limits has passed in", "超限物料通过剩余时间"),
+    "accepted_kg": ("Accepted material", "合格物料累计"),
+    "diverted_kg": ("Diverted material", "剔除物料累计"),
+    "unconfirmed_kg": ("Material that passed without feedback of the diverter", "换向阀无反馈时通过的物料"),
+    "against_kg": ("Material accepted against the request", "违反请求而放行的物料"),
+    "unseen_s": ("Time in which the edge did not run or the flow was not known", "边缘设备未运行或流量未知的时间"),
+}
+
+
 def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[str, AlarmDefinition]) -> tuple[AlarmDefinition, ...]:
     """Configured alarms, and the diagnostics that come with them; versions count up when a definition differs from `previous`."""
     by_name = {t.name: t for t in tags}
@@ -277,7 +324,8 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
     derived, judgements, groups = judged_tags(settings, measured, trained.by_place)
     sensed, sensors = sensor_tags(settings, measured)
     vibrating, machines = machine_tags(settings, measured)
-    derived += [*sensed, *vibrating]
+    diverting, diverters = diverter_tags(settings, [*measured, *sensed])
+    derived += [*sensed, *vibrating, *diverting]
     catalogue = Catalogue(previous.tags if previous else ()).revised([*measured, *derived])
     defined = {t.name for t in (*measured, *derived)}
     alarms = alarm_definitions(settings, [t for t in catalogue if t.name in defined], {a.name: a for a in previous.alarms} if previous else {})
@@ -297,6 +345,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         groups=tuple(groups),
         sensors=tuple(sensors),
         machines=tuple(machines),
+        diverters=tuple(diverters),
         alarm_rules=settings.alarm_rules.rules(),
         mode_rules=settings.mode_rules.rules(),
         static=tuple(_static(settings, place, model, trained) for place, model in trained.by_place.items()),

@@ -17,6 +17,7 @@ from edge_agent.alarms.standing import Standing
 from edge_agent.alarms.states import ANNUNCIATED
 from edge_agent.core import AlarmDefinition, AlarmEvent, OperatorAction, PharmedgeError, Tag
 from edge_agent.core.alarm import ActionKind
+from edge_agent.core.divert import DivertNow
 
 REMEMBERED: Final = 512
 BEAT_S: Final = 0.95
@@ -71,6 +72,8 @@ class Facts:
     version: str
     tags: Sequence[Tag]
     alarms: Sequence[AlarmDefinition]
+    diverters: int = 0
+    """How many diverters of continuous lines it decides about."""
 
 
 class Desk:
@@ -94,6 +97,7 @@ class Desk:
         """Events so far; the number of the newest in `events`."""
         self.version = 0
         """Changes whenever `standing` does."""
+        self._diverts: list[DivertNow] = []
         self._beat, self._beat_at, self._last_commit_ns = 0, -1e18, 0
         self._watchers: set[asyncio.Event] = set()
 
@@ -102,8 +106,12 @@ class Desk:
         self.facts = replace(self.facts, tags=tags, alarms=alarms)
         self.tags, self.alarms = {t.name: t for t in tags}, {a.name: a for a in alarms}
 
-    def committed(self, standing: Sequence[Standing], events: Sequence[AlarmEvent], *, beating: bool = True) -> None:
-        """A commit is durable: what stands behind it, and the alarm events in it."""
+    def committed(
+        self, standing: Sequence[Standing], events: Sequence[AlarmEvent], *, beating: bool = True, diverts: Sequence[DivertNow] | None = None
+    ) -> None:
+        """A commit is durable: what stands behind it, the alarm events in it, and what diverters are asked to do."""
+        if diverts is not None:
+            self._diverts = list(diverts)
         if beating:
             now = self._monotonic()
             self._last_commit_ns = self.clock()
@@ -149,6 +157,11 @@ class Desk:
         )  # fmt: skip
         self._act(action)
         return action.id
+
+    def diverts(self) -> list[DivertNow]:
+        """What diverters are asked to do at this moment; a request that is not valid any more means divert."""
+        now = self.clock()
+        return [divert.at(now) for divert in self._diverts]
 
     def supervision(self) -> Supervision:
         """The figures of this moment."""

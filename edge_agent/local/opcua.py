@@ -18,6 +18,7 @@ import structlog
 from pydantic import Field
 
 from edge_agent.core import AlarmEvent
+from edge_agent.core.divert import DivertNow, reason_words
 from edge_agent.core.settings import Section
 from edge_agent.local.desk import Actor, Desk, Supervision
 from edge_agent.local.sessions import NotLoggedIn, PanelSessions, TooSoon
@@ -69,7 +70,25 @@ def figures(now: Supervision) -> dict[str, tuple[Any, str]]:
         found |= {f"{name}{priority}": (n, "UInt32") for priority, n in enumerate(counts, 1)}
     found |= {"Suppressed": (now.suppressed, "UInt32"), "Advisory": (now.advisory, "UInt32")}
     found |= {"Ready": (now.ready, "Boolean"), "Simulated": (now.simulated, "Boolean")}
-    return found | {"LastCommit": (datetime.datetime.fromtimestamp(now.last_commit_ns // 10**6 / 1000, datetime.UTC), "DateTime")}
+    return found | {"LastCommit": (_utc(now.last_commit_ns), "DateTime")}
+
+
+def diverter_figures(now: DivertNow) -> dict[str, tuple[Any, str]]:
+    """Value and type of what is told of a diverter, by name.
+
+    >>> told = diverter_figures(DivertNow("cm1/divert", True, 4, 2, 7, 0))
+    >>> told["DivertRequest"], told["ReasonText"]
+    ((True, 'Boolean'), ('flow of a feeder not known', 'String'))
+    """
+    return {
+        "DivertRequest": (now.request, "Boolean"), "Watchdog": (now.watchdog, "UInt16"), "ValidUntil": (_utc(now.valid_until_ns), "DateTime"),
+        "Reason": (now.reason, "UInt16"), "ReasonText": (reason_words(now.reason), "String"), "State": (now.state, "Byte"),
+        "StartsIn": (now.starts_s, "Double"), "EndsIn": (now.ends_s, "Double"), "Lowest": (now.low, "Double"), "Highest": (now.high, "Double"),
+    }  # fmt: skip
+
+
+def _utc(time_ns: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(time_ns // 10**6 / 1000, datetime.UTC)
 
 
 class OpcUaServer:
@@ -132,7 +151,7 @@ class OpcUaServer:
             self._started.set()
             shown: dict[str, Any] = {}
             while not self._ended.is_set():
-                await self._tell(server, variables, shown)
+                await self._tell(server, space, edge, variables, shown)
                 self._conditions.check()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), LOOK_S)
@@ -208,10 +227,28 @@ class OpcUaServer:
             found[name] = (await edge.add_variable(node, ua.QualifiedName(name, space), value, getattr(ua.VariantType, kind))).nodeid
         return found, edge.nodeid
 
-    async def _tell(self, server: Any, variables: dict[str, Any], shown: dict[str, Any]) -> None:
+    async def _diverter(
+        self, server: Any, space: int, edge: Any, name: str, told: dict[str, tuple[Any, str]], variables: dict[str, Any]
+    ) -> None:
         from asyncua import ua
 
-        for name, (value, kind) in figures(self._desk.supervision()).items():
+        node = ua.NodeId(f"{self._desk.facts.edge}/{name}", space)
+        folder = await server.get_node(edge).add_object(node, ua.QualifiedName(name, space))
+        for path, (value, kind) in told.items():
+            place = ua.NodeId(f"{self._desk.facts.edge}/{path}", space)
+            made = await folder.add_variable(place, ua.QualifiedName(path.rpartition("/")[2], space), value, getattr(ua.VariantType, kind))
+            variables[path] = made.nodeid
+
+    async def _tell(self, server: Any, space: int, edge: Any, variables: dict[str, Any], shown: dict[str, Any]) -> None:
+        from asyncua import ua
+
+        told = figures(self._desk.supervision())
+        for divert in self._desk.diverts():
+            found = {f"{divert.name}/{name}": figure for name, figure in diverter_figures(divert).items()}
+            if next(iter(found)) not in variables:
+                await self._diverter(server, space, edge, divert.name, found, variables)
+            told |= found
+        for name, (value, kind) in told.items():
             if shown.get(name) != value:
                 shown[name] = value
                 await server.write_attribute_value(variables[name], ua.DataValue(ua.Variant(value, getattr(ua.VariantType, kind))))

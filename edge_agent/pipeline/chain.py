@@ -43,14 +43,17 @@ from edge_agent.core import (
     decode,
     encode,
 )
+from edge_agent.core.divert import DivertNow
+from edge_agent.core.status import qualities
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.context import Units
+from edge_agent.pipeline.diverters import Diverters
 from edge_agent.pipeline.groups import STAGE
 from edge_agent.pipeline.machines import Machines
 from edge_agent.pipeline.modes import Modes
 from edge_agent.pipeline.passes import PASS_ROWS, AlarmPass, Chosen, Passed, passable, streamed, summary_records
 from edge_agent.pipeline.plan import StaticPlan, TagArrays, banks_of, groups_of, plan_of
-from edge_agent.pipeline.quality import FATE_BAD, FATE_LATE, FATES, Screen, Screened
+from edge_agent.pipeline.quality import FATE_BAD, FATE_GOOD, FATE_LATE, FATES, Screen, Screened
 from edge_agent.pipeline.recorded import Recorder, flips
 from edge_agent.pipeline.sensors import Sensors
 from edge_agent.pipeline.silence import Silence, Silent
@@ -143,6 +146,8 @@ class Pipeline:
     def _pass(self, run: Run, at: int) -> Passed | None:
         if self._start is None:
             raise NotStarted("pipeline: expected a Start entry first, found Samples")
+        if self._diverters.due_ns != NEVER:
+            return None  # a diverter decides at every tick of its own on what was heard until then
         watermark, windows, screen = self._watermark, self._windows, self._screen
         begin = int(run.ends[at - 1]) if at else 0
         behind = max(at + 1, int(np.searchsorted(run.ends, begin + PASS_ROWS, "right")))
@@ -220,6 +225,7 @@ class Pipeline:
             self._silence.due_ns,
             self._alarms.due_ns,
             self._modes.due_ns,
+            self._diverters.due_ns,
         )
 
     def _tick(self, tick_ns: int) -> list[Record]:
@@ -227,6 +233,8 @@ class Pipeline:
         for silent in self._silence.tick(tick_ns):
             records += self._silent(silent, tick_ns)
         records += self._alarms.tick(tick_ns)
+        for told in self._diverters.tick(tick_ns, self._silence.away):
+            records += self._arisen(told)
         self._windows.advance(self._watermark.base_ns(tick_ns))
         records += self._summaries(self._windows.close(tick_ns), tick_ns)
         return records
@@ -268,6 +276,17 @@ class Pipeline:
                 records += self._samples(told)
         return records
 
+    def _arisen(self, told: Samples) -> list[Record]:
+        """Values that a tick brought forth: recorded, summarised, judged; they are no news of any source."""
+        fate = np.asarray(qualities(told.status, simulated=self._simulated), np.uint8)
+        usable = ((fate == FATE_GOOD) & (self._screen.evaluated[told.tag] == 1)).astype(np.uint8)
+        rows = Screened(told, fate, usable, None)
+        if self._observe is not None:
+            self._observe(rows)
+        self._windows.step(rows)
+        recorded = self._recorder.step(rows)
+        return [*([recorded] if recorded is not None else []), *self._judge(rows, np.arange(len(told)), [])]
+
     def _heard_at(self, silent: Silent, entry: Samples, arrived: NDArray[np.bool_]) -> int:
         """The row that ended a silence: the first of the tag, or of the whole source."""
         mine = entry.tag == silent.tag if silent.tag >= 0 else self._tags.source[entry.tag] == silent.source
@@ -275,6 +294,7 @@ class Pipeline:
 
     def _judge(self, rows: Screened, places: NDArray[np.intp], found: list[Finding]) -> list[Record]:
         """Models and alarms over rows that are neither late, rejected nor repeated; events in the order of the rows."""
+        self._diverters.hear(rows.samples, ((rows.fate == FATE_GOOD) & (rows.usable == 1)).astype(np.uint8))
         # What is found is told in the order of the rows, whichever tag it is about: one alarm may decide what another one says.
         found += [(int(places[row]), 0, told) for row, told in self._blinded(rows)]
         found += [(int(places[f.row]), 1, partial(self._alarms.turned, f, rows.samples)) for f in self._alarms.detect(rows.samples, rows.usable)]
@@ -435,6 +455,7 @@ class Pipeline:
         self._groups = groups_of(plan, self._catalogue)
         self._sensors = Sensors(plan.sensors, self._catalogue)
         self._machines = Machines(plan.machines, self._catalogue)
+        self._diverters = Diverters(plan.diverters, self._catalogue, tags.source, simulated=plan.simulated)
         self._alarms = Alarms(start.alarms, self._catalogue, plan.alarm_rules)
         self._bad = np.zeros(len(self._catalogue), np.uint8)
 
@@ -449,6 +470,7 @@ class Pipeline:
             "recorder": self._recorder,
             "banks": self._banks,
             "groups": self._groups,
+            "diverters": self._diverters,
             "alarms": self._alarms,
         }
 
@@ -512,6 +534,11 @@ class Pipeline:
     def alarms(self) -> Alarms:
         """All alarms of the edge; read only."""
         return self._alarms
+
+    @property
+    def diverts(self) -> list[DivertNow]:
+        """What the diverters of continuous lines are asked to do."""
+        return self._diverters.now()
 
     def totals(self) -> dict[str, NDArray[np.int64]]:
         """Values received so far per tag, by fate."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge_agent.alarms import AlarmRules
 from edge_agent.core import Catalogue, Start, unpack
 from edge_agent.pipeline.banks import Banks, Judgement
+from edge_agent.pipeline.diverters import DiverterPlan
 from edge_agent.pipeline.groups import Gathering, Groups
 from edge_agent.pipeline.machines import MachinePlan
 from edge_agent.pipeline.modes import ModeRules
@@ -95,6 +96,7 @@ class PipelinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: tuple[GroupPlan, ...] = ()
     sensors: tuple[SensorPlan, ...] = ()
     machines: tuple[MachinePlan, ...] = ()
+    diverters: tuple[DiverterPlan, ...] = ()
     alarm_rules: AlarmRules = AlarmRules()
     mode_rules: ModeRules = ModeRules()
     static: tuple[StaticPlan, ...] = ()

@@ -21,6 +21,7 @@ from gateway.console.access import Access, people
 from gateway.console.accounts import accounts
 from gateway.console.api import ROWS, api
 from gateway.console.blocks import blocks
+from gateway.console.diverts import diverts
 from gateway.console.errors import PROBLEM_SCHEMA, install_errors
 from gateway.console.guard import Guard
 from gateway.console.handover import handover
@@ -109,6 +110,7 @@ def create_app(
     app.include_router(kpis(query))  # before the routes that take any text for an occurrence
     app.include_router(spc(query))
     app.include_router(blocks(query))
+    app.include_router(diverts(query))
     app.include_router(api(query, live, timezone, access))
     _add_health(app, query, live)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="console")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from edge_agent.local.modbus import REGISTERS, ModbusRegisters, ModbusServing
+from edge_agent.core.divert import DivertNow
+from edge_agent.local.modbus import DIVERTERS, EACH, REGISTERS, ModbusRegisters, ModbusServing
 from tests.local.line import T0, Line, S
 
 
@@ -39,6 +41,31 @@ async def test_both_functions_read_the_table_of_the_moment(line: Line, client: A
     assert (await client.read_holding_registers(0, count=REGISTERS)).registers == loud
     assert (await client.read_input_registers(2, count=2, device_id=17)).registers == [1, 1]
     assert (await client.read_input_registers(10, count=REGISTERS)).isError()
+
+
+async def test_what_a_diverter_has_to_do_is_read_and_old_words_mean_divert(line: Line) -> None:
+    line.desk.facts = dataclasses.replace(line.desk.facts, diverters=2)
+    server = ModbusRegisters(ModbusServing(port=0), line.desk)
+    client = AsyncModbusTcpClient("127.0.0.1", port=await server.start())
+    try:
+        assert await client.connect()
+
+        async def read() -> list[int]:
+            return list((await client.read_input_registers(DIVERTERS, count=2 * EACH)).registers)
+
+        assert await read() == [0] * 2 * EACH  # nothing decided yet: no "accept"
+        seconds = T0 // S + 5
+        calm = DivertNow("cm1", False, 0, 1, 41, T0 + 5 * S, starts_s=61.5, ends_s=99.0, low=99.0, high=101.256)
+        old = DivertNow("cm2", False, 0, 0, 65535, T0 - 1, low=0.0, high=1000.0)
+        line.desk.committed([], [], diverts=[calm, old])
+        told = await read()
+        assert told[:EACH] == [2, 41, seconds >> 16, seconds & 0xFFFF, 0, 1, 61, 99, 9900, 10125, *[0] * 6]
+        assert told[EACH : EACH + 10] == [1, 65535, *told[EACH + 2 : EACH + 4], 128, 0, 65535, 65535, 0, 65535]
+        assert (await client.read_input_registers(0, count=REGISTERS)).registers[0] == 1
+        assert (await client.write_register(DIVERTERS, 2)).isError()
+    finally:
+        client.close()
+        await server.stop()
 
 
 async def test_every_write_and_every_other_function_is_refused(line: Line, client: AsyncModbusTcpClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from edge_agent.core.divert import DivertNow
 from edge_agent.local.opcua import NAMESPACE, OpcUaServer, OpcUaServing, Policy
 from tests.local.line import PASSWORD, PEOPLE, Line, listed
 
@@ -140,6 +142,35 @@ async def test_figures_follow_the_desk_and_nothing_can_be_written(open_server: t
             await client.nodes.objects.add_variable(space, "mine", 1)
         with pytest.raises(ua.UaStatusCodeError):
             await client.delete_nodes([client.get_node(ua.NodeId("press-edge-1/Heartbeat", space))])
+
+
+async def test_what_a_diverter_has_to_do_is_shown_and_old_words_mean_divert(open_server: tuple[Line, OpcUaServer]) -> None:
+    line, server = open_server
+    calm = DivertNow("cm1/divert", False, 0, 0, 41, line.clock() + 3600 * 10**9, low=99.0, high=101.0)
+    line.desk.committed([], [], diverts=[calm])
+    async with Client(f"opc.tcp://127.0.0.1:{server.port}/", timeout=15) as client:
+        space = await client.get_namespace_index(NAMESPACE)
+
+        async def read(name: str) -> Any:
+            return await client.get_node(ua.NodeId(f"press-edge-1/cm1/divert/{name}", space)).read_value()
+
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    if await read("DivertRequest") is False:
+                        break
+                except ua.UaStatusCodeError:  # not made yet
+                    pass
+                await asyncio.sleep(0.05)
+        assert (await read("Watchdog"), await read("Lowest")) == (41, 99.0)
+        line.desk.committed([], [], diverts=[dataclasses.replace(calm, valid_until_ns=line.clock() - 1)])
+        async with asyncio.timeout(10):
+            while await read("DivertRequest") is not True:
+                await asyncio.sleep(0.05)
+        assert await read("ReasonText") == "request not valid any more"
+        with pytest.raises(ua.UaStatusCodeError, match=r"BadUserAccessDenied|BadNotWritable"):
+            await client.get_node(ua.NodeId("press-edge-1/cm1/divert/DivertRequest", space)).write_value(False)
+    line.desk.committed([], [], diverts=[])
 
 
 async def test_conditions_are_told_refreshed_and_not_touched_by_nobody(open_server: tuple[Line, OpcUaServer]) -> None:

@@ -41,6 +41,7 @@ from gateway.query import (
     Value,
 )
 from gateway.targets import TooMany
+from tests.gateway.console.continuous import diverter
 from tests.gateway.console.line import EDGES, SIGNALS, TEXTS, S, Signal
 
 SIMULATED = 0x42090000
@@ -53,6 +54,8 @@ class Plant:
 
     spare: int = 0
     standing: int = 0
+    diverting: bool = False
+    """With a continuous line, while a disturbance is at its diverter."""
     clock: Any = time.time_ns
     period_s: float = 0.25
     name: str = "press1"
@@ -85,6 +88,8 @@ class Plant:
         for i in range(self.spare):
             s = Signal(f"hall{i // 50:02d}/point{i % 50:02d}", "Cel", 0, 50, 1, 20 + i % 7, 0.2, f"Point {i}", f"测点 {i}", klass="environment")
             self.signals[s.key] = s
+        if self.diverting:
+            self.signals |= {s.key: s for s in diverter(self.started_ns)}
         if self.hostile:
             s = Signal(
                 f"press1/{self.hostile}", "kN", 0, 40, 2, 12, 0.1, self.hostile, self.hostile, klass="gmp_critical", limits=(("high", 16.0, 2),)
@@ -314,7 +319,7 @@ class Plant:
             "record": "raw",
             "report": {"kind": "periodic" if s.period_s else "by_exception", "expected_s": s.period_s},
             "derived_from": list(s.derived_from),
-            "model": "ewma" if s.derived_from else "",
+            "model": getattr(s, "model", "ewma" if s.derived_from else ""),
             "limits": [{"alarm": f"{s.name}.{side}", "side": side, "limit": limit, "priority": p} for side, limit, p in s.limits],
             "last": last,
         }

@@ -8,6 +8,7 @@ import { attribute, h, text } from "./dom.js";
 import { clock, day, plain, setZone, span, utc, zoneName, zoneOffset } from "./format.js";
 import { language, preferred, speak, t } from "./i18n.js";
 import { changes } from "./changes.js";
+import { divert, diverters } from "./divert.js";
 import { handover } from "./handover.js";
 import { kpis } from "./kpis.js";
 import { alarmUnit, alarmValue, mark, setMark, setTitle } from "./marks.js";
@@ -32,6 +33,9 @@ const BENEATH = { unit: "overview", spectra: "trends" };
 const KEYS = { o: "overview", a: "alarms", t: "trends", p: "spc", n: "spectra", h: "handover", k: "kpis", c: "changes", r: "audit", u: "users", s: "system" };
 /** Pages that only some may see; everybody sees the others. */
 const ONLY = { audit: "read_audit", users: "manage_users" };
+// Only a continuous line has one: its tab is hidden elsewhere.
+PAGES.divert = divert;
+KEYS.d = "divert";
 const THEME = "pharmedge.theme";
 const READ_MS = 1000;
 let page = null;
@@ -122,6 +126,7 @@ function chrome() {
   attribute(ui.who, "title", session.open ? t("session.noAccounts") : session.user ? `${session.user.name} · ${t(`role.is.${session.user.role}`)}` : t("session.looking"));
   attribute(ui.who, "data-in", session.user ? "" : null);
   for (const tab of ui.tabs) tab.hidden = tab.dataset.page in ONLY && Boolean(session.user ? !session.may(ONLY[tab.dataset.page]) : tab.dataset.page === "users");
+  for (const tab of ui.tabs) if (tab.dataset.page === "divert") tab.hidden = !diverters().length && name !== "divert";
   const silent = sound.state !== "on";
   // Its room is kept, so that nothing moves under the pointer that switches the sound on.
   ui.quiet.classList.toggle("gone", !silent);
