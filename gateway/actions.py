@@ -12,7 +12,8 @@ from edge_agent.core import OperatorAction, PharmedgeError, Refused, UnitMode, p
 from edge_agent.core.alarm import ActionKind
 from gateway.applying import Applier
 from gateway.journal import Journal, Outcome
-from gateway.query import ActionRow, Asked, ModeAsked, NotFound
+from gateway.query import Asked, ModeAsked, NotFound
+from gateway.rows import ActionRow
 from gateway.standing import OVER, Occurrence, pending_row
 from gateway.units import subject, units
 

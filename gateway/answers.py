@@ -15,7 +15,8 @@ from gateway.blocks import BlocksRow, blocks_row
 from gateway.inbox import EdgeFacts, Inbox
 from gateway.journal import Journal
 from gateway.latest import Latest
-from gateway.query import ALL, AlarmFilter, AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, ModeRow, NotFound, SeriesRow, SourceRow, TagRow
+from gateway.query import ALL, AlarmFilter, NotFound
+from gateway.rows import AlarmRow, EdgeRow, LastValue, LedgerRow, LimitRow, ModeRow, SeriesRow, SourceRow, TagRow
 from gateway.series import View, series, series_of
 from gateway.standing import OVER, Occurrence, alarm_row
 from gateway.targets.target import Reader

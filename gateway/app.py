@@ -37,22 +37,8 @@ from gateway.notify.runner import Notifier
 from gateway.notify.trial import trial
 from gateway.office import Office
 from gateway.panels import Panels
-from gateway.query import (
-    ALL,
-    ActionRow,
-    AlarmFilter,
-    AlarmRow,
-    Asked,
-    EdgeRow,
-    LedgerRow,
-    ModeAsked,
-    ModeRow,
-    NotFound,
-    SeriesRow,
-    StatusRow,
-    Subscription,
-    TagRow,
-)
+from gateway.query import ALL, AlarmFilter, Asked, ModeAsked, NotFound, Subscription
+from gateway.rows import ActionRow, AlarmRow, EdgeRow, LedgerRow, ModeRow, SeriesRow, StatusRow, TagRow
 from gateway.sessions import Sessions
 from gateway.store import Store
 from gateway.targets import Reader

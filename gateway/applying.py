@@ -33,8 +33,9 @@ from gateway.inbox import Kept
 from gateway.journal import UNREADABLE, Entry, Found, Journal, Outcome
 from gateway.latest import Latest
 from gateway.ledger import Ledger
-from gateway.query import Value, searched
+from gateway.query import searched
 from gateway.rollup import SAMPLE_DTYPE, Rows, windows_of
+from gateway.rows import Value
 from gateway.standing import Number, Occurrence, Standing, alarm_row
 from gateway.tail import BlockRow, EdgeTail, Generation, TextRow
 from gateway.units import subject

@@ -17,7 +17,8 @@ import msgspec
 
 from edge_agent.core import Refused
 from gateway.audit import Act, Actor, Trail
-from gateway.query import AlarmRow, NotFound
+from gateway.query import NotFound
+from gateway.rows import AlarmRow
 
 FILE: Final = "handover.sqlite"
 KINDS: Final[dict[str, str]] = {"SHLVD": "shelved", "DSUPR": "suppressed", "OOSRV": "out_of_service"}

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edge_agent.core import Tag, pack, unpack
 from edge_agent.core.status import QUALITY_NAMES, quality
-from gateway.query import Quality, Value
 from gateway.rollup import Rows
+from gateway.rows import Quality, Value
 from gateway.tail import TextRow
 
 PERIODS: Final = 3

@@ -11,8 +11,9 @@ from edge_agent.core import Samples, Texts
 from gateway.blocks import spread_over
 from gateway.catalog import EdgeTags
 from gateway.manifest import SegmentFile
-from gateway.query import MAX_POINTS, Level, SeriesRow
+from gateway.query import MAX_POINTS
 from gateway.rollup import ROLLUP_DTYPE, ROLLUPS, SAMPLE_DTYPE, SECOND, Rows, as_rollup, column, merged, raw_rollup
+from gateway.rows import Level, SeriesRow
 from gateway.segments import OpenSegments, numeric
 from gateway.tail import Generation, TextRow
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core.tag import JUDGED_MODES
-from gateway.query import ModeRow, SeriesRow
+from gateway.rows import ModeRow, SeriesRow
 
 Rules = Literal["western_electric", "nelson"]
 INFORMATION: Final = {"nelson": frozenset({3, 4, 7}), "western_electric": frozenset[int]()}

@@ -12,7 +12,7 @@ from typing import Final
 
 from edge_agent.core import AlarmDefinition, AlarmEvent, OperatorAction, Tag, occurrence_id, shelve_rule
 from gateway.catalog import EdgeTags, PlantCatalogue
-from gateway.query import AlarmRow, EventRow, PendingRow, ShelveTerms, SuppressionRow
+from gateway.rows import AlarmRow, EventRow, PendingRow, ShelveTerms, SuppressionRow
 from gateway.units import held
 
 OVER: Final = "NORM"

@@ -24,7 +24,8 @@ from gateway.config import StoreSection
 from gateway.inbox import STREAM, Inbox, Kept, Taken
 from gateway.journal import ALARM, FILE, Entry, Journal
 from gateway.manifest import Manifest, faults
-from gateway.query import Asked, Change, ModeAsked, Subscription
+from gateway.query import Asked, ModeAsked, Subscription
+from gateway.rows import Change
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of
 from gateway.series import View

@@ -9,7 +9,7 @@ from typing import Final
 from edge_agent.core import MODES, AlarmDefinition, Context, OperatorAction, Tag
 from edge_agent.core.tag import JUDGED_MODES, UNMODED
 from gateway.catalog import EdgeTags
-from gateway.query import ModeRow, UnitRow
+from gateway.rows import ModeRow, UnitRow
 
 LIMITS: Final = frozenset({"limit", "deviation", "rate", "discrete", "expression"})
 """Kinds of alarms that a mode keeps from being judged; diagnostics of the edge go on."""

@@ -205,7 +205,7 @@ def export(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; standard output when absent.")] = None,
 ) -> None:
     """Write entries of the audit trail, oldest first."""
-    from gateway.console.access import audit_csv
+    from gateway.console.people import audit_csv
 
     with _told(config) as settings, closing(Trail(settings.gateway.data_dir, zone="UTC", version=__version__)) as trail:
         bounds = ["" if t is None else instant(instant_ns(t), "UTC")[0] for t in (from_, to)]

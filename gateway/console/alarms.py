@@ -17,7 +17,8 @@ from edge_agent.core.alarm import ActionKind
 from gateway.console.access import Access, Acted, Many, OutOfService, Shelving, Suppressed
 from gateway.console.errors import Impossible
 from gateway.console.instants import Instant
-from gateway.query import ActionRow, AlarmFilter, AlarmRow, Query
+from gateway.query import AlarmFilter, Query
+from gateway.rows import ActionRow, AlarmRow
 
 Documented = Callable[..., dict[int | str, dict[str, Any]]]
 Occurrence = Annotated[str, Path(max_length=1024)]

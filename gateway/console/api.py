@@ -20,7 +20,8 @@ from gateway.console.instants import Instant, rfc3339
 from gateway.console.live import Live, LiveResponse
 from gateway.console.units import unit_routes
 from gateway.kpis import KpiRow
-from gateway.query import MAX_POINTS, ActionRow, AlarmRow, EdgeRow, LedgerRow, ModeRow, Query, SeriesRow, StatusRow, TagRow
+from gateway.query import MAX_POINTS, Query
+from gateway.rows import ActionRow, AlarmRow, EdgeRow, LedgerRow, ModeRow, SeriesRow, StatusRow, TagRow
 from gateway.spc import SpcRow
 from gateway.targets.target import TooMany
 

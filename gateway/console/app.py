@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from gateway.console.access import Access, people
+from gateway.console.access import Access
 from gateway.console.accounts import accounts
 from gateway.console.api import ROWS, api
 from gateway.console.blocks import blocks
@@ -27,6 +27,7 @@ from gateway.console.guard import Guard
 from gateway.console.handover import handover
 from gateway.console.kpis import kpis
 from gateway.console.live import Live, Pace
+from gateway.console.people import people
 from gateway.console.proposals import changes
 from gateway.console.spc import spc
 from gateway.office import Office

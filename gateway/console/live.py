@@ -17,7 +17,8 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from edge_agent.core import PharmedgeError
-from gateway.query import EdgeRow, Query, Value
+from gateway.query import Query
+from gateway.rows import EdgeRow, Value
 
 QUEUE_FRAMES: Final = 16
 """Frames that may wait for one client, about four seconds of them."""

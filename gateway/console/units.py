@@ -13,7 +13,8 @@ from fastapi import Query as Parameter
 from gateway.console.access import Access, Suppressed, WantedMode
 from gateway.console.errors import Impossible
 from gateway.console.instants import Instant
-from gateway.query import ModeRow, Query
+from gateway.query import Query
+from gateway.rows import ModeRow
 
 Documented = Callable[..., dict[int | str, dict[str, Any]]]
 Edge = Annotated[str, Path(max_length=256)]

@@ -27,7 +27,7 @@ from gateway.notify.receiver import Message, Receiver, Rejected
 from gateway.notify.rules import Calendar
 from gateway.notify.section import Notifications
 from gateway.notify.words import Writer
-from gateway.query import ReceiverRow
+from gateway.rows import ReceiverRow
 
 STEP_S: Final = 0.5
 BATCH: Final = 2000

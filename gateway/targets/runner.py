@@ -12,7 +12,7 @@ from edge_agent.core import AlarmEvent, NotConnected, Samples, Summaries, Texts,
 from gateway.catalog import PlantCatalogue
 from gateway.deadletters import DeadLetters
 from gateway.inbox import STREAM, Kept
-from gateway.query import TargetRow
+from gateway.rows import TargetRow
 from gateway.store import Store
 from gateway.targets.influx import InfluxConfig
 from gateway.targets.target import Page, Target

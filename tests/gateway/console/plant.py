@@ -18,24 +18,19 @@ from edge_agent.core import AlarmEvent, NotConnected, PharmedgeError, Refused, o
 from gateway.batches import BatchRow
 from gateway.blocks import BlocksRow, blocks_row
 from gateway.kpis import KpiRow, key_figures
-from gateway.query import (
-    ALL,
+from gateway.query import ALL, AlarmFilter, Asked, ModeAsked, NotFound, Subscription
+from gateway.rows import (
     ActionRow,
-    AlarmFilter,
     AlarmRow,
-    Asked,
     Change,
     EdgeRow,
     EventRow,
     LastValue,
     LedgerRow,
-    ModeAsked,
     ModeRow,
-    NotFound,
     SeriesRow,
     ShelveTerms,
     StatusRow,
-    Subscription,
     TagRow,
     UnitRow,
     Value,

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from gateway.query import AlarmRow
+from gateway.rows import AlarmRow
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.plant import Plant
 from tests.gateway.console.serve import Served

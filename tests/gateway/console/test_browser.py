@@ -156,6 +156,7 @@ def test_what_the_edge_said_is_read_in_the_reader_s_language(open_page: Open) ->
         "asked, and the role quality may not out of service": "asked, and the role quality may not out of service",
         "the role quality may not acknowledge": "角色“质量人员”无权确认",
         "handover 4 is accepted already": "交接 4：已接收",
+        "there is no unit of this name (at the edge 2026-01-05T08:00:00.000Z)": "没有该名称的单元（边缘站时间 2026-01-05T08:00:00.000Z）",
         "proposal 3 is approved already": "变更申请 3：已批准",
         "too many wrong passwords for this name from this place; try again in 8 s": "此处该用户密码错误次数过多；请 8 秒后再试",
         "nothing was heard of press-edge-1 since 2026-01-05T08:00:00Z": "自 2026-01-05T08:00:00Z 起未收到边缘站 press-edge-1",

@@ -13,6 +13,11 @@ LANGUAGES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((
 SOURCES = "\n".join(path.read_text("utf-8") for path in sorted((STATIC / "js").glob("*.js")))
 
 
+def test_every_module_is_asked_for_with_the_page_and_not_one_after_the_other() -> None:
+    asked = re.findall(r'modulepreload" href="js/(\w+)\.js"', (STATIC / "index.html").read_text("utf-8"))
+    assert sorted([*asked, "main"]) == sorted(path.stem for path in (STATIC / "js").glob("*.js"))
+
+
 def test_there_are_two_languages_with_the_same_keys() -> None:
     assert sorted(LANGUAGES) == ["en", "zh"]
     assert set(LANGUAGES["en"]) == set(LANGUAGES["zh"])

@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.plant import Plant
+from tests.gateway.console.test_office import clean
 
 
 def test_a_person_sets_the_mode_of_a_unit_and_withdraws_it(open_page: Open, plant: Plant) -> None:
@@ -15,6 +16,7 @@ def test_a_person_sets_the_mode_of_a_unit_and_withdraws_it(open_page: Open, plan
     expect(button).to_have_text("production")
     button.click()
     form = page.locator("dialog.ask")
+    clean(page)
     form.locator("[name=mode]").select_option("cleaning")
     form.locator("[name=hours]").select_option("2")
     form.locator("[name=role]").select_option("engineer")

@@ -8,6 +8,7 @@ const NUMBER = "-?[\\d.]+(?:e[+-]?\\d+)?[^a-z]?.*?";
 /** The unit behind a number, as the record codes it. */
 const CODE = /(?<=\d )[^\d\s]\S*/g;
 const FORMS = [
+  [/^(.*?) ?\(at the edge ([^)]+)\)$/, "atEdge"],
   [/^off setpoint (.+?) by (.+)$/, "offSetpoint"],
   [/^no longer: (.+)$/, "noLonger"],
   [/^(.+) for ([\d.e+]+) s$/, "for"],
