@@ -11,14 +11,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydantic
 import pytest
 from paho.mqtt import publish
 
-from edge_agent.core import NotConnected, Samples, Tag, Texts
+from edge_agent.core import Block, NotConnected, Samples, Tag, Texts
 from edge_agent.sources import mqtt
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.mqtt import MqttConfig, MqttSource
+from edge_agent.sources.mqtt_blocks import binary
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Item, Plug, Received
 from tests.brokers import KINDS, Broker, free_port, running
@@ -122,6 +124,28 @@ async def test_what_was_not_committed_is_sent_again(broker: Broker, tmp_path: Pa
     await send(broker, [("plant/press1/speed", 99.0)])
     async with opened(config(broker.port), plug(tmp_path)) as source:
         assert await values_until(source, 1) == [99.0]
+
+
+async def test_a_spectrum_that_was_not_committed_is_sent_again_and_half_of_one_is_put_aside(mosquitto: Broker, tmp_path: Path) -> None:
+    stream = Tag(id=0, name="nir1/spectrum", kind="block", unit="AU")
+    to = Plug("line", [stream], {0: "plant/nir1/spectrum"}, lambda: NOW, tmp_path / "line")
+    whole = binary(np.arange(1000.0), "f4", t=5, axis={"low": 1100, "high": 2100}, axis_unit="nm", acquisition={"status": "good", "counter": 7})
+    for ack in (False, True):
+        async with opened(config(mosquitto.port), to) as source:
+            if not ack:
+                await send(mosquitto, [("plant/nir1/spectrum", whole[:-100]), ("plant/nir1/spectrum", whole)])
+            found: list[Item] = []
+            while not found:
+                received = await read(source)
+                found += received.items
+                if ack:
+                    received.ack()
+        (block,) = found
+        assert isinstance(block, Block)
+        assert (block.values.shape, block.axis[-1], block.time_ns.tolist()) == ((1, 1000), 2100.0, [5])
+        assert block.acquisition is not None
+        assert block.acquisition.counter == 7
+    assert "damaged byte" in (tmp_path / "line" / "dead-letters.jsonl").read_text()
 
 
 async def test_what_comes_while_we_are_away_is_kept(broker: Broker, tmp_path: Path) -> None:
