@@ -1,4 +1,4 @@
-"""Modbus TCP: registers read at a steady pace, each unit over a connection of its own, so that a dead one delays no other.
+"""Modbus TCP and RTU: registers read at a steady pace; over TCP each unit has a connection of its own, so that a dead one delays no other.
 
 Nothing is ever written. Modbus knows neither time nor quality: a value gets the time at which its answer came, and what could not be read is a bad
 value of its tag, once per attempt.
@@ -7,16 +7,17 @@ value of its tag, once per attempt.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge_agent.core import NotConnected, Samples, Texts
 from edge_agent.core.settings import Section
 from edge_agent.core.status import BAD_NO_COMMUNICATION
 from edge_agent.sources.modbus_address import Address, AddressError, parse
+from edge_agent.sources.modbus_line import SerialSection, Wire
 from edge_agent.sources.modbus_plan import Decoder, Request, requests_for
 from edge_agent.sources.source import Plug, Received, Source
 from edge_agent.sources.zone import SourceTime
@@ -33,7 +34,7 @@ _ROUNDS: Final = 16
 
 
 class ModbusConfig(Section):
-    """Tags that a Modbus TCP device or gateway has."""
+    """Tags that a Modbus device or gateway has, over TCP or on a serial line."""
 
     lossy: ClassVar[bool] = True
     """What arises while nobody asks is lost."""
@@ -42,8 +43,13 @@ class ModbusConfig(Section):
 
     kind: Literal["modbus"]
     name: Annotated[str, Field(min_length=1)]
-    host: str
+    host: str | None = None
+    """Name or address of a device or gateway; either this or `serial`."""
     port: Annotated[int, Field(ge=1, le=65535)] = 502
+    framing: Literal["tcp", "rtu"] | None = None
+    """tcp (Modbus TCP, the default with a host) or rtu: frames of a serial line inside a TCP connection, which all units then share."""
+    serial: SerialSection | None = None
+    """A serial line of this computer, which all units share."""
     period_s: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
     """Seconds between two readings of a unit."""
     timeout_s: Annotated[float, Field(ge=0.05, le=60)] = 1.0
@@ -51,6 +57,23 @@ class ModbusConfig(Section):
     """Registers or coils that may lie between two values read together; 0 where a device refuses to be read in between."""
     watchdog_s: Annotated[float, Field(gt=0)] | None = None
     """Seconds without any value, while periodic tags are configured, after which the connection is made anew."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.host is None) == (self.serial is None):
+            raise ValueError("host: expected either host or serial")
+        if self.serial is not None and self.framing == "tcp":
+            raise ValueError("framing: expected rtu on a serial line")
+        return self
+
+    def wire(self) -> Wire:
+        """A connection, not made yet."""
+        return Wire(self.host or "", self.port, self.serial, rtu=self.framing == "rtu", timeout_s=self.timeout_s)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all units are on one line, where one speaks at a time."""
+        return self.serial is not None or self.framing == "rtu"
 
     def source(self, plug: Plug) -> Source:
         """The connector of this configuration."""
@@ -82,7 +105,8 @@ class ModbusSource:
             addresses, tags = by_unit.setdefault(address.unit, ([], []))
             addresses.append(address)
             tags.append(tag.id)
-        self._units = [_Unit(config, plug, unit, *of) for unit, of in sorted(by_unit.items())]
+        line = config.wire() if config.shared else None
+        self._units = [_Unit(config, plug, unit, line or config.wire(), *of) for unit, of in sorted(by_unit.items())]
         self._rounds: asyncio.Queue[tuple[Item, ...]] = asyncio.Queue(_ROUNDS)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -92,7 +116,7 @@ class ModbusSource:
         await asyncio.gather(*(unit.connect() for unit in self._units))
         if not any(unit.reachable for unit in self._units):
             await self.close()
-            raise NotConnected(f"{self._config.host}:{self._config.port}: expected a Modbus server, found nobody")
+            raise NotConnected(f"{self._config.wire()}: expected a Modbus server or line, found nobody")
         self._tasks = [asyncio.create_task(unit.poll(self._rounds), name=f"{self._plug.name} unit {unit.number}") for unit in self._units]
 
     async def read(self) -> Received:
@@ -109,7 +133,7 @@ class ModbusSource:
                     if task.done():
                         task.result()
                 if not any(unit.reachable for unit in self._units):
-                    raise NotConnected(f"{self._config.host}:{self._config.port}: every connection was lost")
+                    raise NotConnected(f"{self._config.wire()}: every connection was lost")
         finally:
             getting.cancel()
 
@@ -124,48 +148,36 @@ class ModbusSource:
 
 
 class _Unit:
-    """One unit: its own connection, its own pace, its own patience."""
+    """One unit: its own pace, its own patience, and its own connection where the line is not shared."""
 
-    def __init__(self, config: ModbusConfig, plug: Plug, number: int, addresses: list[Address], tags: list[int]) -> None:
+    def __init__(self, config: ModbusConfig, plug: Plug, number: int, wire: Wire, addresses: list[Address], tags: list[int]) -> None:
         self._config, self._plug, self.number, self._addresses, self._tags = config, plug, number, addresses, tags
-        self._client: Any = None
+        self._wire = wire
         self.reachable = False
         """Whether the last attempt to connect went; a unit that does not answer behind a gateway is reachable all the same."""
         self._requests = [(r, Decoder(r, addresses, tags)) for r in requests_for(addresses, config.max_gap)]
 
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection."""
-        return self._client is not None and bool(self._client.connected)
-
     async def connect(self) -> None:
         """Connect; `reachable` says whether it went."""
-        from pymodbus.client import AsyncModbusTcpClient
-
-        self.disconnect()
-        config = self._config
-        self._client = AsyncModbusTcpClient(config.host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0)
-        self.reachable = bool(await self._client.connect())
+        self.reachable = await self._wire.connect()
 
     def disconnect(self) -> None:
         """Let go of the connection."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._wire.disconnect()
 
     async def poll(self, rounds: asyncio.Queue[tuple[Item, ...]]) -> None:
         """Read again and again; a unit that does not answer is asked less and less often, up to every 30 s."""
         loop = asyncio.get_running_loop()
         due, silent = loop.time(), 0
-        while True:
+        me = asyncio.current_task()
+        # A cancellation in the moment of an answer is swallowed by asyncio.wait_for of Python 3.11, under pymodbus: close would wait for ever.
+        while me is None or not me.cancelling():
             try:
-                if not self.connected:
+                if not self._wire.connected:
                     await self.connect()
                 items = await self._round()
                 silent = 0
             except _Silent:
-                # A late answer must not be taken for that of the next question.
-                self.disconnect()
                 silent += 1
                 self._count("silent_rounds")
                 items = self._bad(range(len(self._tags)), BAD_NO_COMMUNICATION)
@@ -203,21 +215,29 @@ class _Unit:
         """Registers or bits of one request, or the exception code of the unit; _Silent when no answer comes."""
         from pymodbus.exceptions import ModbusException
 
-        if not self.connected:
-            raise _Silent
-        asking = {
-            "coil": self._client.read_coils, "discrete": self._client.read_discrete_inputs,
-            "holding": self._client.read_holding_registers, "input": self._client.read_input_registers,
-        }[request.table]  # fmt: skip
-        self._count("requests")
-        try:
-            answer = await asking(request.start, count=request.count, device_id=self.number)
-        except ModbusException as error:
-            raise _Silent from error
+        wire = self._wire
+        async with wire.turn:
+            client = wire.client
+            if not wire.connected:
+                raise _Silent
+            asking = {
+                "coil": client.read_coils, "discrete": client.read_discrete_inputs,
+                "holding": client.read_holding_registers, "input": client.read_input_registers,
+            }[request.table]  # fmt: skip
+            self._count("requests")
+            try:
+                answer = await asking(request.start, count=request.count, device_id=self.number)
+            except ModbusException as error:
+                # A late answer must not be taken for that of the next question.
+                wire.disconnect()
+                raise _Silent from error
+            if wire.pause_s:
+                await asyncio.sleep(wire.pause_s)
         if answer.isError():
             return None, int(getattr(answer, "exception_code", 0))
         read = answer.bits if request.table in ("coil", "discrete") else answer.registers
         if len(read) < request.count:
+            wire.disconnect()
             raise _Silent
         return np.array(read[: request.count], np.uint16), 0
 

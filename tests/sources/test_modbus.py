@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.constants import ExcCodes
+from pymodbus.exceptions import ModbusIOException
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -161,6 +163,29 @@ async def test_a_dead_unit_delays_no_other_and_its_tags_are_bad(tmp_path: Path) 
     assert len(seen[0]) >= 10
     assert set(seen[0]) == {(7.0, 0)}
     assert plug.counters["silent_rounds"] >= 2
+
+
+async def test_it_closes_though_a_cancellation_was_swallowed_under_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def alive(_function: int, _at: int, registers: list[int]) -> None:
+        registers[0] = 7
+
+    async with serving(u1=alive) as port:
+        made, _ = source(port, ["holding 0"], tmp_path)
+        await made.open(None)
+        await rounds(made, lambda s: 0 in s)
+        asking = asyncio.Event()
+
+        async def deaf(*_: Any, **__: Any) -> Any:
+            asking.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ModbusIOException("answered in that very moment") from None
+
+        monkeypatch.setattr(AsyncModbusTcpClient, "read_holding_registers", deaf)
+        async with asyncio.timeout(15):
+            await asking.wait()
+            await made.close()
 
 
 async def test_one_register_that_is_not_there_blinds_no_neighbour(tmp_path: Path) -> None:

@@ -285,12 +285,13 @@ async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
             pass
 
 
-async def test_tls_checks_who_the_broker_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_tls_checks_who_the_broker_is(tmp_path: Path, version: str) -> None:
     ours = certificates(tmp_path, "127.0.0.1")
     stranger = certificates(tmp_path / "other", "127.0.0.1")
     extra = f"cafile {ours.ca}\ncertfile {ours.cert}\nkeyfile {ours.key}\nrequire_certificate true\n"
     for broker in running("mosquitto", tmp_path / "broker", extra=extra):
-        keys = {"tls": {"ca_file": str(ours.ca), "cert_file": str(ours.cert), "key_file": str(ours.key)}}
+        keys = {"version": version, "tls": {"ca_file": str(ours.ca), "cert_file": str(ours.cert), "key_file": str(ours.key)}}
         async with opened(config(broker.port, **keys), plug(tmp_path)) as source:
             link = source._link
             assert link is not None
@@ -298,7 +299,7 @@ async def test_tls_checks_who_the_broker_is(tmp_path: Path) -> None:
             for i in range(200):
                 link.publish("plant/press1/speed", b"%d" % i)
             assert await values_until(source, 200) == [float(i) for i in range(200)]
-        wrong = MqttSource(config(broker.port, tls={"ca_file": str(stranger.ca)}), plug(tmp_path))
+        wrong = MqttSource(config(broker.port, version=version, tls={"ca_file": str(stranger.ca)}), plug(tmp_path))
         with pytest.raises(NotConnected, match="certificate verify failed"):
             await wrong.open(None)
         await wrong.close()
