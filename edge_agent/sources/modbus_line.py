@@ -24,6 +24,7 @@ class SerialSection(Section):
     baud: Annotated[int, Field(ge=300, le=4_000_000)] = 19200
     """Bits a second."""
     parity: Literal["even", "odd", "none"] = "even"
+    """As the devices on the line are set."""
     stop_bits: Literal[1, 2] = 1
     """2 where parity is none, says the standard; many devices take 1."""
 
