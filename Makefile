@@ -10,13 +10,14 @@
 #   make peers   evidence against independent implementations; needs node, npm and their registry
 #   make pictures  the pages of the console in both languages, drawn anew into docs/images (needs Chromium)
 #   make bundle  everything for a computer without a network, as one archive and as a Debian package, in dist/
+#   make sbom    the bill of materials of what runs, CycloneDX JSON, in dist/
 #   make bare    that bundle installed, upgraded, rolled back and removed on a bare Debian without network; needs root and debootstrap
 #   make lock    resolve pyproject.toml anew into requirements.lock (needs uv and a package index)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := venv
-.PHONY: venv demo test lint bench faults soak fuzz peers lock pictures bundle bare
+.PHONY: venv demo test lint bench faults soak fuzz peers lock pictures bundle bare sbom
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -87,6 +88,9 @@ peers: venv
 
 bundle: venv
 	@$(BIN)/python -m deploy.bundle --deb
+
+sbom: venv
+	@mkdir -p dist && $(BIN)/python -m deploy.sbom dist/sbom.cdx.json && echo dist/sbom.cdx.json
 
 bare: venv
 	@$(BIN)/python -m tests.deploy.bare $(ARGS)

@@ -22,42 +22,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from packaging.requirements import Requirement
+from deploy.needed import PACKAGE, locked, needed
+from deploy.sbom import bill
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-EXTRAS: Final = ("demo", "spectra")
-PACKAGE: Final = "pharmedge"
-
-
-def canonical(name: str) -> str:
-    """A distribution's name as lock files write it.
-
-    >>> canonical("Argon2_CFFI")
-    'argon2-cffi'
-    """
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def needed(name: str = PACKAGE, extras: tuple[str, ...] = EXTRAS, seen: frozenset[str] = frozenset()) -> frozenset[str]:
-    """Names of the distributions that a running product needs, without what only tests and builds need."""
-    seen |= {canonical(name)}
-    for text in importlib.metadata.distribution(name).requires or []:
-        requirement = Requirement(text)
-        wanted = requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in (*extras, ""))
-        if wanted and canonical(requirement.name) not in seen:
-            seen = needed(requirement.name, tuple(requirement.extras), seen)
-    return seen
-
-
-def locked(names: frozenset[str], lock: str) -> str:
-    """The part of a lock file about these distributions, hashes included.
-
-    >>> print(locked(frozenset({"b"}), "a==1 \\\\\\n    --hash=sha256:0\\nb==2 ; x \\\\\\n    --hash=sha256:1\\n"), end="")
-    b==2 ; x \\
-        --hash=sha256:1
-    """
-    parts = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
-    return "".join(part for part in parts if canonical(re.split(r"[=\[ ;]", part, maxsplit=1)[0]) in names)
 
 
 def wheels(folder: Path) -> None:
@@ -89,6 +57,7 @@ def lay_out(folder: Path) -> str:
     for name in ("observability", "broker"):
         if (ROOT / "configs" / name).is_dir():
             shutil.copytree(ROOT / "configs" / name, folder / "share" / name)
+    (folder / "sbom.cdx.json").write_text(bill())
     (folder / "etc").mkdir()
     agent = (ROOT / "edge_agent" / "config" / "agent.example.yaml").read_text("utf-8")
     (folder / "etc" / "agent.yaml").write_text(_moved(agent, "data", "/var/lib/pharmedge/agent"), "utf-8")

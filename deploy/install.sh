@@ -79,7 +79,7 @@ install_() {
   for kind in agent gateway; do
     if [ ! -e "$ETC/$kind.yaml" ]; then install -m 0640 -o root -g pharmedge "$HERE/etc/$kind.yaml" "$ETC/$kind.yaml"; fi
     chgrp pharmedge "$ETC/$kind.yaml"
-    checked "$kind" "$HOME_DIR/$release" || fail "release $release does not accept $ETC/$kind.yaml; ${before:-nothing} goes on (edge-$kind config migrate may help)"
+    checked "$kind" "$HOME_DIR/$release" || fail "release $release does not accept $ETC/$kind.yaml; ${before:-nothing} goes on"
   done
   [ "$before" = "$release" ] || keep_configuration "$before"
   if [ "${1:-}" != --packaged ]; then

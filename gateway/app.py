@@ -191,13 +191,17 @@ class Gateway:
                 if task.get_name() != "http":
                     task.cancel()
             await asyncio.gather(*tasks, stopped, watchdog, return_exceptions=True)
-            for thread in (self._sealer, self._writer):
-                await asyncio.to_thread(thread.shutdown, wait=True)
-            self.office.close()
-            self.trail.close()
-            self.users.close()
-            self.store.close()
-            self._alone.close()
+            await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Let go of everything; called by `run` at its end."""
+        for thread in (self._sealer, self._writer):
+            thread.shutdown(wait=True)
+        self.office.close()
+        self.trail.close()
+        self.users.close()
+        self.store.close()
+        self._alone.close()
 
     def _received(self, topic: str, payload: bytes, token: Token) -> None:
         self.ingest.receive(topic, payload, token)
@@ -400,9 +404,6 @@ class Gateway:
             "broker_connected": int(status["broker_connected"]),
             "uptime_seconds": status["uptime_s"],
         }
-        for target in status["targets"]:
-            found[f"target_{target['name']}_behind".replace("-", "_")] = target["behind"]
-            found[f"target_{target['name']}_written_total".replace("-", "_")] = target["written"]
         return {name: float(value) for name, value in found.items()}
 
 

@@ -24,6 +24,7 @@ from edge_agent.agent.commit import STREAMS
 from edge_agent.agent.engine import Engine
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
+from edge_agent.agent.memory import settle, share_arenas
 from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import Recovered, recover
@@ -60,6 +61,7 @@ log = structlog.get_logger()
 
 FILE: Final = "edge.sqlite"
 FOLLOW_LOOK_S: Final = 1.0
+SETTLED_S: Final = 3.0
 
 
 @contextlib.contextmanager
@@ -85,6 +87,10 @@ class Agent:
         self.settings = settings
         self.again = False
         """Whether another configuration took effect: run a new agent with it."""
+        self.told = ""
+        """What became of the newest reload."""
+        self.frugal = False
+        """Whether the process is its own: it then collects once what its start has left behind."""
         self._choice, self._file = choice, file
         self._base, self._data_dir = base, base / settings.edge.data_dir
         self._record = record
@@ -164,6 +170,8 @@ class Agent:
         serving = asyncio.create_task(self._serve(server), name="http")
         tasks.append(asyncio.create_task(supervised.keep_alive(lambda: self._engine.alive), name="watchdog"))
         supervised.ready(self._summary())
+        if self.frugal:
+            loop.call_later(SETTLED_S, settle)
         try:
             await self._until(stop, tasks, serving)
         finally:
@@ -231,8 +239,8 @@ class Agent:
             await self._asked.wait()
             self._asked.clear()
             supervised.reloading()
-            said = await self._reload(stop)
-            supervised.ready(f"{self._summary()}; {said}")
+            self.told = await self._reload(stop)
+            supervised.ready(f"{self._summary()}; {self.told}")
 
     async def _reload(self, stop: asyncio.Event) -> str:
         if self._file is None or self.settings.edge.gmp:
@@ -456,10 +464,12 @@ def run_agent(choice: Choice, file: Path, record: Path | None, louder: Callable[
             running.clear()
 
     os.umask(0o077)
+    share_arenas()
     record = record.resolve() if record is not None else None
     os.chdir(file.parent)
     while True:
         agent = Agent(choice.settings, file.parent, record, choice=choice, file=file)
+        agent.frugal = True
         asyncio.run(lived(agent))
         if not agent.again:
             return

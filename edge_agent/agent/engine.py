@@ -18,10 +18,12 @@ import structlog
 
 from edge_agent.agent.clock import Clock, ClockWatch
 from edge_agent.agent.commit import ABANDONED, CHECKPOINTS, JOURNAL, OUTBOX, Commit, abandonment, checkpoint_position, declared, write
+from edge_agent.agent.growth import Growth
 from edge_agent.agent.intake import Intake, Offered
+from edge_agent.agent.memory import give_back
 from edge_agent.alarms.standing import Standing
 from edge_agent.config.sections import OutboxSection
-from edge_agent.core import AlarmEvent, Diagnostic, Log, Start
+from edge_agent.core import AlarmEvent, Diagnostic, Gap, Log, Start
 from edge_agent.core.divert import DivertNow
 from edge_agent.core.log import SHED_SAMPLES, SHED_SUMMARY
 from edge_agent.pipeline.chain import Pipeline
@@ -75,6 +77,9 @@ class Engine:
         self.write_error = ""
         self.failed: BaseException | None = None
         self.commits = 0
+        self.gaps = self.gap_values = self.alarms_raised = 0
+        """Since the start: gaps declared, values missing in them, alarms raised."""
+        self._growth = Growth(settings.max_bytes)
         self._beat = time.monotonic()
         self._durable_through = 0
         self._kept_cursors: dict[str, int] = {}
@@ -203,7 +208,12 @@ class Engine:
                     return
                 events = [r for r, _ in commit.records if isinstance(r, AlarmEvent)]
                 self._measure(events)
+                self._count(commit)
                 self._loop.call_soon_threadsafe(self._durable, commit, events)
+                if commit.state is not None:
+                    # A checkpoint is packed in memory: tens of megabytes for thousands of tags, and nobody needs them until the next one.
+                    commit.state = None
+                    give_back()
             try:
                 if self._follow is not None:
                     self._follow()
@@ -249,6 +259,14 @@ class Engine:
                 self.latencies_ms.append((now - event.raised_ns - self._delays[event.alarm]) / 1e6)
                 self.latency_count += 1
 
+    def _count(self, commit: Commit) -> None:
+        for record, _ in commit.records:
+            if isinstance(record, Gap):
+                self.gaps += 1
+                self.gap_values += record.missing
+            elif isinstance(record, AlarmEvent) and record.event == "raise":
+                self.alarms_raised += 1
+
     def _durable(self, commit: Commit, events: list[AlarmEvent]) -> None:
         for ack in commit.acks:
             self._loop.call_soon(ack)  # each on its own: one that fails keeps none of the others from being told
@@ -261,6 +279,7 @@ class Engine:
 
     def _keep_house(self) -> None:
         """Forget what is delivered, keep the journal to its ring, shed when the budget is used up, notice clock steps."""
+        self._growth.take(time.monotonic(), self.held_bytes)
         through = min(self._safe_through(), self.log.head(OUTBOX).seq)
         cursors = self._cursors()
         if cursors != self._kept_cursors:
@@ -297,6 +316,16 @@ class Engine:
         """Bytes that wait for delivery: the outbox's own and what it pins in the journal beyond its ring."""
         pinned = max(0, self.log.head(JOURNAL).bytes - self._settings.journal_bytes)
         return self.log.head(OUTBOX).bytes + pinned
+
+    @property
+    def limit_bytes(self) -> int:
+        """Bytes that may wait for delivery."""
+        return self._settings.max_bytes
+
+    @property
+    def to_full_s(self) -> float:
+        """Seconds until they do at the rate of the last minutes; infinite while it does not grow."""
+        return self._growth.seconds_to_full()
 
     def _say_full(self, full: bool) -> None:
         if full != self.full:

@@ -50,6 +50,11 @@ class Intake:
         self._shut = False
         self._stop = False
 
+    @property
+    def clock_offset_ns(self) -> int:
+        """Wall clock minus received time."""
+        return self._clock.ahead_ns()
+
     def _know(self, catalogue: Catalogue) -> None:
         self._raw = np.array([t.record == "raw" for t in catalogue], np.bool_)
         self._never_shed = np.array([t.never_shed for t in catalogue], np.bool_)

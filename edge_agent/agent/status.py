@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -19,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from edge_agent import __version__
 from edge_agent.agent.commit import JOURNAL, OUTBOX
 from edge_agent.agent.engine import Engine
+from edge_agent.agent.figures import registry_of
 from edge_agent.agent.intake import Intake
 from edge_agent.core.divert import DivertNow
 
@@ -81,6 +81,8 @@ class Status:
                 "bytes": log.head(OUTBOX).bytes,
                 "oldest_seq": log.first(OUTBOX),
                 "held_bytes": self.engine.held_bytes,
+                "limit_bytes": self.engine.limit_bytes,
+                "seconds_to_full": to_full if math.isfinite(to_full := self.engine.to_full_s) else None,
             },
             "waiting_bytes": self.intake.waiting_bytes,
             "open_windows": pipeline.open_windows if pipeline.started else 0,
@@ -100,50 +102,9 @@ def _divert(now: DivertNow) -> dict[str, Any]:
     return {**told, "valid_until_ns": now.valid_until_ns, "low": now.low, "high": now.high, **dict(now.accounts)}
 
 
-class _Figures(Collector):
-    """The status as Prometheus metrics."""
-
-    def __init__(self, status: Status) -> None:
-        self._status = status
-
-    def collect(self) -> list[Metric]:
-        status = self._status
-        engine, log = status.engine, status.engine.log
-        samples = CounterMetricFamily("pharmedge_samples", "Values received, by what became of them", labels=["fate"])
-        if engine.pipeline.started:
-            for fate, counts in engine.pipeline.totals().items():
-                samples.add_metric([fate], float(counts.sum()))
-        up = GaugeMetricFamily("pharmedge_connector_up", "1 when the connector is connected and gets data", labels=["connector"])
-        age = GaugeMetricFamily("pharmedge_last_data_age_seconds", "Seconds since the connector's last value", labels=["connector"])
-        counts_ = CounterMetricFamily("pharmedge_connector_events", "What a connector counts", labels=["connector", "event"])
-        for source in status.sources():
-            up.add_metric([source["name"]], float(source["state"] == "connected"))
-            if source.get("last_data_ns"):
-                age.add_metric([source["name"]], max(0.0, (time.time_ns() - source["last_data_ns"]) / 1e9))
-            for event, count in source.get("counters", {}).items():
-                counts_.add_metric([source["name"], event], count)
-        delivered = GaugeMetricFamily("pharmedge_uplink_delivered_seq", "Number up to which an uplink has delivered", labels=["uplink"])
-        connected = GaugeMetricFamily("pharmedge_uplink_up", "1 when the uplink is connected", labels=["uplink"])
-        for uplink in status.uplinks():
-            delivered.add_metric([uplink["name"]], float(uplink.get("committed_seq", 0)))
-            connected.add_metric([uplink["name"]], float(bool(uplink.get("connected"))))
-        simple = [
-            ("pharmedge_journal_bytes", "Bytes of journal held", log.head(JOURNAL).bytes),
-            ("pharmedge_buffer_bytes", "Bytes waiting for delivery", engine.held_bytes),
-            ("pharmedge_buffer_records", "Records in the outbox", log.head(OUTBOX).seq - log.first(OUTBOX) + 1),
-            ("pharmedge_waiting_bytes", "Bytes received and not yet durable", status.intake.waiting_bytes),
-            ("pharmedge_alarms_standing", "Alarms standing", len(engine.pipeline.alarms.standing()) if engine.pipeline.started else 0),
-            ("pharmedge_ready", "1 when ready", float(not status.problems())),
-        ]
-        gauges = [GaugeMetricFamily(name, text, value=float(value)) for name, text, value in simple]
-        commits = CounterMetricFamily("pharmedge_commits", "Commits made durable", value=engine.commits)
-        return [samples, up, age, counts_, delivered, connected, commits, *gauges]
-
-
 def create_app(status: Status, more: Sequence[BaseRoute] = ()) -> Starlette:
     """The agent's HTTP interface: its status, read only, and what is served beside it."""
-    registry = CollectorRegistry()
-    registry.register(_Figures(status))
+    registry = registry_of(status)
 
     async def healthz(_: Request) -> Response:
         failed = status.engine.failed

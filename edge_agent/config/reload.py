@@ -9,8 +9,9 @@ from typing import Final
 from edge_agent.config.agent import AgentSettings
 from edge_agent.config.sections import TagSection
 
-WHOLE: Final = ("edge", "outbox", "http", "serve")
-"""Sections that everything else is built on: when one of them changes the agent begins anew, in the same process."""
+JUDGED: Final = ("tags", "models", "sensors", "machines", "alarms", "alarm_rules", "mode_rules", "windows")
+"""Sections of the plan. Whatever is not among them, nor a source or uplink, is what everything else is built on (`edge`, `outbox`, `http`, `serve`):
+when it changes the agent begins anew, in the same process."""
 _OF_THE_PLAN: Final = frozenset({"description", "decimals", "path", "class_", "range", "lateness_s", "record", "record_reason", "role"})
 """Keys of a tag that no connector looks at."""
 
@@ -50,7 +51,8 @@ class Changes:
 
 def changes_of(old: AgentSettings, new: AgentSettings) -> Changes:
     """What running `new` in place of `old` asks for."""
-    anew = [section for section in WHOLE if getattr(old, section) != getattr(new, section)]
+    whole = [section for section in AgentSettings.model_fields if section not in (*JUDGED, "sources", "uplinks")]
+    anew = [section for section in whole if getattr(old, section) != getattr(new, section)]
     if _confirming(old) != _confirming(new):
         anew.append("uplinks: other gateways confirm")
     if new.serve.opcua is not None and old.alarms != new.alarms:
@@ -61,8 +63,7 @@ def changes_of(old: AgentSettings, new: AgentSettings) -> Changes:
     named = any(getattr(old, key) != getattr(new, key) for key in ("tags", "models", "sensors", "machines"))
     uplinks_before = {u.name: (u, named and u.kind != "gateway") for u in old.uplinks}
     uplinks_after = {u.name: (u, False) for u in new.uplinks}
-    judged = ("tags", "models", "sensors", "machines", "alarms", "alarm_rules", "mode_rules", "windows")
-    plan = any(getattr(old, key) != getattr(new, key) for key in judged) or list(before) != list(after)
+    plan = any(getattr(old, key) != getattr(new, key) for key in JUDGED) or list(before) != list(after)
     return Changes(
         tuple(anew),
         tuple(n for n, asked in before.items() if after.get(n) != asked),

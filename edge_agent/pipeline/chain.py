@@ -544,6 +544,13 @@ class Pipeline:
         """Values received so far per tag, by fate."""
         return {fate: self._screen.totals[:, i] for i, fate in enumerate(FATES)}
 
+    def totals_of_sources(self) -> dict[str, dict[str, int]]:
+        """The same by source; values of tags without a source are not among them."""
+        place = self._tags.source
+        mine = place >= 0
+        counts = {f: np.bincount(place[mine], c[mine], len(self._sources)) for f, c in self.totals().items()}
+        return {name: {fate: int(count[i]) for fate, count in counts.items()} for name, i in self._sources.items()}
+
 
 def _static_models(now: int, before: Sequence[StaticPlan], after: Sequence[StaticPlan]) -> list[Record]:
     """Audit entries of what a start changes in the static models, of their approvals and of files that were refused."""

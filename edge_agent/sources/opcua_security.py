@@ -39,7 +39,7 @@ class OpcUaSecurity(Section):
     policy: Policy = "none"
     mode: Mode = "none"
     trusted: tuple[Path, ...] = ()
-    """Certificate files (DER or PEM) of the server itself or of the authority that signed it."""
+    """Certificate files (DER or PEM) of the server itself or of the authority that signed it; a folder stands for the files in it."""
     plain_password: bool = False
     """Allow a password to travel unencrypted when the server offers nothing better."""
 
@@ -151,7 +151,8 @@ def check_trusted(der: bytes, trusted: Sequence[Path], uri: str, folder: Path) -
         raise NotConnected(
             f"server certificate {fingerprint}: expected valid now, found {shown.not_valid_before_utc} to {shown.not_valid_after_utc}"
         )
-    for path in trusted:
+    known_files = [file for path in trusted for file in ([path] if not path.is_dir() else sorted(p for p in path.iterdir() if p.is_file()))]
+    for path in known_files:
         try:
             data = path.read_bytes()
             known = x509.load_pem_x509_certificate(data) if data.lstrip().startswith(b"-----") else x509.load_der_x509_certificate(data)
@@ -171,7 +172,7 @@ def check_trusted(der: bytes, trusted: Sequence[Path], uri: str, folder: Path) -
             return
     laid = folder / "rejected" / f"{fingerprint}.der"
     write_private(laid, der)
-    raise NotConnected(f"server certificate {fingerprint}: expected one of {len(trusted)} trusted, found none that fits; it is kept as {laid}")
+    raise NotConnected(f"server certificate {fingerprint}: expected one of {len(known_files)} trusted, found none that fits; it is kept as {laid}")
 
 
 def policy_of(security: OpcUaSecurity) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.middleware.gzip import GZipMiddleware
@@ -54,6 +54,26 @@ class _Counters(Collector):
             metric = family(PREFIX + name, name.removesuffix("_total").replace("_", " "))
             metric.add_metric([], count)
             yield metric
+        yield GaugeMetricFamily(PREFIX + "ready", "1 when ready", value=float(not self._query.ready()))
+        yield from self._by_label()
+
+    def _by_label(self) -> Iterable[Metric]:
+        """What there is one of per target and per edge."""
+        status = self._query.status()
+        behind = GaugeMetricFamily(PREFIX + "target_behind_records", "Records that a target has not got", labels=["target"])
+        up = GaugeMetricFamily(PREFIX + "target_up", "1 when a target is connected", labels=["target"])
+        written = CounterMetricFamily(PREFIX + "target_written", "Points that a target has taken", labels=["target"])
+        rejected = CounterMetricFamily(PREFIX + "target_rejected", "Points that a target has refused for good", labels=["target"])
+        for target in status["targets"]:
+            for family, value in ((behind, "behind"), (up, "connected"), (written, "written"), (rejected, "rejected")):
+                family.add_metric([target["name"]], float(target[value]))  # type: ignore[literal-required]
+        age = GaugeMetricFamily(PREFIX + "edge_age_seconds", "Seconds since the newest record of an edge came", labels=["edge"])
+        backlog = GaugeMetricFamily(PREFIX + "edge_backlog_records", "Records that an edge announced and that are not committed", labels=["edge"])
+        for edge in self._query.edges():
+            if edge["last_seen_ns"] is not None:
+                age.add_metric([edge["edge"]], max(0.0, (status["now_ns"] - edge["last_seen_ns"]) / 1e9))
+            backlog.add_metric([edge["edge"]], float(edge["backlog"]))
+        yield from (behind, up, written, rejected, age, backlog)
 
 
 def create_app(
@@ -122,6 +142,7 @@ def create_app(
 def _add_health(app: FastAPI, query: Query, live: Live) -> None:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Counters(query, live))
+    ProcessCollector(registry=registry)
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Collection
 from typing import Final
 
@@ -30,15 +32,45 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+RATE: Final = 100.0
+"""Requests a second of one address, in the mean; a page that opens makes some dozens at once. Behind a proxy all browsers are one address."""
+BURST: Final = 2000.0
+ADDRESSES: Final = 4096
+"""Addresses that are remembered; the one that was heard of longest ago is forgotten first."""
+
+
+class Rate:
+    """How many requests an address still has: a bucket that fills by `rate` a second up to `burst`.
+
+    >>> rate = Rate(1.0, 2.0)
+    >>> [rate.take("a", 0.0), rate.take("a", 0.0), rate.take("a", 0.0), rate.take("b", 0.0), rate.take("a", 1.0)]
+    [True, True, False, True, True]
+    """
+
+    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+        self._rate, self._burst = rate, burst
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, address: str, now_s: float) -> bool:
+        """Whether one more request may be answered now."""
+        left, since = self._left.pop(address, (self._burst, now_s))
+        left = min(self._burst, left + max(0.0, now_s - since) * self._rate)
+        self._left[address] = (left - 1.0 if left >= 1.0 else left, now_s)
+        if len(self._left) > ADDRESSES:
+            self._left.popitem(last=False)
+        return left >= 1.0
+
+
 class Guard:
-    """Adds the headers; refuses unknown host names (rebound DNS) and writes that another site's page sends.
+    """Adds the headers; refuses unknown host names (rebound DNS), writes that another site's page sends, and more requests than `rate` allows.
 
     `hosts` are names without port; empty accepts any, for a gateway behind a proxy that checks them.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str] = (), rate: Rate | None = None) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._rate = rate or Rate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -55,7 +87,12 @@ class Guard:
             await send(message)
 
         reason = self._refusal(scope)
-        if reason:
+        address = scope["client"][0] if scope.get("client") else ""
+        if not self._rate.take(address, time.monotonic()):
+            detail = f"more than {RATE:.0f} requests a second: wait a moment"
+            body = {"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": detail, "instance": scope["path"]}
+            await Response(msgspec.json.encode(body), 429, {"Retry-After": "1"}, media_type=MEDIA_TYPE)(scope, receive, guarded)
+        elif reason:
             body = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": reason, "instance": scope["path"]}
             await Response(msgspec.json.encode(body), 403, media_type=MEDIA_TYPE)(scope, receive, guarded)
         else:

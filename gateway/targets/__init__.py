@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from gateway.targets.influx import InfluxConfig
+from gateway.targets.syslog import SyslogConfig
 from gateway.targets.target import Outcome, Page, Reader, Target, TooMany
 
-AnyTarget = InfluxConfig
-"""Becomes `Annotated[InfluxConfig | NextConfig, Field(discriminator="kind")]` with the second kind."""
-TARGETS: tuple[type[InfluxConfig], ...] = (InfluxConfig,)
+AnyTarget = Annotated[InfluxConfig | SyslogConfig, Field(discriminator="kind")]
+TARGETS: tuple[type[InfluxConfig | SyslogConfig], ...] = (InfluxConfig, SyslogConfig)
 
-__all__ = ["TARGETS", "AnyTarget", "InfluxConfig", "Outcome", "Page", "Reader", "Target", "TooMany"]
+__all__ = ["TARGETS", "AnyTarget", "InfluxConfig", "Outcome", "Page", "Reader", "SyslogConfig", "Target", "TooMany"]

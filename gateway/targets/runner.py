@@ -14,8 +14,7 @@ from gateway.deadletters import DeadLetters
 from gateway.inbox import STREAM, Kept
 from gateway.rows import TargetRow
 from gateway.store import Store
-from gateway.targets.influx import InfluxConfig
-from gateway.targets.target import Page, Target
+from gateway.targets.target import Page, Target, TargetConfig
 from gateway.usable import usable
 
 READ_BYTES: Final = 2 << 20
@@ -56,7 +55,7 @@ class Runner:
     def __init__(
         self,
         store: Store,
-        config: InfluxConfig,
+        config: TargetConfig,
         *,
         in_writer: Callable[[Callable[[], object]], Awaitable[object]],
         clock: Callable[[], int],

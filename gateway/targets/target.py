@@ -63,3 +63,25 @@ class Reader(Protocol):
 
     def read(self, edge: str, tag: str, from_ns: int, to_ns: int) -> tuple[Samples, Texts]:
         """What one tag had in [from_ns, to_ns), oldest first, under the tag number 0; NotConnected, or TooMany when it is too much."""
+
+
+class TargetConfig(Protocol):
+    """The section of a target."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which is that of its durable place too."""
+
+    @property
+    def kind(self) -> str:
+        """What it speaks to."""
+
+    @property
+    def hold_bytes(self) -> int:
+        """Bytes of inbox kept for it while it is away."""
+
+    def make(self) -> Target:
+        """The target."""
+
+    def reader(self) -> Reader | None:
+        """What reads it back; None where nothing can be."""

@@ -137,7 +137,7 @@ async def test_a_file_with_mistakes_changes_nothing_and_all_of_them_are_told(tmp
         wrong = change(LINE, ("limit: 16", "limit: high"), ("source: two, unit: kN", "source: two, unt: kN"))
         (tmp_path / "agent.yaml").write_text(wrong)
         agent.reload()
-        await until(life, lambda: not agent._asked.is_set())
+        await until(life, lambda: agent.told == "reload refused, 2 mistakes")
         values = before[0].state.values
         await until(life, lambda: before[0].state.values > values + 1)
         assert agent.settings is running

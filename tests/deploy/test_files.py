@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from deploy.bundle import locked, needed, sums
+from deploy.bundle import sums
+from deploy.needed import locked, needed
+from deploy.sbom import bill
 from edge_agent.core.settings import credential, secret
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +82,16 @@ def test_the_bundle_holds_what_runs_and_nothing_that_only_tests_need():
     there = {line.split("==")[0] for line in text.splitlines() if line and line[0].isalpha()}
     assert names - {"pharmedge"} <= {name.partition("[")[0] for name in there}
     assert "pytest==" not in text
+
+
+def test_the_bill_of_materials_names_everything_that_runs_with_version_and_hash():
+    found = json.loads(bill())
+    assert (found["bomFormat"], found["metadata"]["component"]["name"]) == ("CycloneDX", "pharmedge")
+    parts = {part["name"].lower().replace("_", "-"): part for part in found["components"]}
+    assert {name.replace(".", "-") for name in needed() - {"pharmedge"}} <= {name.replace(".", "-") for name in parts}
+    for name in ("numpy", "cryptography", "asyncua"):
+        assert parts[name]["purl"].startswith(f"pkg:pypi/{name}@")
+        assert parts[name]["externalReferences"][0]["hashes"] or parts[name].get("hashes")
 
 
 def test_sums_are_those_that_sha256sum_checks(tmp_path):

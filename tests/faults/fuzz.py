@@ -24,12 +24,12 @@ from edge_agent.core.wire import frame, unframe
 from edge_agent.sources.csv import read_csv
 from edge_agent.sources.csv_layout import CsvError
 from edge_agent.sources.mqtt_payload import Columns, Parser, PoisonError, routes
+from tests.faults.http_routes import fuzz_routes
 
 GOLDEN = Path(__file__).resolve().parents[1] / "core" / "golden_frames.json"
 LONG_CSV = b"\xef\xbb\xbftime;tag;value;status\r\n2026-01-01T00:00:00Z;a;1,5;0\r\n"
 SLOW_S = 1.0
 ACTION = b'[{"id":"a","kind":"acknowledge","alarm":"x","raised_ns":1,"user":"u","time_ns":2}]'
-
 
 @dataclass(frozen=True)
 class Target:
@@ -175,10 +175,14 @@ def main() -> int:
     seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
     seconds = float(os.environ.get("SECONDS_") or os.environ.get("SECONDS") or 600)
     print(f"seed {seed}, {seconds:g} s", flush=True)
-    found = fuzz(seed, seconds)
+    found = fuzz(seed, seconds / 2)
     for name, one in found.items():
         print(f"{name:28s} {one.tries:9d} tries {one.accepted:9d} accepted {one.findings:5d} findings  {one.first[:160]}")
     findings = {name: one.first for name, one in found.items() if one.findings}
+    with tempfile.TemporaryDirectory() as folder:
+        routes, wrong = fuzz_routes(Path(folder), seed, seconds / 2)
+    print(f"{'HTTP routes':28s} {sum(routes.values()):9d} requests to {len(routes)} routes  {wrong[:160]}")
+    findings |= {"HTTP routes": wrong} if wrong else {}
     print(json.dumps({"seed": seed, "seconds": seconds, "tries": sum(o.tries for o in found.values()), "findings": findings}))
     return 1 if findings else 0
 

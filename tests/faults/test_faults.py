@@ -9,6 +9,7 @@ import pytest
 from tests.faults import storage
 from tests.faults.__main__ import BEGIN, END, PAGE, row, updated
 from tests.faults.fuzz import fuzz
+from tests.faults.http_routes import gateway_app, tried
 from tests.faults.outcome import FAULTS, NotHere, Outcome, suffer
 from tests.faults.register import ALL
 
@@ -46,6 +47,12 @@ def test_a_moment_of_fuzzing_finds_nothing() -> None:
     found = fuzz(7, 2.0)
     assert {name: one.first for name, one in found.items() if one.findings} == {}
     assert all(one.tries >= 20 for one in found.values())
+
+
+def test_some_requests_to_some_routes_fail_nowhere_inside(tmp_path: Path) -> None:
+    with gateway_app(tmp_path) as app:
+        made = tried(app, examples=2, number=7, routes=5)
+    assert sum(made.values()) >= len(made) >= 4
 
 
 @pytest.mark.system

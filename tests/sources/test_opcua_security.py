@@ -121,6 +121,39 @@ async def test_a_server_that_nobody_trusted_is_refused_and_its_certificate_kept_
     assert kept.read_bytes() == der.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("offered", "policy"),
+    [
+        (ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt, "aes128_sha256_rsaoaep"),
+        (ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt, "aes256_sha256_rsapss"),
+    ],
+    ids=["aes128", "aes256"],
+)
+async def test_the_newer_policies_carry_values_and_a_certificate_laid_into_the_folder_of_trusted_ones_is_enough(
+    tmp_path: Path, offered: ua.SecurityPolicyType, policy: str
+) -> None:
+    (tmp_path / "trusted").mkdir()
+    _, _, der, pem = made(tmp_path, "server")
+    plant = Plant(free_port())
+    await plant.start((offered,), (der, pem))
+    try:
+        await plant.fresh()
+        asked = {"policy": policy, "mode": "sign_and_encrypt", "trusted": [str(tmp_path / "trusted")]}
+        stranger = source(plant, tmp_path / "data", security=asked)
+        with pytest.raises(NotConnected, match="expected one of 0 trusted"):
+            await stranger.open(None)
+        await stranger.close()
+        (kept,) = (tmp_path / "data" / "rejected").iterdir()
+        kept.rename(tmp_path / "trusted" / kept.name)
+        reader = Reader(source(plant, tmp_path / "data", security=asked))
+        await reader.open()
+        await plant.run("a", 1, 2)
+        await reader.until(0, 2.0)
+        await reader.plc.close()
+    finally:
+        await plant.stop()
+
+
 async def test_a_policy_the_server_does_not_offer_is_refused_and_not_weakened(secured: tuple[Plant, Path], tmp_path: Path) -> None:
     plant, der = secured
     plc = source(plant, tmp_path, security={"policy": "aes256_sha256_rsapss", "mode": "sign", "trusted": [str(der)]})

@@ -1,0 +1,39 @@
+"""What a long-running process can do so that memory used for a moment is given back: glibc keeps it otherwise, in one arena per thread."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from typing import Final
+
+ARENAS: Final = 1
+"""Threads share one arena of the allocator: what one has freed another uses. Numbers of the hot path stand in arrays that are kept anyway."""
+_M_ARENA_MAX: Final = -8
+
+
+def _libc() -> ctypes.CDLL | None:
+    try:
+        libc = ctypes.CDLL(None)
+        return libc if hasattr(libc, "malloc_trim") else None
+    except OSError:
+        return None
+
+
+_LIBC: Final = _libc()
+
+
+def share_arenas() -> None:
+    """Before threads begin; nothing where the allocator is another one."""
+    if _LIBC is not None and hasattr(_LIBC, "mallopt"):
+        _LIBC.mallopt(_M_ARENA_MAX, ARENAS)
+
+
+def settle() -> None:
+    """Once behind a start: what reading the configuration left behind, in cycles and in holes, goes back to the system."""
+    gc.collect()
+    give_back()
+
+
+def give_back() -> bool:
+    """Let the system have what is free, some milliseconds without the interpreter lock; False where the allocator cannot or nothing was free."""
+    return _LIBC is not None and bool(_LIBC.malloc_trim(0))
