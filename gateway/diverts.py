@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, TypedDict
 
-from gateway.query import MAX_POINTS, SeriesRow, TagRow
+from gateway.query import MAX_POINTS
+from gateway.rows import SeriesRow, TagRow
 
 REQUEST: Final = ".divert_request"
 ACCOUNTS: Final = ("accepted_kg", "diverted_kg", "unconfirmed_kg", "against_kg", "unseen_s")
