@@ -155,6 +155,7 @@ def test_a_second_person_signs_a_change(open_page: Open, office: Office, desk: D
     expect(page.locator(".office-page .panel").first.locator("button.primary")).to_have_count(0)  # one's own
     page.locator(".who").click()
     page.locator("dialog button.primary").click()
+    expect(page.locator(".who")).to_have_text({"en": "Log in", "zh": "登录"}[language])  # before it is clicked again
     login(page, "zhao")
     expect(page.locator(".diff")).to_contain_text("alarms[press1/main_force.high].limit")
     clean(page)
