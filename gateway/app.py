@@ -118,6 +118,8 @@ class Gateway:
             site=section.site,
             handover_s=self.config.operation.handover_s,
             clock=self._clock,
+            journal=self.store.journal,
+            request=self.notifier.request,
         )
         self.watch.configured(self.config.model_dump(mode="json"))
 

@@ -26,6 +26,7 @@ Right = Literal[
     "out_of_service",
     "set_mode",
     "hand_over",
+    "decide_advice",
     "propose",
     "approve",
     "read_audit",
@@ -36,9 +37,9 @@ Right = Literal[
 RIGHTS: Final[dict[Role, frozenset[Right]]] = {
     "viewer": frozenset(),
     "operator": frozenset({"acknowledge", "shelve", "hand_over"}),
-    "shift_lead": frozenset({"acknowledge", "shelve", "set_mode", "hand_over", "read_audit"}),
-    "maintenance": frozenset({"acknowledge", "out_of_service", "set_mode"}),
-    "engineer": frozenset({"acknowledge", "shelve", "out_of_service", "set_mode", "hand_over", "propose", "read_audit"}),
+    "shift_lead": frozenset({"acknowledge", "shelve", "set_mode", "hand_over", "decide_advice", "read_audit"}),
+    "maintenance": frozenset({"acknowledge", "out_of_service", "set_mode", "decide_advice"}),
+    "engineer": frozenset({"acknowledge", "shelve", "out_of_service", "set_mode", "hand_over", "decide_advice", "propose", "read_audit"}),
     "quality": frozenset({"read_audit", "review_audit", "approve"}),
     "admin": frozenset({"manage_users", "read_audit"}),
 }

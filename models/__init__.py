@@ -18,7 +18,13 @@ from models.mahalanobis import MahalanobisConfig
 from models.model import Bank, Group, GroupConfig, ModelConfig
 from models.page_hinkley import PageHinkleyConfig
 from models.pca import PcaConfig
+from models.prognosis.running import RemainingConfig
+from models.prognosis.wear import WearConfig
 from models.random_cut_forest import RandomCutForestConfig
+from models.records.cold_chain import ColdChainConfig
+from models.records.energy import EnergyConfig
+from models.records.oee import OeeConfig
+from models.records.sterilisation import SterilisationConfig
 from models.residual import ResidualConfig
 from models.river import RiverConfig
 from models.robust_z import RobustZConfig
@@ -49,7 +55,13 @@ AnyModel = Annotated[
     | BatchConfig
     | MahalanobisConfig
     | HalfSpaceTreesConfig
-    | RandomCutForestConfig,
+    | RandomCutForestConfig
+    | ColdChainConfig
+    | SterilisationConfig
+    | EnergyConfig
+    | OeeConfig
+    | WearConfig
+    | RemainingConfig,
     Field(discriminator="kind"),
 ]
 """The configuration of any model; `kind` says which. The union is the register of models."""

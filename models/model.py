@@ -86,6 +86,8 @@ class Bank(Protocol):
 class GroupConfig(ModelConfig):
     """Base of a model of several tags that are looked at together."""
 
+    ordered: ClassVar[bool] = False
+    """Whether `tags` are names in an order that matters (`models.records.roles`), one being enough; patterns in the order of the tags otherwise."""
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]*$", max_length=200)
     """What its derived tags are called after: `<name>.<kind>.<output>`."""
     step_s: float | None = pydantic.Field(None, gt=0)
@@ -111,15 +113,16 @@ class Group(Protocol):
     watched: ClassVar[tuple[str, ...]]
     """Outputs whose population is compared with that of the training while the model is static."""
 
-    def step(
-        self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]
-    ) -> None:
+    def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
         """Judge n instants in order.
 
         value, usable  (n, k); a value that is missing, bad or of the wrong mode has usable 0 and is never looked at
         out            (n, len(outputs) + len(reasons) + k) is written, NaN where there is nothing to say; the last k columns are the shares of
                        the tags in the finding, with the sign of their deviation
         """
+
+    def begin(self, time_ns: int, on: bool) -> None:
+        """A batch or phase of its unit begins, or ends with none behind it; asked only of a model whose configuration has `per`."""
 
     @classmethod
     def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:

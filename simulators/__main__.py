@@ -19,6 +19,9 @@ from simulators.hall import Hall
 from simulators.plant import Plant, PlantConfig
 from simulators.plc import SMALL_VALID_S, VALID_S, Plc
 from simulators.press import DEMO, Press, PressSettings
+from simulators.pump import KINDS as PUMP_FAULTS
+from simulators.pump import Pump, pump_fault
+from simulators.pump_run import PumpRun
 from simulators.recording import RecordingError, parse_time, read_recording
 from simulators.replay import Replay, unit_from_file
 from simulators.sent import write_atomically
@@ -52,6 +55,7 @@ PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File wi
 LINES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "press": ("Rotary tablet press, 36 stations, 24 tablets a second: force, weight loop, feed frame NIR, hopper, batches.", KINDS),
     "hall": ("Production hall: five motor control centres and twenty machines, 305 signals with an alarm each (configs/hall).", HALL_KINDS),
+    "pump": ("Pump with motor, rolling bearing and filter: signals each second, a waveform of vibration every 10 s (MQTT, files).", PUMP_FAULTS),
     "nir": ("NIR spectrometer at the feed frame, 256 points every 2 s over OPC UA (ADI), MQTT and files, content known.", SPECTROMETER_FAULTS),
     "continuous": (
         "Continuous line, 20 kg/h: two loss-in-weight feeders, blender with NIR, chute, feed frame, diverter, press, PLC (configs/continuous).",
@@ -113,7 +117,7 @@ def list_lines(signals: Annotated[bool, typer.Option("--signals", help="Also lis
         for kind in kinds.values():
             typer.echo(f"  fault {kind.name}: {kind.what}")
         if signals and name != "nir":
-            made: dict[str, Callable[[], Line]] = {"press": Press, "hall": Hall, "continuous": Continuous}
+            made: dict[str, Callable[[], Line]] = {"press": Press, "hall": Hall, "pump": Pump, "continuous": Continuous}
             for s in made[name]().signals:
                 typer.echo(f"  {s.name} [{s.unit}] {s.period_s:g} s over {s.road}: {s.en}")
     typer.echo("replay FILE: a recorded CSV file over the same protocols")
@@ -144,7 +148,7 @@ def run(
     user: User = None,
     password_file: PasswordFile = None,
     tags: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Write a matching tag CSV for the agent.")] = None,
-    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Of nir: drop each spectrum there as a CSV file.")] = None,
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Of nir and pump: drop each spectrum or waveform there as a CSV file.")] = None,
     calibration: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Of nir: write 80 spectra of prepared blends with their "
                                                      "laboratory results for `edge-agent model calibrate`, and end.")] = None,
 ) -> None:
@@ -162,8 +166,14 @@ def run(
         _until_stopped(measuring)
         typer.echo(f"{len(measuring.rows)} spectra")
         return
-    if folder is not None or calibration is not None:
-        raise UsageError("--folder and --calibration: expected with the line nir only")
+    if (folder is not None and line != "pump") or calibration is not None:
+        raise UsageError("--folder: expected with the lines nir and pump only, --calibration with nir only")
+    if line == "pump":
+        pump = Pump(seed, tuple(pump_fault(text) for text in fault or ()))
+        told = PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when, stop_when=stop_when, stay=stay)
+        _write_tags(tags, pump, speed, line)
+        _serve(PumpRun(pump, told, MqttPublisher(_broker(mqtt)) if mqtt else None, folder))
+        return
     span = None if duration is None else duration * speed
     made: Line
     watching: Plc | None = None

@@ -16,15 +16,18 @@ def waveform(
     size: float = 0.0,
     inner: bool = False,
     noise: float = 0.5,
+    shaft: float = 1.0,
 ) -> NDArray[np.float64]:
-    """(n,) acceleration, m/s2. Knocks of `size` m/s2 come knocks_hz times a second with 1 % jitter, ring at 3 kHz and die away at 1000 1/s.
+    """(n,) acceleration, m/s2, `shaft` of it at the speed of the shaft.
+
+    Knocks of `size` m/s2 come knocks_hz times a second with 1 % jitter, ring at 3 kHz and die away at 1000 1/s.
 
     On the inner race their size follows the shaft as the damage passes through the load.
     """
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     x = rng.normal(0.0, noise, len(t))
     for order, amplitude in ((1, 1.0), (2, 0.4), (3, 0.2)):
-        x += amplitude * np.sin(2 * np.pi * order * shaft_hz * t + rng.uniform(0, 2 * np.pi))
+        x += shaft * amplitude * np.sin(2 * np.pi * order * shaft_hz * t + rng.uniform(0, 2 * np.pi))
     if size > 0.0 and knocks_hz > 0.0:
         at = rng.uniform(0, 1 / knocks_hz)
         while at < seconds:

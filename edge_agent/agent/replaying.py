@@ -19,7 +19,7 @@ from edge_agent.agent.differences import Comparison
 from edge_agent.agent.recording import Recording
 from edge_agent.agent.replay import Scores, Stepped, csv_runs, step_recording, stepped, write_records
 from edge_agent.config import AgentSettings, fingerprint
-from edge_agent.core import Catalogue, Mistake, PharmedgeError, Samples, Start
+from edge_agent.core import AlarmEvent, Catalogue, Mistake, PharmedgeError, Samples, Start
 from edge_agent.pipeline.chain import Pipeline
 from edge_agent.pipeline.passes import Passed
 
@@ -107,7 +107,8 @@ class _Watch:
         elif isinstance(part.entry, Samples):
             self.test.measured(part.entry)
         for event in part.events:
-            self.test.told(event)
+            if isinstance(event, AlarmEvent):
+                self.test.told(event)
 
 
 def _reported(out: IO[str], watch: _Watch, replay: Replay, known: list[Known] | None) -> None:

@@ -180,9 +180,11 @@ class AgentSettings(Settings):
     def _group_mistakes(self, i: int, model: GroupConfig) -> Iterable[tuple[Place, str, str]]:
         names = [t.name for t in self.tags if t.kind == "numeric"]
         for j, pattern in enumerate(model.tags):
-            if not any(fnmatchcase(n, pattern) for n in names):
+            if model.ordered and pattern not in names:
+                yield ("models", i), "names of measured numeric tags", repr(pattern)
+            elif not model.ordered and not any(fnmatchcase(n, pattern) for n in names):
                 yield ("models", i, "tags", j), "a name or pattern of measured numeric tags", repr(pattern)
-        if len(self.gathered(model)) < 2:
+        if not model.ordered and len(self.gathered(model)) < 2:
             yield ("models", i, "tags"), "at least two measured numeric tags", str(len(self.gathered(model)))
         if any(t.name == model.name for t in self.tags):
             yield ("models", i, "name"), "a name that no tag has", repr(model.name)
@@ -191,7 +193,9 @@ class AgentSettings(Settings):
             yield ("models", i, "indicator"), "one of the model's tags, these given by name in the order of the tags", repr(indicator)
 
     def gathered(self, model: GroupConfig) -> list[str]:
-        """The measured tags that a model looks at together, in the order of the tags."""
+        """The measured tags that a model looks at together, in the order of the tags, or of their roles."""
+        if model.ordered:
+            return list(model.tags)
         return [t.name for t in self.tags if t.kind == "numeric" and any(fnmatchcase(t.name, p) for p in model.tags)]
 
     def judged(self, index: int) -> list[str]:
@@ -219,7 +223,7 @@ class AgentSettings(Settings):
 
     def _judged_before(self, index: int) -> list[str]:
         # A model may judge measured tags and the outputs of models listed before it: so there is no cycle.
-        names = [t.name for t in self.tags if t.kind == "numeric"]
+        names = [*(t.name for t in self.tags if t.kind == "numeric"), *self._machine_outputs()]
         for model in self.models[:index]:
             if isinstance(model, GroupConfig):
                 continue
@@ -317,6 +321,8 @@ class AgentSettings(Settings):
         for i, machine in enumerate(self.machines):
             if machine.tag not in streams:
                 yield ("machines", i, "tag"), f"the name of a tag of kind block ({_listed(streams)})", repr(machine.tag)
+            if machine.speed_tag is not None and machine.speed_tag not in {t.name for t in self.tags if t.kind == "numeric"}:
+                yield ("machines", i, "speed_tag"), "the name of a measured numeric tag", repr(machine.speed_tag)
             if machine.name in taken:
                 yield ("machines", i, "name"), "a name that no tag, model or sensor has", repr(machine.name)
             if machine.bearing is not None and machine.bearing.ball_mm >= machine.bearing.pitch_mm:
@@ -353,17 +359,16 @@ class AgentSettings(Settings):
     def judged_roots(self, name: str) -> list[str]:
         """The measured tags that a derived tag comes from; the name itself when it is measured."""
         measured = {t.name for t in self.tags}
-        if name in self._sensor_outputs():
-            return [self._sensor_outputs()[name]]
         diverter = diverter_outputs(self.diverters).get(name)
         if diverter is not None:
             return [root for n in dict.fromkeys(diverter.inputs().values()) for root in self.judged_roots(n)]
+        of_blocks = self._sensor_outputs()
         group = self._group_outputs().get(name)
         if group is not None:
             return self.gathered(group)
-        while name not in measured and name.count(".") >= 2:
+        while name not in measured and name not in of_blocks and name.count(".") >= 2:
             name = name.rsplit(".", 2)[0]
-        return [name]
+        return [of_blocks.get(name, name)]
 
     def _learns(self, derived: str) -> bool:
         if derived in self._machine_outputs() or derived in diverter_outputs(self.diverters):

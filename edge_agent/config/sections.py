@@ -116,7 +116,9 @@ class MachineSection(Section):
     tag: str
     """Name of a tag of kind block: waveforms of acceleration (unit m/s2 or g) over time (s, ms or us)."""
     speed_rpm: Annotated[float, Field(gt=0, le=200_000)]
-    """Speed of the shaft, revolutions per minute."""
+    """Speed of the shaft, revolutions per minute; the rated one where `speed_tag` tells the actual one."""
+    speed_tag: str | None = None
+    """Name of a numeric tag with the speed in r/min: bearing lines follow it, and a waveform over which it varies is read at equal angles."""
     bearing: BearingSection | None = None
     """Its bearing; adds the derived tags cage, outer, inner and ball."""
     group: Literal[1, 2] = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +23,7 @@ from edge_agent.config.trained import Trained, TrainedModels, model_name, traine
 from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag, pack
 from edge_agent.core.model_file import ModelFileError, read
 from edge_agent.pipeline.diverters import DiverterPlan
-from edge_agent.pipeline.machines import OF_BEARING, UNITS, MachinePlan
+from edge_agent.pipeline.machines import ENVELOPE, OF_BEARING, UNITS, MachinePlan
 from edge_agent.pipeline.plan import WATCH, GroupPlan, JudgementPlan, PipelinePlan, SourcePlan, StaticPlan
 from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
 from models import BANKS, GROUPS, GroupConfig
@@ -62,10 +62,13 @@ _CRITICALITY = ("gmp_critical", "gmp", "safety", "environment", "other")
 
 
 def judged_tags(
-    settings: AgentSettings, measured: list[Tag], trained: Mapping[int, Trained]
+    settings: AgentSettings, measured: list[Tag], trained: Mapping[int, Trained], vibrating: Sequence[Tag] = ()
 ) -> tuple[list[Tag], list[JudgementPlan], list[GroupPlan]]:
-    """Derived tags of all models and what computes them; static ones with what their files hold, and a watch over each of them."""
-    known = {t.name: t for t in measured if t.kind == "numeric"}
+    """Derived tags of all models and what computes them, values of vibrating machines judged like measured ones.
+
+    Static models come with what their files hold and a watch over each of them.
+    """
+    known = {t.name: t for t in (*measured, *vibrating) if t.kind == "numeric"}
     level = dict.fromkeys(known, 0)
     derived: list[Tag] = []
     plans: list[JudgementPlan] = []
@@ -161,7 +164,7 @@ def machine_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag
     plans: list[MachinePlan] = []
     for machine in settings.machines:
         parent = known[machine.tag]
-        about = machine.model_dump(mode="json", exclude={"name", "tag", "decimals"})
+        about = machine.model_dump(mode="json", exclude={"name", "tag", "decimals", *(() if machine.speed_tag else ("speed_tag",))})
         made = {o: unit for o, unit in UNITS.items() if machine.bearing is not None or o not in OF_BEARING}
         for output, unit in made.items():
             words = {lang: f"{text} · {machine.name} · {output}" for lang, text in parent.description.items()}
@@ -171,12 +174,22 @@ def machine_tags(settings: AgentSettings, measured: list[Tag]) -> tuple[list[Tag
                     description=words, derived_from=(parent.name,), model=f"vibration:{_hash(about)[:16]}",
                 )
             )  # fmt: skip
+        envelope = f"{machine.name}.{ENVELOPE}" if machine.bearing is not None else ""
+        if envelope:
+            words = {lang: f"{text} · {machine.name} · {ENVELOPE}" for lang, text in parent.description.items()}
+            tags.append(
+                Tag(
+                    id=0, name=envelope, kind="block", unit="(m/s2)2", path=parent.unit_path, class_=parent.class_, description=words,
+                    derived_from=(parent.name,), model=f"vibration:{_hash(about)[:16]}",
+                )
+            )  # fmt: skip
         b = machine.bearing
         bearing = None if b is None else (b.elements, b.ball_mm, b.pitch_mm, b.angle_deg)
         names = tuple(f"{machine.name}.{output}" for output in made)
         plans.append(
             MachinePlan(
-                machine.name, machine.tag, names, machine.speed_rpm, bearing, machine.group, machine.support, machine.full_scale
+                machine.name, machine.tag, names, machine.speed_rpm, bearing, machine.group, machine.support, machine.full_scale,
+                machine.speed_tag or "", envelope,
             )
         )  # fmt: skip
     return tags, plans
@@ -321,11 +334,11 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
     if unusable:
         raise ConfigError([Mistake(e.path, 1, e.key, e.expected, e.found) for e in unusable])
     measured = measured_tags(settings)
-    derived, judgements, groups = judged_tags(settings, measured, trained.by_place)
-    sensed, sensors = sensor_tags(settings, measured)
     vibrating, machines = machine_tags(settings, measured)
+    derived, judgements, groups = judged_tags(settings, measured, trained.by_place, vibrating)
+    sensed, sensors = sensor_tags(settings, measured)
     diverting, diverters = diverter_tags(settings, [*measured, *sensed])
-    derived += [*sensed, *vibrating, *diverting]
+    derived = [*vibrating, *derived, *sensed, *diverting]
     catalogue = Catalogue(previous.tags if previous else ()).revised([*measured, *derived])
     defined = {t.name for t in (*measured, *derived)}
     alarms = alarm_definitions(settings, [t for t in catalogue if t.name in defined], {a.name: a for a in previous.alarms} if previous else {})

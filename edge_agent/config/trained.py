@@ -21,6 +21,7 @@ from edge_agent.core.signing import public_keys
 from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, plan_of
 from models import BANKS, GROUPS, GroupConfig, ModelConfig
 from models.drift import Drift, DriftConfig
+from models.prognosis.running import RemainingConfig, Running, packed
 
 MOST_BYTES: Final = 32 << 20
 """Arrays of all static models of an edge together: they stand in the journal and in every checkpoint."""
@@ -123,6 +124,8 @@ def _fitting(settings: AgentSettings, place: int, file: ModelFile, approval: App
     path, names = str(model.file), inputs(settings, place)
     if file.kind != model.kind:
         raise ModelFileError(path, "kind", model.kind, file.kind)
+    if isinstance(model, RemainingConfig):
+        return _of_a_fleet(model, file, approval)
     wanted, trained = settled_config(model), file.config
     for key in sorted({*wanted, *trained}):
         if wanted.get(key) != trained.get(key):
@@ -148,6 +151,17 @@ def _fitting(settings: AgentSettings, place: int, file: ModelFile, approval: App
         raise ModelFileError(path, key, *rest.split(", found ", 1)) from error
     packed = {key: {n: pack(arrays) for n, arrays in of.items()} for key, of in single.items()}
     return Trained(file.sha256, packed["learned"], {k.partition(".")[2]: v for k, v in packed.items() if k != "learned"}, approval)
+
+
+def _of_a_fleet(model: RemainingConfig, file: ModelFile, approval: Approval | None) -> Trained:
+    """A model of a fleet: its options are its own, its columns those that the configuration gives tags to."""
+    try:
+        learned = packed(file.config, file.arrays)
+        Running(model, len(model.tags)).settle(learned)
+    except ValueError as error:
+        key, _, rest = str(error).partition(": expected ")
+        raise ModelFileError(str(model.file), key, *rest.split(", found ", 1)) from error
+    return Trained(file.sha256, {model.name: pack(learned)}, {}, approval)
 
 
 def _try(model: ModelConfig, k: int, single: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:

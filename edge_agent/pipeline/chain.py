@@ -45,6 +45,7 @@ from edge_agent.core import (
 )
 from edge_agent.core.divert import DivertNow
 from edge_agent.core.status import qualities
+from edge_agent.pipeline.advisor import Advisor
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.context import Units
 from edge_agent.pipeline.diverters import Diverters
@@ -63,7 +64,7 @@ from edge_agent.pipeline.windows import Windows
 PASS_LEAST: Final = 8
 """Entries that a pass has to bring to be worth its beginning."""
 
-Finding = tuple[int, int, Callable[[], list[AlarmEvent]]]
+Finding = tuple[int, int, Callable[[], Sequence[Record]]]
 """Row of the entry, stage within the row, and who tells what follows from it."""
 
 
@@ -172,6 +173,7 @@ class Pipeline:
     def _passed(self, run: Run, newest_ns: NDArray[np.int64]) -> Passed:
         entry = np.repeat(np.arange(len(run)), np.diff(run.ends, prepend=0))
         rows = self._screen.step(run.samples.received(int(run.received_ns[-1])), self._windows.closed_ns)
+        self._machines.heard(rows.samples, rows.usable)
         if self._observe is not None:
             self._observe(rows)
         measured = Chosen(rows.samples, entry, self._recorder.chosen(rows))
@@ -192,7 +194,10 @@ class Pipeline:
             d = derived[whose - 1]
             return int(d.origin[row]), 2 + d.stage, partial(self._explained, found, d, rows, now)
 
-        flips = [(int(entry[row]), (row, 0, told)) for row, told in self._blinded(rows, run.received_ns[entry])]
+        flips: list[tuple[int, Finding]] = [(int(entry[row]), (row, 0, told)) for row, told in self._blinded(rows, run.received_ns[entry])]
+        for d in derived:
+            for row, context in self._advisor.derived(d, run.received_ns[entry]):
+                flips.append((int(entry[row]), (row, 2 + d.stage, partial(_one, context))))
         told = alarms.run(flips, explain)
         ends = np.searchsorted(stream.entry, np.arange(len(run)), "right")
         closed, closed_ns = self._windows.pass_over(stream.samples, stream.fate, ends, run.received_ns, newest_ns, self._watermark, self._tick_ns)
@@ -246,6 +251,7 @@ class Pipeline:
 
     def _samples(self, entry: Samples) -> list[Record]:
         rows = self._screen.step(entry, self._windows.closed_ns)
+        self._machines.heard(rows.samples, rows.usable)
         if self._observe is not None:
             self._observe(rows)
         if rows.newest_ns is not None:
@@ -271,9 +277,13 @@ class Pipeline:
         records: list[Record] = [*gaps, entry]
         for silent in back:
             records += self._silent(silent, entry.received_ns)
-        for told in (self._sensors.step(entry), *self._machines.step(entry)):
+        vibration, spectra = self._machines.step(entry)
+        records += spectra
+        for told in (self._sensors.step(entry), *vibration):
             if len(told):
                 records += self._samples(told)
+        for told in vibration:
+            records += self._advisor.vibration(told)
         return records
 
     def _arisen(self, told: Samples) -> list[Record]:
@@ -306,6 +316,8 @@ class Pipeline:
             self._windows.step(screened)
             if (recorded := self._recorder.step(screened)) is not None:
                 records.append(recorded)
+            advice = self._advisor.derived(derived, np.full(len(rows.samples), rows.samples.received_ns))
+            found += [(int(places[row]), 2 + derived.stage, partial(_one, context)) for row, context in advice]
             found += [
                 (int(places[derived.origin[f.row]]), 2 + derived.stage, partial(self._explained, f, derived, rows))
                 for f in self._alarms.detect(derived.samples, derived.usable)
@@ -356,6 +368,7 @@ class Pipeline:
                 self._banks.restart(mine, change.role)
                 self._groups.tell(mine, change.role, change.value, change.time_ns)
             if change.role != "mode":
+                self._groups.turned(change)
                 records += self._alarms.context(change.unit, change.role, change.value, change.time_ns, change.received_ns)
         if any(change.role == "mode" for change in changes):
             records += self._alarms.modes(self._modes.now, changes[-1].time_ns, changes[-1].received_ns)
@@ -456,6 +469,7 @@ class Pipeline:
         self._sensors = Sensors(plan.sensors, self._catalogue)
         self._machines = Machines(plan.machines, self._catalogue)
         self._diverters = Diverters(plan.diverters, self._catalogue, tags.source, simulated=plan.simulated)
+        self._advisor = Advisor(plan, self._catalogue)
         self._alarms = Alarms(start.alarms, self._catalogue, plan.alarm_rules)
         self._bad = np.zeros(len(self._catalogue), np.uint8)
 
@@ -471,6 +485,8 @@ class Pipeline:
             "banks": self._banks,
             "groups": self._groups,
             "diverters": self._diverters,
+            "machines": self._machines,
+            "advisor": self._advisor,
             "alarms": self._alarms,
         }
 
@@ -550,6 +566,10 @@ class Pipeline:
         mine = place >= 0
         counts = {f: np.bincount(place[mine], c[mine], len(self._sources)) for f, c in self.totals().items()}
         return {name: {fate: int(count[i]) for fate, count in counts.items()} for name, i in self._sources.items()}
+
+
+def _one(record: Record) -> list[Record]:
+    return [record]
 
 
 def _static_models(now: int, before: Sequence[StaticPlan], after: Sequence[StaticPlan]) -> list[Record]:

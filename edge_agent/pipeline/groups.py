@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_agent.core import Samples
+from edge_agent.core import Context, Samples
 from edge_agent.core.samples import Float64, Int64, UInt8
 from edge_agent.core.status import qualities
 from edge_agent.pipeline.align import Alignment
 from edge_agent.pipeline.banks import Derived
+from edge_agent.pipeline.modes import within
 from models.drift import Drift, DriftConfig
 from models.model import Group, GroupConfig
 
@@ -29,6 +30,7 @@ class Gathering:
     key      name and configuration, by which its state is found again after a change of configuration
     learned  arrays of a static model
     watched  columns of outputs whose drift is watched, to their calibration
+    unit     equipment unit of its first tag, whose batches and phases it may count by
     """
 
     config: GroupConfig
@@ -40,6 +42,7 @@ class Gathering:
     hold_ns: int
     learned: Mapping[str, Any] | None = None
     watched: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    unit: str = ""
 
 
 class _Seat:
@@ -79,6 +82,10 @@ class _Seat:
         used = np.ones(len(at), np.uint8)
         return Derived(samples, fate, used, instants.row[at], self.stage, (*reasons, *self.gathering.names), out[at, n_outputs:])
 
+    def turned(self, change: Context) -> None:
+        if getattr(self.gathering.config, "per", "") == change.role and within(self.gathering.unit, change.unit):
+            self.group.begin(change.time_ns, bool(change.value))
+
     def _drifts(self, time_ns: Int64, said: Float64) -> list[Float64]:
         """Column of the watch over each watched output."""
         found = []
@@ -115,6 +122,11 @@ class Groups:
     def step(self, rows: Samples, usable: UInt8) -> list[Derived]:
         """Derived rows, one `Derived` per model that has something to say; `origin` counts in `rows`."""
         return [derived for seat in self._seats if (derived := seat.step(rows, usable)) is not None]
+
+    def turned(self, change: Context) -> None:
+        """A batch or phase of a unit began or ended: what is counted by it begins anew."""
+        for seat in self._seats:
+            seat.turned(change)
 
     def state(self) -> dict[str, Any]:
         """States by key."""

@@ -1,29 +1,43 @@
-"""Rotating machines: blocks of vibration in, values of derived tags out; a waveform that is not to be trusted gives no good value."""
+"""Rotating machines: blocks of vibration in, values of derived tags out; a waveform that is not to be trusted gives no good value.
+
+The speed of a machine with a `speed_tag` is what that tag said during the waveform. Where it varied by more than 1 % the waveform is read at equal
+angles of the shaft before the envelope is looked at (order tracking): lines of a bearing then stand at their orders whatever the shaft did.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from edge_agent.core import Block, Catalogue, Samples
 from edge_agent.core.status import BAD, BAD_SENSOR_FAILURE
-from models.prognosis.rotating import PARTS, SLIP, Bearing, Envelope, line, velocity, zone
+from models.prognosis.rotating import PARTS, SLIP, Bearing, Envelope, line, resampled, velocity, zone
 from models.prognosis.waveform import features
 
 UNITS: Final = {
     "velocity": "mm/s", "zone": "", "rms": "m/s2", "peak": "m/s2", "crest": "", "kurtosis": "", "level": "m/s2",
-    "cage": "", "outer": "", "inner": "", "ball": "", "fault": "",
+    "cage": "", "outer": "", "inner": "", "ball": "", "cage_hz": "Hz", "outer_hz": "Hz", "inner_hz": "Hz", "ball_hz": "Hz", "fault": "",
 }  # fmt: skip
 OUTPUTS: Final = tuple(UNITS)
-"""Derived tags of a machine: `<name>.<output>`. zone 1 to 4 for A to D; cage to ball: how far the line stands above the floor."""
-OF_BEARING: Final = frozenset({"cage", "outer", "inner", "ball"})
+"""Derived tags of a machine: `<name>.<output>`. zone 1 to 4 for A to D; cage to ball: how far a line stands above the floor."""
+OF_BEARING: Final = frozenset({"cage", "outer", "inner", "ball", "cage_hz", "outer_hz", "inner_hz", "ball_hz"})
 """Those that only a machine of known bearing has."""
 NO_WAVEFORM: Final = 8
 """Bit of `fault` beside those of `models.prognosis.waveform`: the block's axis is no even time, or its unit no acceleration."""
+NO_SPEED: Final = 16
+"""Bit of `fault`: the speed tag said nothing good within `SPEED_HOLD_NS` of the waveform, or that the shaft rests; the lines are missing then."""
+SPEED_HOLD_NS: Final = 60_000_000_000
+SPEEDS: Final = 64
+"""Values of a speed that are remembered."""
+VARIES: Final = 0.01
+"""Share by which a speed may vary over a waveform before it is read at equal angles."""
 LEAST_POINTS: Final = 256
+ENVELOPE: Final = "envelope"
+"""Stream of envelope spectra of a machine of known bearing: `<name>.envelope`, up to the third line of the inner race."""
+ENVELOPE_POINTS: Final = 2048
 _EVEN: Final = 1e-3
 _SECONDS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _ACCELERATION: Final = {"m/s2": 1.0, "m/s²": 1.0, "g": 9.80665}
@@ -40,6 +54,36 @@ class MachinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     group: int = 2
     support: str = "rigid"
     full_scale: float = 0.0
+    speed_tag: str = ""
+    envelope: str = ""
+
+
+class _Speed:
+    """The last good values of one speed tag in the order of their times: (SPEEDS,) ns and Hz."""
+
+    def __init__(self) -> None:
+        self.time_ns, self.hz, self.n = np.zeros(SPEEDS, np.int64), np.zeros(SPEEDS), np.zeros(1, np.int64)
+
+    def heard(self, time_ns: np.ndarray[Any, np.dtype[np.int64]], rpm: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+        """Values in order; one that is older than the newest is passed over."""
+        for t, v in zip(time_ns[-SPEEDS:].tolist(), rpm[-SPEEDS:].tolist(), strict=True):
+            n = int(self.n[0])
+            if n and t <= self.time_ns[n - 1]:
+                continue
+            if n == SPEEDS:
+                self.time_ns[:-1], self.hz[:-1] = self.time_ns[1:].copy(), self.hz[1:].copy()
+                n -= 1
+            self.time_ns[n], self.hz[n], self.n[0] = t, v / 60.0, n + 1
+
+    def over(self, begin_ns: int, points: int, rate: float) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Hz at each point of a waveform, between values in a straight line; None when nothing good was said near it or the shaft rests."""
+        n = int(self.n[0])
+        end_ns = begin_ns + round(points / rate * 1e9)
+        if not n or begin_ns - self.time_ns[n - 1] > SPEED_HOLD_NS or self.time_ns[0] - end_ns > SPEED_HOLD_NS:
+            return None
+        seconds = (self.time_ns[:n] - begin_ns) / 1e9
+        hz: np.ndarray[Any, np.dtype[np.float64]] = np.interp(np.arange(points) / rate, seconds, self.hz[:n])
+        return hz if float(hz.min()) > 0.0 else None
 
 
 def rate_of(block: Block) -> float:
@@ -53,16 +97,73 @@ def rate_of(block: Block) -> float:
 
 
 class Machines:
-    """All machines of the edge; nothing in here changes from one waveform to the next."""
+    """All machines of the edge; from one waveform to the next only the speeds change."""
 
     def __init__(self, plans: Sequence[MachinePlan], catalogue: Catalogue) -> None:
+        self._envelopes = {p.name: catalogue.id(p.envelope) for p in plans if p.envelope}
+        self._speeds = {p.speed_tag: _Speed() for p in plans if p.speed_tag}
+        self._speed_ids = {catalogue.id(name): speed for name, speed in self._speeds.items()}
         self._machines = [(catalogue.id(p.tag), np.array([catalogue.id(name) for name in p.outputs], np.int32), p) for p in plans]
 
-    def step(self, block: Block) -> list[Samples]:
-        """Values of each machine on the block's stream, waveform by waveform."""
-        return [self._one(block, outputs, plan) for tag, outputs, plan in self._machines if tag == block.tag and len(block)]
+    def heard(self, rows: Samples, usable: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        """Remember the usable values of the speed tags among some rows."""
+        for tag, speed in self._speed_ids.items():
+            mine = (rows.tag == tag) & (usable == 1) & np.isfinite(rows.value)
+            if mine.any():
+                speed.heard(rows.time_ns[mine], rows.value[mine])
 
-    def _one(self, block: Block, outputs: np.ndarray[tuple[int], np.dtype[np.int32]], plan: MachinePlan) -> Samples:
+    def state(self) -> dict[str, Any]:
+        """Speeds by tag."""
+        return {name: {"time_ns": s.time_ns.copy(), "hz": s.hz.copy(), "n": s.n.copy()} for name, s in self._speeds.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state; a speed that is new is not known yet."""
+        for name, speed in self._speeds.items():
+            if name in state:
+                speed.time_ns[:], speed.hz[:], speed.n[:] = (state[name][k] for k in ("time_ns", "hz", "n"))
+
+    def step(self, block: Block) -> tuple[list[Samples], list[Block]]:
+        """Values and envelope spectra of each machine on the block's stream, waveform by waveform."""
+        spectra: list[Block] = []
+        mine = [m for m in self._machines if m[0] == block.tag and len(block)]
+        return [self._one(block, outputs, plan, spectra) for _, outputs, plan in mine], spectra
+
+    def _lines(
+        self, wave: np.ndarray[Any, np.dtype[np.float64]], rate: float, begin_ns: int, plan: MachinePlan, envelope: Envelope
+    ) -> tuple[list[float], np.ndarray[Any, np.dtype[np.float64]], float] | None:
+        """How far the lines of cage, outer race, inner race and balls stand above the floor and at how many Hz; the spectrum of the envelope and its
+        bins, Hz. None where the speed is not known."""
+        assert plan.bearing is not None
+        shaft, turns, bearing = plan.speed_rpm / 60.0, 1.0, Bearing(*plan.bearing)
+        if plan.speed_tag:
+            over = self._speeds[plan.speed_tag].over(begin_ns, len(wave), rate)
+            if over is None:
+                return None
+            shaft = float(over.mean())
+            if float(over.max() - over.min()) > VARIES * shaft:
+                # Points per turn of the shaft: what were Hz are orders now, and the shaft turns once.
+                wave, rate = resampled(wave, rate, over)
+                turns, shaft, envelope = shaft, 1.0, Envelope(len(wave), rate)
+        spectrum = envelope.spectrum(wave)
+        amplitude, bin_hz = envelope.lines(spectrum, envelope.choose(envelope.kurtoses(spectrum)))
+        cage, outer, inner, spin = bearing.frequencies(shaft)
+        places = (cage, outer, inner, 2 * spin)
+        strengths = [float(line(amplitude, bin_hz, hz, 3, SLIP)) for hz in places]
+        kept = min(len(amplitude), ENVELOPE_POINTS, int(3.3 * inner / bin_hz) + 1)
+        return [*strengths, *(turns * hz for hz in places)], amplitude[:kept], turns * bin_hz
+
+    def _envelope(
+        self, plan: MachinePlan, block: Block, i: int, amplitude: np.ndarray[Any, np.dtype[np.float64]], bin_hz: float, status: int
+    ) -> Block:
+        """One spectrum of the squared envelope as a block of its own stream."""
+        return Block(
+            self._envelopes[plan.name], block.time_ns[i : i + 1].copy(), np.ascontiguousarray(amplitude[None]), np.array([status], np.uint32),
+            (np.arange(len(amplitude)) * bin_hz).astype(np.float64), "Hz", "(m/s2)2", block.received_ns,
+        )  # fmt: skip
+
+    def _one(
+        self, block: Block, outputs: np.ndarray[tuple[int], np.dtype[np.int32]], plan: MachinePlan, spectra: list[Block]
+    ) -> Samples:
         n = len(block)
         status = (block.status if block.status.ndim == 1 else block.status.max(axis=1, initial=0)).astype(np.uint32)
         rate, scale = rate_of(block), _ACCELERATION.get(block.unit, np.nan)
@@ -74,15 +175,18 @@ class Machines:
             found[:, 2:7] = np.column_stack([shape.rms, shape.peak, shape.crest, shape.kurtosis, shape.level])
             found[:, -1] = shape.fault
             envelope = Envelope(waves.shape[1], rate)
-            for i in np.flatnonzero((shape.fault == 0) & (status < BAD)):
+            for i in np.flatnonzero((shape.fault == 0) & (status < BAD)).tolist():
                 found[i, 0] = velocity(waves[i], rate)
                 found[i, 1] = "ABCD".index(zone(found[i, 0], plan.group, plan.support)) + 1
                 if plan.bearing is not None:
-                    spectrum = envelope.spectrum(waves[i])
-                    amplitude, bin_hz = envelope.lines(spectrum, envelope.choose(envelope.kurtoses(spectrum)))
-                    cage, outer, inner, spin = Bearing(*plan.bearing).frequencies(plan.speed_rpm / 60.0)
-                    found[i, 7 : 7 + len(PARTS)] = [line(amplitude, bin_hz, hz, 3, SLIP) for hz in (cage, outer, inner, 2 * spin)]
-        dark = (found[:, -1] > 0) | (status >= BAD)
+                    seen = self._lines(waves[i], rate, int(block.time_ns[i]), plan, envelope)
+                    if seen is None:
+                        found[i, -1] = NO_SPEED
+                    else:
+                        found[i, 7 : 7 + 2 * len(PARTS)] = seen[0]
+                        if plan.envelope:
+                            spectra.append(self._envelope(plan, block, i, seen[1], seen[2], int(status[i])))
+        dark = ((found[:, -1] > 0) & (found[:, -1] != NO_SPEED)) | (status >= BAD)
         found[dark, :-1] = np.nan
         kept = np.array([plan.bearing is not None or name not in OF_BEARING for name in OUTPUTS])
         found = np.ascontiguousarray(found[:, kept])

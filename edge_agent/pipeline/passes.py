@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_agent.alarms import Alarms
 from edge_agent.alarms.detect import Found
-from edge_agent.core import AlarmEvent, Record, Run, Samples, Summaries
+from edge_agent.core import Record, Run, Samples, Summaries
 from edge_agent.core.samples import Int32, Int64, UInt8
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.quality import Screened
@@ -34,7 +34,7 @@ PASS_ROWS: Final = 32_768
 _BEHIND: Final = 2**63 - 1
 """Behind every tick of an entry."""
 
-Finding = tuple[int, int, Callable[[], list[AlarmEvent]]]
+Finding = tuple[int, int, Callable[[], Sequence[Record]]]
 """Row of the pass, stage within the row, and who tells what follows from it."""
 
 
@@ -106,7 +106,7 @@ class Told(NamedTuple):
 
     entry: int
     tick_ns: int
-    events: list[AlarmEvent]
+    events: list[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Passed:
         return int(self.run.received_ns[-1])
 
     @property
-    def events(self) -> Iterator[AlarmEvent]:
+    def events(self) -> Iterator[Record]:
         """All alarm events."""
         return (event for told in self.told for event in told.events)
 
@@ -302,6 +302,6 @@ class AlarmPass:
             if tick > self._last[entry]:
                 return
             self._tick_ns = tick
-            events: list[AlarmEvent] = self._alarms.tick(tick)
+            events: list[Record] = [*self._alarms.tick(tick)]
             if events:
                 self.told.append(Told(int(np.searchsorted(self._last, tick)), tick, events))

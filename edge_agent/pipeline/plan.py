@@ -172,6 +172,7 @@ def groups_of(plan: PipelinePlan, catalogue: Catalogue) -> Groups:
         key = f"{g.name}\n{config.model_dump_json()}"
         tags, outputs = (tuple(catalogue.id(name) for name in names) for names in (g.tags, g.outputs))
         learned = unpack(g.learned) if g.learned else None
+        unit = catalogue[tags[0]].unit_path
         watched = {GROUPS[g.kind].outputs.index(name): unpack(data) for name, data in g.watched.items()}
-        gatherings.append((GROUPS[g.kind], Gathering(config, tags, g.tags, outputs, key, step_ns, hold_ns, learned, watched)))
+        gatherings.append((GROUPS[g.kind], Gathering(config, tags, g.tags, outputs, key, step_ns, hold_ns, learned, watched, unit)))
     return Groups(gatherings, len(catalogue), simulated=plan.simulated)

@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from gateway.console.access import Access
 from gateway.console.accounts import accounts
+from gateway.console.advice import advice
 from gateway.console.api import ROWS, api
 from gateway.console.blocks import blocks
 from gateway.console.diverts import diverts
@@ -128,6 +129,7 @@ def create_app(
     app.include_router(accounts(access, query))
     app.include_router(changes(access, office.proposals if office is not None else None))
     app.include_router(handover(access, query, office.handovers if office is not None else None))
+    app.include_router(advice(access, office.advices if office is not None else None))
     app.include_router(kpis(query))  # before the routes that take any text for an occurrence
     app.include_router(spc(query))
     app.include_router(blocks(query))

@@ -95,16 +95,23 @@ class Queue:
                         else:
                             self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?,?)", (key, msgspec.msgpack.encode(row)))
                 for m in messages:
-                    self._db.execute(
-                        "INSERT OR IGNORE INTO message (id, receiver, made_ns, state, attempts, next_ns, error, body)"
-                        " VALUES (?,?,?,'queued',0,?,'',?)",
-                        (m.id, m.receiver, m.made_ns, m.made_ns, msgspec.msgpack.encode(m)),
-                    )
+                    self._insert(m)
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _insert(self, message: Message) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO message (id, receiver, made_ns, state, attempts, next_ns, error, body) VALUES (?,?,?,'queued',0,?,'',?)",
+            (message.id, message.receiver, message.made_ns, message.made_ns, msgspec.msgpack.encode(message)),
+        )
+
+    def put(self, message: Message) -> None:
+        """A message beside the plan; one that is there already stays as it is."""
+        with self._lock:
+            self._insert(message)
 
     def next(self, receiver: str, now_ns: int) -> Queued | None:
         """The oldest message of a receiver whose time has come."""

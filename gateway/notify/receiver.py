@@ -72,6 +72,24 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     response: dict[str, str] = {}
 
 
+class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Maintenance that a person asks for because of advice; texts by language. Urgency is act or plan."""
+
+    id: str
+    """That of the advice: a system that has a request of this id makes no second one."""
+    edge: str
+    unit: str
+    urgency: str
+    what: dict[str, str]
+    why: dict[str, str]
+    how_soon: dict[str, str]
+    how_sure: dict[str, str]
+    reason: str
+    """What the person added."""
+    requested_by: str
+    requested_ns: int
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message to one receiver."""
 
@@ -97,6 +115,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it only tries the receiver."""
     left: tuple[str, ...] = ()
     """Addresses that did not take it yet, when others did; empty means all."""
+    request: WorkRequest | None = None
+    """A work request; the message is about no alarm then."""
 
 
 class Receiver(Protocol):

@@ -23,7 +23,7 @@ from gateway.journal import ALARM
 from gateway.journal import FILE as JOURNAL
 from gateway.notify.plan import Facts, Plan
 from gateway.notify.queue import FILE, Queue
-from gateway.notify.receiver import Message, Receiver, Rejected
+from gateway.notify.receiver import Message, Receiver, Rejected, WorkRequest
 from gateway.notify.rules import Calendar
 from gateway.notify.section import Notifications
 from gateway.notify.words import Writer
@@ -125,6 +125,23 @@ class Notifier:
         with self._stepping:
             self._queue.close()
             self._events.close()
+
+    def request(self, work: WorkRequest, now_ns: int) -> tuple[str, ...]:
+        """Queue a work request for every receiver that gets them; their names. The same request again is queued once. Any thread."""
+        names = self._section.work_requests
+        if names:
+            queue = Queue(self._data_dir / FILE)  # on a connection of its own: it is asked by people, whether `run` has begun or not
+            try:
+                for name in names:
+                    queue.put(
+                        Message(
+                            id=f"work-{work.id}-{name}", receiver=name, made_ns=now_ns, total=0, priorities={}, step=1, first_ns=now_ns,
+                            simulated=False, items=(), keys=(), request=work,
+                        )
+                    )  # fmt: skip
+            finally:
+                queue.close()
+        return names
 
     def _load(self) -> None:
         self._plan = Plan(

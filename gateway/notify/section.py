@@ -30,6 +30,8 @@ class Notifications(Section):
     """Parts of the week, in the time zone of the gateway."""
     rules: tuple[Rule, ...] = ()
     """Which alarms are told, and in which steps."""
+    work_requests: tuple[str, ...] = ()
+    """Names of receivers that get a work request when a person accepts maintenance advice."""
 
     def mistakes(self) -> Iterable[tuple[Place, str, str]]:
         """What only shows between keys."""
@@ -38,6 +40,9 @@ class Notifications(Section):
             for i, name in enumerate(names):
                 if name in names[:i]:
                     yield (key, i, "name"), "a name used once", repr(name)
+        for i, name in enumerate(self.work_requests):
+            if name not in receivers:
+                yield ("work_requests", i), "a name in notifications.receivers", repr(name)
         for i, receiver in enumerate(self.receivers):
             if isinstance(receiver, WebhookConfig):
                 if bool(receiver.url) == (receiver.url_file is not None):

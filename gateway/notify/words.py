@@ -6,13 +6,18 @@ import unicodedata
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
-from gateway.notify.receiver import Item, Language, Message, ReceiverConfig
+import msgspec
+
+from gateway.notify.receiver import Item, Language, Message, ReceiverConfig, WorkRequest
 
 SHOWN: Final = 10
 """Alarms told one by one in a text; the others are counted."""
 
 WORDS: Final[dict[Language, dict[str, str]]] = {
     "en": {
+        "work_request": "Work request for maintenance",
+        "act": "act now",
+        "plan": "to be planned",
         "test": "TEST: no alarm. This message only tries the way to you.",
         "one": "1 alarm needs attention",
         "many": "{n} alarms need attention",
@@ -38,6 +43,9 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
         "first_out": "first of its group",
     },
     "zh": {
+        "work_request": "维护工单请求",
+        "act": "立即处理",
+        "plan": "安排计划",
         "test": "测试：无报警。本消息仅用于检验通知通道。",
         "one": "1 条报警需要处理",
         "many": "{n} 条报警需要处理",
@@ -108,6 +116,10 @@ class Writer:
         words = self._words
         if message.test:
             return f"{one_line(self._config.label)} {words['test']}".strip()
+        if message.request is not None:
+            urgency = words[message.request.urgency if message.request.urgency in ("act", "plan") else "plan"]
+            unit = f": {one_line(message.request.unit)}" if self._config.shown != "minimal" else ""
+            return f"{one_line(self._config.label)} {words['work_request']} ({urgency}){unit}".strip()
         number = words["one"] if message.total == 1 else words["many"].format(n=message.total)
         priorities = words["join"].join(words["priority"].format(p=p, n=n) for p, n in sorted(message.priorities.items()))
         brackets = "（{}）" if self._config.language == "zh" else " ({})"
@@ -119,6 +131,8 @@ class Writer:
         words = self._words
         if message.test:
             return "\n".join([self.subject(message), local_time(message.made_ns, self._zone), words["reference"].format(id=message.id[:8])])
+        if message.request is not None:
+            return "\n".join([*self._asked(message.request), words["reference"].format(id=message.id)])
         lines = [self.subject(message), words["first"].format(time=local_time(message.first_ns, self._zone))]
         if message.step > 1:
             lines.append(words["step"].format(n=message.step))
@@ -132,6 +146,16 @@ class Writer:
         lines.append(words["console_at"].format(url=self._console_url) if self._console_url else words["console"])
         lines.append(words["reference"].format(id=message.id[:8]))
         return "\n".join(lines)
+
+    def _asked(self, work: WorkRequest) -> list[str]:
+        """A work request: what, why, how soon, how sure, and who asks."""
+        words, language = self._words, self._config.language
+        urgency = words[work.urgency if work.urgency in ("act", "plan") else "plan"]
+        lines = [f"{one_line(self._config.label)} {words['work_request']} ({urgency})".strip(), local_time(work.requested_ns, self._zone)]
+        if self._config.shown == "minimal":
+            return lines
+        lines += [one_line(part.get(language) or part.get("en") or "") for part in (work.what, work.why, work.how_soon, work.how_sure)]
+        return [*lines, *([one_line(work.reason)] if work.reason else []), one_line(work.requested_by)]
 
     def _item(self, item: Item) -> list[str]:
         words, full = self._words, self._config.shown == "full"
@@ -167,6 +191,10 @@ class Writer:
             "label": self._config.label,
             "text": self.text(message),
         }
+        if message.request is not None:
+            work: dict[str, object] = msgspec.to_builtins(message.request)
+            kept = work if shown != "minimal" else {k: work[k] for k in ("id", "urgency", "requested_ns")}
+            return {k: found[k] for k in ("id", "made_ns", "label", "text")} | {"work_request": kept}
         if shown != "minimal":
             found["alarms"] = [self._row(item) for item in message.items]
         return found

@@ -100,14 +100,26 @@ class MqttPublisher:
             if len(self._pending) >= self._config.max_pending:
                 self._refused += len(samples)
                 return False
+        self._hand(signal.topic, payload(samples), len(samples), retain)
+        return True
+
+    def send(self, topic: str, body: bytes) -> bool:
+        """Hand over one message that is made already, as a block; False, and counted, when too many messages wait for the broker."""
+        with self._lock:
+            if len(self._pending) >= self._config.max_pending:
+                self._refused += 1
+                return False
+        self._hand(topic, body, 1, retain=False)
+        return True
+
+    def _hand(self, topic: str, body: bytes, values: int, retain: bool) -> None:
         # Outside the lock: paho calls on_publish from its own thread, perhaps before publish() has returned.
-        info = self._client.publish(signal.topic, payload(samples), qos=1, retain=retain)
+        info = self._client.publish(topic, body, qos=1, retain=retain)
         with self._lock:
             if info.mid in self._early:
                 self._early.discard(info.mid)
             else:
-                self._pending[info.mid] = len(samples)
-        return True
+                self._pending[info.mid] = values
 
     def drain(self, timeout_s: float) -> int:
         """Wait until the broker has acknowledged everything; the number of samples still unacknowledged."""

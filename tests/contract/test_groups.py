@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from edge_agent.core import pack, unpack
 from models import GROUPS, AnyModel, Group
+from tests.contract.test_roles import ROLES
 from tests.naive.groups import judged
 
-KINDS = sorted(set(GROUPS) - {"batch"})
+KINDS = sorted(set(GROUPS) - {*ROLES, "remaining", "batch"})
 """Those that learn from instants; the model of batches is tried in tests/models/test_batch.py."""
 MODEL = pydantic.TypeAdapter(AnyModel)
 S = 1_000_000_000

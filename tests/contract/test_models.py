@@ -34,6 +34,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "shewhart": [{"warmup": 2}, {"warmup": 7}, {"mu": 1.0, "sigma": 2.0}, {"warmup": 12, "min_sigma": 0.5}],
     "spc": [{"warmup": 2}, {"warmup": 7, "rules": "western_electric", "gap_s": 6}, {"mu": 1.0, "sigma": 2.0, "without": [1, 2, 6]},
             {"warmup": 5, "every_s": 4, "without": [1]}],
+    "cold_chain": [{"allowed_min": 0.5, "window_h": 0.05}, {"allowed_min": 2, "low": -3, "high": 4, "window_h": 0.02, "never_above": 6, "gap_s": 3},
+                   {"allowed_min": 1, "window_h": 24, "gap_s": 2}, {"allowed_min": 9, "window_h": 0.01, "never_below": -50, "activation_k": 5000}],
     "flatline": [{}, {"tolerance": 0.5}, {"tolerance": 2}, {"tolerance": 1e6}],
     "page_hinkley": [{}, {"least_rows": 1, "threshold": 2, "direction": "up"}, {"least_rows": 3, "threshold": 3, "direction": "down", "memory": 0.9},
                      {"least_rows": 5, "threshold": 4, "delta": 0.5, "memory": 1.0}],
@@ -42,6 +44,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
               {"estimator": "anomaly.HalfSpaceTrees", "params": {"n_trees": 2, "height": 3, "window_size": 4}, "generation": 5, "scale": [-5, 5],
                "warmup": 9},
               {"estimator": "drift.ADWIN", "params": {"clock": 1, "grace_period": 2}, "generation": 15, "warmup": 1}],
+    "wear": [{"healthy": 0, "limit": 50, "every_h": 0.002}, {"healthy": 10, "limit": -5, "every_h": 0.001, "serviced": 1.5},
+             {"healthy": 1, "limit": 1e7, "every_h": 0.003}, {"healthy": 0, "limit": 4, "every_h": 0.0005}],
     "robust_z": [{"window": 5}, {"window": 6}, {"window": 13, "min_sigma": 0.25}, {"window": 8}],
 }
 """Four slots per kind; a new kind adds its line."""

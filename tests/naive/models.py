@@ -19,6 +19,7 @@ from models.shewhart import ShewhartConfig
 from models.spc import RULES, SpcConfig
 from tests.naive.auto import NaiveAuto
 from tests.naive.memory import NaiveAdwin, NaiveDiscord, NaiveResidual, autoregression
+from tests.naive.records import NaiveColdChain, NaiveWear
 
 NAN = math.nan
 
@@ -274,6 +275,7 @@ NAIVE: dict[str, Any] = {
     "auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ, "shewhart": NaiveShewhart,
     "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley, "seasonal": NaiveSeasonal, "adwin": NaiveAdwin,
     "residual": NaiveResidual, "discord": NaiveDiscord,
+    "cold_chain": NaiveColdChain, "wear": NaiveWear,
 }  # fmt: skip
 
 

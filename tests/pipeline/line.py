@@ -24,6 +24,8 @@ MODELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "shewhart": (("z", "mr"), {"warmup": 5}),
     "spc": (("rule", "alarm"), {"warmup": 5}),
     "flatline": (("held",), {}),
+    "wear": (("health", "rul", "rul_low", "rul_high", "drift"), {"healthy": 10.0, "limit": 20.0, "every_h": 0.001}),
+    "cold_chain": (("mkt", "excursion", "budget", "known"), {"allowed_min": 1.0, "window_h": 0.01, "high": 12.0, "gap_s": 2.0}),
     "page_hinkley": (("drift", "ratio"), {"least_rows": 5}),
     "adwin": (("drift", "width"), {"clock": 2}),
     "residual": (("z", "ewma"), {"warmup": 5}),

@@ -37,10 +37,10 @@ def test_list_names_lines_and_faults() -> None:
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (("run", "coater"), "LINE: expected one of press, hall, nir, continuous, found 'coater'"),
+    (("run", "coater"), "LINE: expected one of press, hall, pump, nir, continuous, found 'coater'"),
     (("run", "press", "--fault", "x@1"), "--fault: expected one of"),
     (("run", "nir", "--fault", "air_bubble"), "--fault air_bubble@: expected seconds since the start"),
-    (("run", "press", "--folder", "x"), "expected with the line nir only"),
+    (("run", "press", "--folder", "x"), "expected with the lines nir and pump only"),
     (("run", "press", "--speed", "0"), "--speed: expected a number > 0"),
     (("run", "press", "--mqtt", "nowhere"), "--mqtt: expected HOST:PORT, found 'nowhere'"),
     (("replay", "/nowhere.csv"), "No such file"),

@@ -11,6 +11,7 @@ import { changes } from "./changes.js";
 import { divert, diverters } from "./divert.js";
 import { handover } from "./handover.js";
 import { kpis } from "./kpis.js";
+import { machines } from "./machines.js";
 import { alarmUnit, alarmValue, mark, setMark, setTitle } from "./marks.js";
 import { notice } from "./notice.js";
 import { overview } from "./overview.js";
@@ -27,10 +28,10 @@ import { unit } from "./unit.js";
 import { users } from "./users.js";
 import { said } from "./said.js";
 
-const PAGES = { overview, trends, spc, spectra, alarms, handover, kpis, changes, audit, users, system, unit };
+const PAGES = { overview, trends, spc, machines, spectra, alarms, handover, kpis, changes, audit, users, system, unit };
 /** Pages that are reached from another one. */
-const BENEATH = { unit: "overview", spectra: "trends" };
-const KEYS = { o: "overview", a: "alarms", t: "trends", p: "spc", n: "spectra", h: "handover", k: "kpis", c: "changes", r: "audit", u: "users", s: "system" };
+const BENEATH = { unit: "overview", machines: "overview", spectra: "trends" };
+const KEYS = { m: "machines", o: "overview", a: "alarms", t: "trends", p: "spc", n: "spectra", h: "handover", k: "kpis", c: "changes", r: "audit", u: "users", s: "system" };
 /** Pages that only some may see; everybody sees the others. */
 const ONLY = { audit: "read_audit", users: "manage_users" };
 // Only a continuous line has one: its tab is hidden elsewhere.

@@ -21,6 +21,9 @@ function groupOf(tag) {
   return tag.derived_from.length || tag.model ? "model" : GROUPS.includes(tag.class) ? tag.class : "other";
 }
 
+/** Tags by which a machine speaks of its health, or of energy, OEE, cold chain and sterilisation. */
+const SPEAKS = /\.(wear|remaining|energy|oee|cold_chain|sterilisation)\.\w+$|\.zone$/;
+
 export function unit(root, params) {
   let name = params.get("name") ?? "";
   let indicators = [];
@@ -34,6 +37,7 @@ export function unit(root, params) {
   const title = h("h1", null);
   const facts = h("dl", { class: "facts" });
   const trends = h("a", { class: "button" }, t("unit.trends"));
+  const health = h("a", { href: link("machines", {}), class: "button", title: "g m", hidden: true }, t("page.machines"));
   const alarms = h("a", { class: "button" }, t("unit.alarms"));
   const standing = h("div", { class: "unit-alarms" });
   const groups = h("div", { class: "unit-groups" });
@@ -41,7 +45,7 @@ export function unit(root, params) {
   const list = h("div", { class: "unit-panes" });
   const empty = h("p", { class: "empty panel" });
   root.append(h("div", { class: "unit-page" },
-    h("header", { class: "unit-head" }, shape, title, facts, h("span", { class: "push" }), alarms, trends), standing,
+    h("header", { class: "unit-head" }, shape, title, facts, h("span", { class: "push" }), health, alarms, trends), standing,
     h("div", { class: "unit-body" }, groups, h("section", { "aria-label": t("unit.hour") }, h("h2", null, t("unit.hour"), pointed), list)), empty));
 
   const bounds = () => ({ from: plant.now() / 1000 - SPAN_S, to: plant.now() / 1000 });
@@ -72,6 +76,7 @@ export function unit(root, params) {
     if (panes.length) panes.at(-1).last = true;
     list.replaceChildren(...panes.map((pane) => pane.node));
     attribute(trends, "href", link("trends", { tag: shown(), span: SPAN_S }));
+    health.hidden = !tags.some((tag) => SPEAKS.test(tag.name));
     attribute(alarms, "href", link("alarms", { unit: name }));
     asked = 0;
     refresh();

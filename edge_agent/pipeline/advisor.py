@@ -1,0 +1,171 @@
+"""Advice to maintenance: what derived values of wear, remaining life and vibration mean in words, as it changes.
+
+Advice is context of a machine, valid until the next: role "advice", the value its texts as JSON, empty when nothing is advised any more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from edge_agent.core import Catalogue, Context, Samples
+from edge_agent.core.samples import Int64
+from edge_agent.core.status import BAD
+from models.prognosis.advice import Advice, of_bearing, of_life, of_trend
+from models.prognosis.remaining import Estimate
+from models.prognosis.rotating import CLEAR, Band, Finding
+from models.prognosis.running import STATUSES
+from models.prognosis.trend import Passage
+
+if TYPE_CHECKING:
+    from edge_agent.pipeline.banks import Derived
+    from edge_agent.pipeline.plan import PipelinePlan
+
+ROLE: Final = "advice"
+AGREE: Final = 3
+"""Waveforms in a row that must say the same of a machine before it is told; findings in a row before anything is taken back."""
+_RANK: Final = {"plan": 1, "act": 2}
+_BEARING: Final = {"cage": "cage", "outer": "outer race", "inner": "inner race", "ball": "ball"}
+_REACHED: Final = 1e-9
+
+
+class _Source:
+    """One machine or part that advice may be given for: its derived tags by output, and what it is judged by."""
+
+    def __init__(self, name: str, unit: str, kind: str, tags: Mapping[str, int], lead: float = 0.0, horizon: float = 0.0) -> None:
+        self.name, self.unit, self.kind, self.tags, self.lead, self.horizon = name, unit, kind, tags, lead, horizon
+
+
+class Advisor:
+    """Everything that advice is given for; `now` is what was told last, by name, `seen` what was found since then and how often in a row."""
+
+    def __init__(self, plan: PipelinePlan, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._sources: list[_Source] = []
+        for j in plan.judgements:
+            if j.kind == "wear":
+                outputs = {o.rpartition(".")[2]: catalogue.id(o) for o in j.outputs}
+                self._sources.append(_Source(j.tag, j.tag, "wear", outputs, j.config.get("lead_h", 72.0), j.config.get("horizon_h", 336.0)))
+        for g in plan.groups:
+            if g.kind == "remaining":
+                outputs = {o.rpartition(".")[2]: catalogue.id(o) for o in g.outputs}
+                self._sources.append(_Source(g.name, g.name, "remaining", outputs, g.config.get("lead", 10.0), g.config.get("horizon", 40.0)))
+        for m in plan.machines:
+            outputs = {o.rpartition(".")[2]: catalogue.id(o) for o in m.outputs}
+            self._sources.append(_Source(m.name, m.name, "machine", outputs))
+        self._of = {tag: source for source in self._sources for tag in source.tags.values()}
+        self._now: dict[str, str] = {}
+        self._seen: dict[str, tuple[str, int]] = {}
+
+    def derived(self, derived: Derived, received_ns: Int64) -> list[tuple[int, Context]]:
+        """What follows from values that wear and remaining life computed, each with the row that it came from; received_ns (n,) of these rows."""
+        if not self._of:
+            return []
+        rows, told, origin = derived.samples, [], {}
+        mine = np.flatnonzero([k in self._of for k in rows.tag.tolist()]) if len(rows) else np.zeros(0, np.intp)
+        groups: dict[tuple[str, int], dict[str, float]] = {}
+        whys: dict[tuple[str, int], dict[str, float]] = {}
+        for i in mine.tolist():
+            source = self._of[int(rows.tag[i])]
+            key = source.name, int(rows.time_ns[i])
+            output = self._catalogue[int(rows.tag[i])].name.rpartition(".")[2]
+            groups.setdefault(key, {})[output] = float(rows.value[i])
+            whys[key], origin[key] = derived.why(i), int(derived.origin[i])
+        by_name = {s.name: s for s in self._sources}
+        for key, values in groups.items():
+            source = by_name[key[0]]
+            advice = _of_wear(source, values, whys[key]) if source.kind == "wear" else _of_fleet(source, values, whys[key])
+            if self._lasts(source.name, advice):
+                continue
+            told += [(origin[key], context) for context in self._tell(source, advice, key[1], int(received_ns[origin[key]]))]
+        return told
+
+    def vibration(self, told: Samples) -> list[Context]:
+        """What follows from the values of machines, waveform by waveform."""
+        found: dict[tuple[str, int], dict[str, float]] = {}
+        for t, k, v, s in zip(told.time_ns.tolist(), told.tag.tolist(), told.value.tolist(), told.status.tolist(), strict=True):
+            source = self._of.get(k)
+            if source is not None and source.kind == "machine" and s < BAD:
+                found.setdefault((source.name, t), {})[self._catalogue[k].name.rpartition(".")[2]] = v
+        contexts: list[Context] = []
+        by_name = {s.name: s for s in self._sources}
+        for (name, t), values in found.items():
+            if "zone" not in values:
+                continue
+            strengths = {_BEARING[o]: values[o] for o in _BEARING if math.isfinite(values.get(o, math.nan))}
+            part = max(strengths, key=lambda p: strengths[p]) if strengths else ""
+            clear = part if part and strengths[part] >= CLEAR else ""
+            zone = "ABCD"[int(values["zone"]) - 1]
+            said = f"{clear}/{zone if zone in 'CD' else ''}"
+            before, n = self._seen.get(name, ("", 0))
+            n = n + 1 if said == before else 1
+            self._seen[name] = said, min(n, AGREE)
+            if n == AGREE:
+                finding = Finding(clear, strengths.get(part, 0.0), strengths, Band(1, 0, 0.0))
+                contexts += self._tell(by_name[name], of_bearing(name, finding, zone), t, told.received_ns)
+        return contexts
+
+    def _lasts(self, name: str, advice: Advice | None) -> bool:
+        """Whether what was told stands on, because something milder, or nothing, was not said AGREE times in a row yet."""
+        urgency = advice.urgency if advice is not None else ""
+        if _RANK.get(urgency, 0) >= _RANK.get(self._now.get(name, "").partition(":")[0], 0):
+            self._seen.pop(name, None)
+            return False
+        n = self._seen.get(name, ("", 0))[1] + 1
+        self._seen[name] = "milder", min(n, AGREE)
+        return n < AGREE
+
+    def _tell(self, source: _Source, advice: Advice | None, time_ns: int, received_ns: int) -> list[Context]:
+        """The advice as context where it is another than before: another urgency, or another thing to do."""
+        key = "" if advice is None or advice.urgency == "watch" else f"{advice.urgency}: {advice.what['en']}"
+        before = self._now.get(source.name, "")
+        if key == before:
+            return []
+        self._now[source.name] = key
+        value = "" if not key or advice is None else written(source.kind, advice)
+        tag = next(iter(source.tags.values()))
+        reason = "" if not key or advice is None else advice.text("en")
+        return [
+            Context(unit=source.unit, role=ROLE, value=value, time_ns=time_ns, received_ns=received_ns, tag=tag, previous=before, reason=reason)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """What was told last, and what waveforms say; pairs in a fixed order."""
+        return {"now": sorted([k, v] for k, v in self._now.items()), "seen": sorted([k, said, n] for k, (said, n) in self._seen.items())}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state."""
+        self._now = dict(state["now"])
+        self._seen = {k: (said, n) for k, said, n in state["seen"]}
+
+
+def written(kind: str, advice: Advice) -> str:
+    """Advice as the JSON that gateways read: kind, urgency, and what, why, how_soon, how_sure in each language."""
+    body = {
+        "kind": kind, "urgency": advice.urgency, "what": advice.what, "why": advice.why, "how_soon": advice.how_soon, "how_sure": advice.how_sure,
+    }  # fmt: skip
+    return msgspec.json.encode(body).decode()
+
+
+def _of_wear(source: _Source, values: Mapping[str, float], why: Mapping[str, float]) -> Advice | None:
+    if "rul" not in values:
+        return None
+    passed = values["rul"] <= _REACHED
+    drift = values.get("drift", math.nan)
+    passage = Passage("passed" if passed else "good", values["rul_low"], values["rul"], values["rul_high"], drift, why.get("drift_error", math.nan))
+    return of_trend(source.name, passage, lead=source.lead, horizon=source.horizon)
+
+
+def _of_fleet(source: _Source, values: Mapping[str, float], why: Mapping[str, float]) -> Advice | None:
+    if "rul" not in values or "alike" not in why:
+        return None
+    sensors = sorted(((k, v) for k, v in why.items() if k not in ("alike", "before_end", "weight")), key=lambda kv: -abs(kv[1]))
+    estimate = Estimate(
+        STATUSES[int(values.get("status", 0))], values["rul"], values["rul_low"], values["rul_high"],
+        ((int(why["alike"]) - 1, int(why.get("before_end", 0)), why.get("weight", 0.0)),), tuple((i, v) for i, (_, v) in enumerate(sensors)),
+    )  # fmt: skip
+    return of_life(source.name, estimate, tuple(k for k, _ in sensors), lead=source.lead, horizon=source.horizon)

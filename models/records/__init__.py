@@ -1,0 +1,1 @@
+"""Process records: what batch records, cold chain and utilities ask for, as derived tags."""

@@ -1,0 +1,162 @@
+"""Maintenance advice at the gateway: from an edge's context over a person's decision to a work request, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from edge_agent.core import Context
+from edge_agent.core.signing import signing_key
+from gateway.audit_verify import faults
+from gateway.console.app import create_app
+from gateway.console.guard import LOOPBACK
+from gateway.notify.queue import FILE, Queue
+from gateway.notify.runner import Notifier
+from gateway.notify.words import Writer
+from gateway.office import Office
+from gateway.store import Store
+from tests.gateway.conftest import Clock, feed
+from tests.gateway.console.plant import Plant
+from tests.gateway.console.test_access import login
+from tests.gateway.console.test_api import is_problem
+from tests.gateway.edge import START, Edge
+from tests.gateway.notify.made import mail, section
+from tests.gateway.test_users import Desk, S
+
+TEXTS = {
+    "kind": "wear", "urgency": "plan", "what": {"en": "Plan the service of filter1/dp", "zh": "安排 filter1/dp 对应部件的维护"},
+    "why": {"en": "it drifts", "zh": "趋近限值"}, "how_soon": {"en": "in 200 h", "zh": "200 小时后"}, "how_sure": {"en": "80 %", "zh": "80 %"},
+}  # fmt: skip
+
+
+def advised(edge: Edge, second: int, **change: Any) -> None:
+    """The edge gives advice; `urgency=""` takes it back."""
+    texts = TEXTS | change
+    value = msgspec.json.encode(texts).decode() if texts["urgency"] else ""
+    at = START + second * S
+    edge.add(Context(unit="filter1/dp", role="advice", value=value, time_ns=at, received_ns=at))
+
+
+@pytest.fixture
+def edge(store: Store) -> Edge:
+    made = Edge()
+    made.define()
+    advised(made, 100)
+    feed(store, made.deliver(made.records))
+    return made
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    made = Desk(tmp_path / "gw")
+    for name, role in (("wang", "operator"), ("zhou", "maintenance")):
+        made.add(name, role)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def office(store: Store, clock: Clock, desk: Desk, tmp_path: Path) -> AsyncIterator[Office]:
+    async def find(name: str, why: str) -> None: ...
+
+    of = section(receivers=[mail("workshop")], work_requests=("workshop",))
+    notifier = Notifier(tmp_path / "gw", of, gateway="gw1", timezone="Asia/Shanghai", catalogue=store.applier.catalogue, clock=clock, find=find)
+    key = signing_key(tmp_path / "gw" / "keys")
+    made = Office.open(
+        tmp_path / "gw", desk.trail, key, gateway="gw1", site="demo", handover_s=0, clock=lambda: desk.now, journal=store.journal,
+        request=notifier.request,
+    )  # fmt: skip
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def client(desk: Desk, office: Office) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(Plant(), timezone="Asia/Shanghai", hosts=LOOPBACK, sessions=desk.sessions, office=office)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://127.0.0.1") as made:
+        yield made
+
+
+async def test_accepted_advice_becomes_one_work_request_and_its_outcome_is_kept(
+    client: httpx.AsyncClient, edge: Edge, desk: Desk, tmp_path: Path
+) -> None:
+    shown = (await client.get("/api/v1/advice")).json()
+    (row,) = shown["advice"]
+    assert (row["unit"], row["edge"], row["until_ns"], row["decision"]) == ("filter1/dp", "press-edge-1", None, None)
+    assert row["advice"]["what"]["zh"] == TEXTS["what"]["zh"]  # type: ignore[index]
+    at = f"/api/v1/advice/{row['id']}"
+    operator = await login(client, "wang")
+    is_problem(await client.post(f"{at}/accept", json={}, headers=operator), 403)
+    token = await login(client, "zhou")
+    is_problem(await client.post(f"{at}/outcome", json={"outcome": "confirmed"}, headers=token), 409)
+    done = (await client.post(f"{at}/accept", json={"reason": "spare is in store"}, headers=token)).json()
+    assert (done["decision"]["state"], done["decision"]["by"], done["decision"]["receivers"]) == ("accepted", "zhou", ["workshop"])
+    is_problem(await client.post(f"{at}/reject", json={"reason": "no"}, headers=token), 409)
+    found = (await client.post(f"{at}/outcome", json={"outcome": "confirmed", "remark": "clogged"}, headers=token)).json()
+    assert found["decision"]["outcome"] == "confirmed"
+    assert (await client.get("/api/v1/advice")).json()["counts"] == [
+        {"kind": "wear", "given": 1, "accepted": 1, "rejected": 0, "confirmed": 1, "other_fault": 0, "no_fault": 0}
+    ]
+    queue = Queue(tmp_path / "gw" / FILE)
+    queued = queue.next("workshop", 2**62)
+    queue.close()
+    assert queued is not None
+    assert queued.message.request is not None
+    assert (queued.message.request.id, queued.message.request.reason) == (row["id"], "spare is in store")
+    acts = [(e["action"], e["user"]) for e in desk.trail.entries() if e["action"].startswith("advice")]
+    assert sorted(acts) == [("advice_accept", "zhou"), ("advice_outcome", "zhou")]
+    assert faults(tmp_path / "gw") == []
+
+
+async def test_rejecting_needs_a_reason(client: httpx.AsyncClient, edge: Edge) -> None:
+    (row,) = (await client.get("/api/v1/advice")).json()["advice"]
+    token = await login(client, "zhou")
+    at = f"/api/v1/advice/{row['id']}/reject"
+    is_problem(await client.post(at, json={"reason": " "}, headers=token), 422)
+    done = (await client.post(at, json={"reason": "changed yesterday"}, headers=token)).json()
+    assert (done["decision"]["state"], done["decision"]["reason"]) == ("rejected", "changed yesterday")
+    is_problem(await client.post("/api/v1/advice/00000000000000000000/reject", json={"reason": "x"}, headers=token), 404)
+
+
+async def test_what_an_edge_takes_back_or_makes_more_urgent_is_over(office: Office, store: Store, edge: Edge) -> None:
+    assert office.advices is not None
+    assert [r.until_ns for r in office.advices.all()] == [None]
+    before = len(edge.records)
+    advised(edge, 200, urgency="act")
+    feed(store, edge.deliver(edge.records[before:]))
+    assert [(r.advice.urgency, r.until_ns) for r in office.advices.all()] == [("act", None), ("plan", START + 200 * S)]
+    before = len(edge.records)
+    advised(edge, 300, urgency="")
+    feed(store, edge.deliver(edge.records[before:]))
+    assert [r.until_ns for r in office.advices.all()] == [START + 300 * S, START + 200 * S]
+
+
+async def test_a_work_request_in_words_tells_as_much_as_its_receiver_is_to_see(office: Office, edge: Edge, tmp_path: Path) -> None:
+    from zoneinfo import ZoneInfo
+
+    from gateway.audit import Actor
+
+    assert office.advices is not None
+    (row,) = office.advices.all()
+    office.advices.accept(Actor("zhou", "maintenance", "Zhou Yi"), row.id, "spare is in store")
+    queue = Queue(tmp_path / "gw" / FILE)
+    queued = queue.next("workshop", 2**62)
+    queue.close()
+    assert queued is not None
+    for content, language, there, missing in (
+        ("full", "zh", "安排 filter1/dp 对应部件的维护", "Plan"), ("names", "en", "Plan the service of filter1/dp", "安排"),
+        ("minimal", "en", "Work request for maintenance (to be planned)", "filter1"),
+    ):  # fmt: skip
+        of = section(receivers=[mail("workshop", content=content, language=language)]).receivers[0]
+        writer = Writer(of, ZoneInfo("Asia/Shanghai"))
+        text, document = writer.text(queued.message), writer.document(queued.message)
+        assert there in text
+        assert missing not in text
+        assert missing not in writer.subject(queued.message)
+        assert document["work_request"]["id"] == row.id  # type: ignore[index]
+        assert "filter1" not in str(document) or content != "minimal"

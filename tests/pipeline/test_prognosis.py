@@ -1,0 +1,237 @@
+"""Remaining life in the pipeline: a fleet's model over cycles of the clock, wear of a process tag and of a machine's vibration, speed that varies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_agent.config import load_agent, start_of
+from edge_agent.core import Block, ConfigError, Connection, Context, Heartbeat, Run, Samples, pack
+from edge_agent.pipeline.chain import Pipeline
+from edge_agent.pipeline.machines import NO_SPEED
+from edge_agent.training.fleet import read_fleet, trained
+from models.prognosis.remaining import RemainingLife
+from models.prognosis.rotating import Bearing
+from simulators.rotating import waveform
+from tests.models.prognosis.fleet import fleet
+from tests.pipeline.line import T0, S, reborn, run, substance
+from tests.pipeline.test_runs import both
+from tests.training.test_fleet import table
+
+HOUR = 3600 * S
+RATE = 25_600
+COLUMNS = ("altitude", "mach", "throttle", "s1", "s2", "s3", "s4", "s5")
+FLEET = """\
+edge: {{site: s1, id: e1}}
+tags:
+{tags}
+  - {{name: pump1/overhauls, description: {{en: Overhauls, zh: 大修次数}}}}
+models:
+  - {{kind: remaining, name: pump1, file: p.model, every_h: 1, step_s: 600, hold_s: 600, overhauls: pump1/overhauls, inputs: {{{inputs}}}}}
+"""
+MACHINE = """\
+edge: {site: s1, id: e1}
+sources: [{kind: spectra, name: daq, folder: /tmp}]
+tags:
+  - {name: pump1/vibration, kind: block, source: daq, unit: m/s2, description: {en: Pump, zh: 泵}}
+  - {name: pump1/speed, unit: r/min, description: {en: Speed, zh: 转速}}
+  - {name: filter1/dp, unit: kPa, description: {en: Filter, zh: 过滤器}}
+machines:
+  - {name: pump1/drive_end, tag: pump1/vibration, speed_rpm: 1480, speed_tag: pump1/speed, bearing: {elements: 9, ball_mm: 7.94, pitch_mm: 39.04}}
+models:
+  - {kind: wear, tags: [filter1/dp], healthy: 0.5, limit: 1.5, every_h: 1}
+  - {kind: wear, tags: [pump1/drive_end.velocity], healthy: 1, limit: 7.1, every_h: 24}
+alarms:
+  - {kind: limit, name: filter1/change, tag: filter1/dp.wear.rul_low, side: low, limit: 72, priority: 4, advisory: true,
+     cause: {en: c}, response: {en: r}}
+"""
+
+
+def shown(start: Any) -> Any:
+    raw = tuple(msgspec.structs.replace(t, record="raw") if t.derived_from and t.kind == "numeric" else t for t in start.tags)
+    return msgspec.structs.replace(start, tags=raw)
+
+
+def values(records: Any, start: Any) -> dict[str, list[float]]:
+    names = {t.id: t.name for t in start.tags}
+    found: dict[str, list[float]] = {}
+    for r in records:
+        if isinstance(r, Samples):
+            for k, v in zip(r.tag.tolist(), r.value.tolist(), strict=True):
+                found.setdefault(names[k], []).append(v)
+    return found
+
+
+@pytest.fixture(scope="module")
+def pumps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RemainingLife]:
+    folder = tmp_path_factory.mktemp("fleet")
+    histories = table(folder / "failed.csv", fleet(10, 1))
+    read = read_fleet(histories, "unit", COLUMNS[:3], skip=("cycle",))
+    file, model = trained(read, name="pumps", steps=(1.0, 0.05, 5.0), trained_by="anna", trained_ns=1, reason="test")
+    from edge_agent.core.model_file import write
+
+    write(folder / "p.model", file)
+    tags = "\n".join(f"  - {{name: pump1/{c}, description: {{en: {c}, zh: {c}}}}}" for c in COLUMNS)
+    (folder / "agent.yaml").write_text(FLEET.format(tags=tags, inputs=", ".join(f"{c}: pump1/{c}" for c in reversed(COLUMNS))), "utf-8")
+    return folder, model
+
+
+def cycles(start: Any, settings: Any, sensors: Any) -> list[Any]:
+    ids = [t.id for c in COLUMNS for t in start.tags if t.name == f"pump1/{c}"]
+    found = []
+    for i, row in enumerate(np.column_stack([settings, sensors])):
+        for minutes in (20, 40):
+            at = T0 - T0 % HOUR + i * HOUR + minutes * 60 * S
+            found.append(Samples.of([at] * len(ids), ids, row.tolist(), 0, at))
+    return found
+
+
+def test_a_unit_of_a_fleet_says_cycle_by_cycle_what_its_file_says(pumps: Any) -> None:
+    folder, model = pumps
+    start = shown(start_of(load_agent(folder / "agent.yaml"), T0 - T0 % HOUR))
+    settings, sensors = fleet(3, 2)[0]
+    settings, sensors = settings[:-20][:40], sensors[:-20][:40]
+    pipeline = Pipeline()
+    said = values(run(pipeline, [start, *cycles(start, settings, sensors)]), start)
+    expected = [model.estimate(settings[: i + 1], sensors[: i + 1]) for i in range(39)]
+    assert said["pump1.remaining.status"][:19] == [1.0] * 19
+    np.testing.assert_allclose(said["pump1.remaining.rul"], [e.remaining for e in expected[19:]], rtol=1e-6)
+    np.testing.assert_allclose(said["pump1.remaining.rul_low"], [e.lower for e in expected[19:]], rtol=1e-6)
+    assert all(0.0 <= h <= 1.0 for h in said["pump1.remaining.health"])
+    # As new again: the history begins anew.
+    mark = next(t.id for t in start.tags if t.name == "pump1/overhauls")
+    at = T0 - T0 % HOUR + 40 * HOUR
+    more = [Samples.of([at + i * HOUR], [mark], [3.0 + (i > 0)], 0, at + i * HOUR) for i in range(2)]
+    again = values(run(pipeline, [*more, *[later(e, 42 * HOUR) for e in cycles(start, settings[:3], sensors[:3])]]), start)
+    assert again["pump1.remaining.status"][-1] == 1.0
+
+
+def later(samples: Samples, by_ns: int) -> Samples:
+    return Samples(samples.time_ns + by_ns, samples.tag, samples.value, samples.status, samples.received_ns + by_ns)
+
+
+def test_columns_that_the_file_does_not_know_are_refused(pumps: Any) -> None:
+    folder, _ = pumps
+    wrong = folder / "wrong.yaml"
+    wrong.write_text((folder / "agent.yaml").read_text("utf-8").replace("s5: pump1/s5", "s9: pump1/s5"), "utf-8")
+    with pytest.raises(ConfigError, match="inputs"):
+        start_of(load_agent(wrong), T0)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Any:
+    path = tmp_path / "agent.yaml"
+    path.write_text(MACHINE, "utf-8")
+    return start_of(load_agent(path), T0)
+
+
+def test_a_filter_that_clogs_says_when_and_raises_its_advisory(machine: Any) -> None:
+    start = shown(machine)
+    dp = next(t.id for t in start.tags if t.name == "filter1/dp")
+    entries = [Samples.of([T0 + i * HOUR // 2], [dp], [0.5 + 0.0025 * i + 0.01 * (i * 7 % 5)], 0, T0 + i * HOUR // 2) for i in range(240)]
+    records = run(Pipeline(), [start, *entries])
+    said = values(records, start)
+    left = (1.5 - (0.5 + 0.0025 * 239)) / 0.005
+    assert said["filter1/dp.wear.rul_low"][-1] < left < said["filter1/dp.wear.rul_high"][-1]
+    assert said["filter1/dp.wear.health"][-1] == pytest.approx(1 - 0.0025 * 239, abs=0.05)
+    advice = [r for r in records if isinstance(r, Context) and r.role == "advice"]
+    assert [(a.unit, msgspec.json.decode(a.value)["urgency"]) for a in advice] == [("filter1/dp", "plan"), ("filter1/dp", "act")]
+    assert "安排 filter1/dp 对应部件的维护" in msgspec.json.decode(advice[0].value)["what"]["zh"]
+    raised = [r for r in records if getattr(r, "alarm", "") == "filter1/change" and r.event == "raise"]
+    assert raised
+    assert {"filter1/dp", "level", "means"} <= set(raised[0].contributions)
+
+
+def knocking(speed: Any, seed: int = 0) -> Any:
+    """A waveform of an outer race whose shaft does what `speed` (n,) Hz says: knocks at equal angles."""
+    rng = np.random.default_rng(seed)
+    turns = np.cumsum(speed) / RATE
+    x = rng.normal(0, 0.5, len(speed))
+    per_turn = Bearing(9, 7.94, 39.04).frequencies(1.0)[1]
+    for k in range(1, int(turns[-1] * per_turn)):
+        first = int(np.searchsorted(turns, k / per_turn))
+        tail = np.arange(min(256, len(x) - first)) / RATE
+        x[first : first + len(tail)] += 8.0 * np.exp(-1000 * tail) * np.sin(2 * np.pi * 3000 * tail)
+    return x
+
+
+def block(start: Any, wave: Any, at_ns: int) -> Block:
+    stream = next(t.id for t in start.tags if t.name == "pump1/vibration")
+    return Block(stream, np.array([at_ns]), wave[None].copy(), np.zeros(1, np.uint32), np.arange(len(wave)) / RATE, "s", "m/s2", at_ns + S)
+
+
+def test_the_lines_of_a_bearing_stand_although_its_speed_varies(machine: Any) -> None:
+    start = shown(machine)
+    speed = next(t.id for t in start.tags if t.name == "pump1/speed")
+    hz = np.linspace(20, 26, RATE)
+    steady = knocking(np.full(RATE, 24.0), 1)
+    ramp = [Samples.of([T0 + i * S], [speed], [60.0 * v], 0, T0 + i * S) for i, v in ((10, 20.0), (11, 26.0))]
+    pipeline = Pipeline()
+    records = run(pipeline, [start, block(start, steady, T0 + S), *ramp, block(start, knocking(hz), T0 + 10 * S)])
+    said = values(records, start)
+    assert said["pump1/drive_end.fault"] == [NO_SPEED, 0.0], "the first waveform came before any speed"
+    lines = {part: said[f"pump1/drive_end.{part}"][-1] for part in ("cage", "outer", "inner", "ball")}
+    assert max(lines, key=lambda p: lines[p]) == "outer"
+    assert lines["outer"] > 5.0
+    assert said["pump1/drive_end.outer_hz"][-1] == pytest.approx(3.5848 * 23, rel=0.01)
+    spectra = [r for r in records if isinstance(r, Block) and r.axis_unit == "Hz"]
+    assert len(spectra) == 1
+    axis, amplitude = spectra[0].axis, spectra[0].values[0]
+    harmonic = axis[5 + int(np.argmax(amplitude[5:]))] / (3.5848 * 23)
+    assert harmonic == pytest.approx(round(harmonic), rel=0.03)
+    assert pipeline.catalogue[spectra[0].tag].name == "pump1/drive_end.envelope"
+
+
+def test_cuts_and_restarts_change_no_bit(machine: Any) -> None:
+    start, rng = machine, np.random.default_rng(0)
+    dp, speed = (next(t.id for t in start.tags if t.name == n) for n in ("filter1/dp", "pump1/speed"))
+    entries: list[Any] = [Connection(received_ns=T0, source="daq", state="connected")]
+    for i in range(1, 20):
+        at = T0 + i * HOUR
+        entries.append(Samples.of([at, at + S, at + 2 * S], [dp, speed, speed], [0.5 + 0.02 * i, 1450.0 + i, 1475.0], 0, at + 2 * S))
+        if i % 6 == 0:
+            entries.append(block(start, waveform(rng), at + 3 * S))
+    entries.append(Heartbeat(received_ns=T0 + 21 * HOUR))
+    whole, parts = Pipeline(), Pipeline()
+    expected, found = run(whole, [start]), run(parts, [start])
+    for entry in entries:
+        expected += whole.step(entry)
+        for piece in [entry.take(slice(i, i + 1)) for i in range(len(entry))] if isinstance(entry, Samples) else [entry]:
+            parts = reborn(parts)
+            found += parts.step(piece)
+    assert substance(found) == substance(expected)
+    assert pack(parts.state()) == pack(whole.state())
+
+
+def test_a_bearing_is_advised_on_when_three_waveforms_agree(machine: Any) -> None:
+    start = machine
+    speed = next(t.id for t in start.tags if t.name == "pump1/speed")
+    pipeline = Pipeline()
+    pipeline.step(start)
+    told = []
+    for i in range(8):
+        at = T0 + (i + 1) * 30 * S
+        records = run(pipeline, [Samples.of([at], [speed], [1480.0], 0, at), block(start, knocking(np.full(RATE, 1480 / 60), i), at)])
+        told += [(i, r) for r in records if isinstance(r, Context)]
+    assert [(i, r.unit, r.previous) for i, r in told] == [(2, "pump1/drive_end", "")]
+    said = msgspec.json.decode(told[0][1].value)
+    assert (said["kind"], said["urgency"]) == ("machine", "plan")
+    assert "outer race" in said["why"]["en"]
+    assert "外圈" in said["why"]["zh"]
+
+
+def test_recorded_rows_that_pass_together_give_the_same_advice(machine: Any) -> None:
+    dp, speed = (next(t.id for t in machine.tags if t.name == n) for n in ("filter1/dp", "pump1/speed"))
+    times = T0 + np.repeat(np.arange(1, 400), 2) * HOUR // 2
+    values = np.column_stack([0.5 + 0.0025 * np.arange(1, 400) + 0.01 * (np.arange(1, 400) * 7 % 5), np.full(399, 1480.0)]).ravel()
+    samples = Samples.of(times.tolist(), [dp, speed] * 399, values.tolist(), 0)
+    ends = np.arange(2, 2 * 399 + 1, 2)
+    expected, found, same, passed = both(machine, Run(samples, ends, times[ends - 1]))
+    assert found == expected
+    assert same
+    assert passed > 0
+    assert any(isinstance(r, Context) and r.role == "advice" for r in found)
