@@ -7,6 +7,7 @@ from pydantic import Field
 from models.adwin import AdwinConfig
 from models.auto import AutoConfig
 from models.batch import BatchConfig
+from models.budget import BudgetConfig
 from models.change import ChangeConfig
 from models.cusum import CusumConfig
 from models.discord import DiscordConfig
@@ -46,6 +47,7 @@ AnyModel = Annotated[
     | ResidualConfig
     | DiscordConfig
     | SeasonalConfig
+    | BudgetConfig
     | RiverConfig
     | UnitConfig
     | ChangeConfig

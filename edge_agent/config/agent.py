@@ -40,6 +40,9 @@ from edge_agent.uplinks import AnyUplink
 from models import BANKS, GROUPS, AnyModel, GroupConfig
 from models.spectra.sensor import Sensor
 
+LIMITED = ("safety", "gmp", "gmp_critical")
+"""Classes of tags whose limits people set."""
+
 
 class AgentSettings(Settings):
     """Top-level keys of an agent's file."""
@@ -235,6 +238,9 @@ class AgentSettings(Settings):
         numeric = {*self._judged_before(len(self.models)), *self._group_outputs(), *self._sensor_outputs(), *diverter_outputs(self.diverters)}
         classes = {t.name: t.class_ for t in self.tags}
         ranges = {t.name: t.range for t in self.tags}
+        budgeted = {
+            f"{n}.budget.{o}" for i, m in enumerate(self.models) if m.kind == "budget" for n in self.judged(i) for o in BANKS["budget"].outputs
+        }
         for i, alarm in enumerate(self.alarms):
             if alarm.tag not in numeric:
                 yield ("alarms", i, "tag"), "the name of a numeric tag", repr(alarm.tag)
@@ -254,6 +260,8 @@ class AgentSettings(Settings):
             yield from self._rationale_mistakes(i, alarm)
             if isinstance(alarm, DeviationAlarm):
                 yield from self._deviation_mistakes(i, alarm)
+            if alarm.tag in budgeted and not alarm.advisory and any(classes.get(r) in LIMITED for r in self.judged_roots(alarm.tag)):
+                yield ("alarms", i, "advisory"), "advisory: true: no limit of a safety or GMP tag takes its threshold from a budget", f"{alarm.tag}"
             critical = any(classes.get(root) == "gmp_critical" for root in self.judged_roots(alarm.tag))
             if alarm.tag not in classes and critical and not alarm.advisory and self._learns(alarm.tag):
                 yield ("alarms", i, "tag"), "advisory: true, or a static model, on a gmp_critical tag", f"an adaptive model ({alarm.tag})"

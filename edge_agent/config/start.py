@@ -27,6 +27,8 @@ from edge_agent.pipeline.machines import ENVELOPE, OF_BEARING, UNITS, MachinePla
 from edge_agent.pipeline.plan import WATCH, GroupPlan, JudgementPlan, PipelinePlan, SourcePlan, StaticPlan
 from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
 from models import BANKS, GROUPS, GroupConfig
+from models.auto import CAP, AutoConfig
+from models.budget import FINDING, BudgetConfig
 from models.drift import Drift
 
 DRIFT = f".{WATCH}.{Drift.outputs[0]}"
@@ -70,6 +72,7 @@ def judged_tags(
     """
     known = {t.name: t for t in (*measured, *vibrating) if t.kind == "numeric"}
     level = dict.fromkeys(known, 0)
+    highest: dict[str, float] = {}
     derived: list[Tag] = []
     plans: list[JudgementPlan] = []
     gathered: list[Tag] = []
@@ -89,9 +92,15 @@ def judged_tags(
             groups.append(GroupPlan(model.kind, model.name, tuple(p.name for p in parents), (*outputs, *watches), config, learned, watched))
             continue
         bank = BANKS[model.kind]
-        for name in [n for n in known if any(fnmatchcase(n, p) for p in model.tags)]:
+        names = [n for n in known if any(fnmatchcase(n, p) for p in model.tags)]
+        if isinstance(model, BudgetConfig):
+            config |= {"among": len(names)}
+        if isinstance(model, AutoConfig):
+            highest |= {f"{name}.auto.score": CAP / model.budget for name in names}
+        for name in names:
+            mine = {"tags": [name]} | ({"highest": highest[name]} if isinstance(model, BudgetConfig) and name in highest else {})
             outputs = tuple(f"{name}.{model.kind}.{output}" for output in bank.outputs)
-            plans.append(JudgementPlan(model.kind, name, outputs, config | {"tags": [name]}, level[name], static.learned[name] if static else b""))
+            plans.append(JudgementPlan(model.kind, name, outputs, config | mine, level[name], static.learned[name] if static else b""))
             for output, unit in zip(outputs, bank.units, strict=True):
                 derived.append(_derived(output, unit, known[name], model, static))
                 level[output] = level[name] + 1
@@ -260,6 +269,7 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
         worst = min([4, *mine])
         definitions.append(_diagnostic(f"source/{source.name}.disconnected", "", "diagnostic", worst, worst > 3, delay_s=SOURCE_DELAY_S))
     definitions += [_drift(t.name) for t in tags if t.name.endswith(DRIFT)]
+    definitions += _findings(settings)
     definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged", "identity")]
     # Received times go on undisturbed when the wall clock steps; somebody should look after its source all the same.
     definitions.append(_diagnostic("edge/clock", "", "diagnostic", 3, True))
@@ -322,6 +332,24 @@ def _drift(tag: str) -> AlarmDefinition:
     return AlarmDefinition(
         name=f"{tag}.high", tag=tag, kind="limit", side="high", limit=1.0, priority=4, advisory=True, cause=cause, response=response
     )  # fmt: skip
+
+
+def _findings(settings: AgentSettings) -> list[AlarmDefinition]:
+    """The advisories of alarm budgets, one for each tag that no configured alarm is about; what follows while another one stands is no message."""
+    configured = {alarm.tag for alarm in settings.alarms}
+    cause = {"en": "A score is higher than chance explains", "zh": "评分超出偶然波动可解释的范围"}
+    found = []
+    for place, model in enumerate(settings.models):
+        for judged in settings.judged(place) if isinstance(model, BudgetConfig) else ():
+            tag = f"{judged}.{model.kind}.{FINDING}"
+            if tag not in configured:
+                found.append(
+                    AlarmDefinition(
+                        name=f"{tag}.high", tag=tag, kind="limit", limit=0.5, priority=4, advisory=True, cause=cause,
+                        group=f"budget/{model.name or model.kind}", when_not_first="suppress",
+                    )
+                )  # fmt: skip
+    return found
 
 
 def start_of(settings: AgentSettings, received_ns: int, previous: Start | None = None, trained: TrainedModels | None = None) -> Start:

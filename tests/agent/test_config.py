@@ -138,3 +138,25 @@ def test_a_tag_may_not_have_the_name_of_a_derived_one(tmp_path):
 def test_a_time_zone_that_does_not_exist_is_refused(tmp_path):
     (line,) = found(CONFIG.replace("data_dir: data", "data_dir: data, timezone: Mars/Olympus"), tmp_path)
     assert "expected an IANA time zone such as Asia/Shanghai, found 'Mars/Olympus'" in line
+
+
+def test_a_budget_is_shared_by_its_tags_and_calls_nobody(tmp_path):
+    text = CONFIG.replace("window: 20}", 'window: 20}\n  - {kind: budget, name: desk, tags: ["press1/*.robust_z.z"], per_day: 2}')
+    start = start_of(settings(tmp_path, text), 0)
+    made = [a for a in start.alarms if a.group == "budget/desk"]
+    assert [(a.tag, a.advisory, a.limit, a.when_not_first) for a in made] == [
+        (f"press1/{name}.robust_z.z.budget.finding", True, 0.5, "suppress") for name in ("force", "speed")
+    ]
+    assert [j["config"]["among"] for j in start.config["judgements"] if j["kind"] == "budget"] == [2, 2]
+    own = text.replace("windows:", "  - {name: mine, kind: limit, tag: press1/speed.robust_z.z.budget.finding, limit: 0.5, advisory: true}\nwindows:")
+    assert [a.tag for a in start_of(settings(tmp_path, own), 0).alarms if a.group == "budget/desk"] == [made[0].tag]
+
+
+def test_no_limit_of_a_safety_or_gmp_tag_takes_its_threshold_from_a_budget(tmp_path):
+    text = CONFIG.replace("window: 20}", 'window: 20}\n  - {kind: budget, tags: ["press1/*.robust_z.z"], per_month: 2}').replace(
+        "windows:", "  - {name: d, kind: limit, tag: press1/force.robust_z.z.budget.finding, limit: 0.5}\nwindows:"
+    )
+    (line,) = found(text, tmp_path)
+    assert "alarms[1].advisory: expected advisory: true: no limit of a safety or GMP tag takes its threshold from a budget" in line
+    settings(tmp_path, text.replace("limit: 0.5}", "limit: 0.5, advisory: true}"))
+    assert "either per_day or per_month" in " ".join(found(text.replace("per_month: 2", "per_month: 2, per_day: 1"), tmp_path))

@@ -24,6 +24,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
              {"warmup": 24, "calendar": False, "span": 10.0, "min_sigma": 0.25}],
     "ewma": [{"warmup": 2}, {"warmup": 7, "lambda": 0.1, "adapt": True}, {"mu": 1.0, "sigma": 2.0}, {"mu": 0.0, "sigma": 1.0, "adapt": True}],
     "cusum": [{"warmup": 2}, {"warmup": 7, "k": 0.25, "adapt": True}, {"mu": 1.0, "sigma": 2.0, "ceiling": 3.0}, {"warmup": 12, "min_sigma": 0.5}],
+    "budget": [{"per_day": 900, "apart_s": 1, "settle_h": 0}, {"per_month": 30_000, "apart_s": 1, "memory_days": 0.001, "settle_h": 0.005},
+               {"per_day": 1000, "apart_s": 2, "among": 3, "settle_h": 0}, {"per_day": 100, "apart_s": 1, "settle_h": 0, "highest": 6}],
     "adwin": [{}, {"delta": 0.3, "clock": 1, "least_rows": 1, "min_window": 1}, {"delta": 0.1, "clock": 2, "max_buckets": 2},
               {"clock": 3, "max_buckets": 10, "least_rows": 40}],
     "residual": [{"warmup": 3}, {"warmup": 12, "lambda": 0.1, "gap_s": 2}, {"mu": 1.0, "sigma": 2.0, "phi": 0.7}, {"warmup": 20, "min_sigma": 0.5}],

@@ -21,7 +21,7 @@ from tests.contract import test_models as banks
 from tests.naive.models import settled
 
 S = 1_000_000_000
-ADAPTIVE = {"adwin", "cold_chain", "discord", "flatline", "page_hinkley", "river", "seasonal", "wear"}
+ADAPTIVE = {"adwin", "budget", "cold_chain", "discord", "flatline", "page_hinkley", "river", "seasonal", "wear"}
 """Kinds that have no static form."""
 KINDS = sorted(set(BANKS) - ADAPTIVE)
 CASES = [(kind, i) for kind in groups.KINDS for i in range(2)]

@@ -7,6 +7,7 @@ import math
 import statistics
 from typing import Any
 
+from models.budget import BudgetConfig
 from models.cusum import CusumConfig
 from models.ewma import EwmaConfig
 from models.flatline import FlatlineConfig
@@ -271,10 +272,68 @@ class NaiveRiver:
         return [said if self.seen > self.config.warmup else NAN]
 
 
+class NaiveBudget:
+    """Every block's greatest value, all kept; of each half of the memory the 32 greatest count."""
+
+    def __init__(self, config: BudgetConfig) -> None:
+        self.config = config
+        self.half = max(64, round(config.memory_days * 86400 / config.apart_s / 2))
+        self.halves: list[list[float]] = [[], []]
+        self.blocks = [0, 0]
+        self.level = self.slope = 0.0
+        self.first: int | None = None
+        self.open: tuple[int, float] | None = None
+        self.above, self.found = 0, False
+
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
+        if self.first is None:
+            self.first = time_ns
+        if time_ns - self.first < round(self.config.settle_h * 3600e9):
+            return [NAN] * 4
+        x = min(max(x, -1e30), 1e30)
+        apart_ns = round(self.config.apart_s * 1e9)
+        block = time_ns // apart_ns
+        if self.open is None or block > self.open[0]:
+            if self.open is not None:
+                self.over(self.open[1])
+            self.open = (block, x)
+        else:
+            self.open = (self.open[0], max(self.open[1], x))
+        if sum(self.blocks) < 64:
+            return [NAN] * 4
+        rate = 32 / sum(self.blocks)
+        highest = 1e30 if self.config.highest is None else 0.98 * self.config.highest
+        level, slope = self.level, self.slope
+        threshold = min(level + slope * math.log(max(rate / self.config.chance, 1.0)), highest)
+        if x > threshold:
+            self.found, self.above = True, time_ns
+        elif self.found and time_ns - self.above >= apart_ns:
+            self.found = False
+        often = rate * math.exp(-min((x - level) / slope, 700.0)) if x > level and slope > 0 else rate
+        return [float(self.found), threshold, x, often * 86400 / (1e-9 * apart_ns)]
+
+    def over(self, greatest: float) -> None:
+        """A block is over."""
+        self.halves[0].append(greatest)
+        self.blocks[0] += 1
+        if self.blocks[0] >= self.half:
+            self.halves, self.blocks = [[], self.halves[0]], [0, self.blocks[0]]
+        if sum(self.blocks) >= 64:
+            self.rank()
+
+    def rank(self) -> None:
+        """Level and slope of the tail of all events that are over."""
+        greatest = sorted((p for half in self.halves for p in sorted(half)[-32:]), reverse=True)[:32]
+        self.level, total = greatest[31], 0.0
+        for p in greatest[12:31]:
+            total += p
+        self.slope = max((total - 19 * self.level) / sum((rank - 12) / rank for rank in range(13, 32)), 0.0)
+
+
 NAIVE: dict[str, Any] = {
     "auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ, "shewhart": NaiveShewhart,
     "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley, "seasonal": NaiveSeasonal, "adwin": NaiveAdwin,
-    "residual": NaiveResidual, "discord": NaiveDiscord,
+    "residual": NaiveResidual, "discord": NaiveDiscord, "budget": NaiveBudget,
     "cold_chain": NaiveColdChain, "wear": NaiveWear,
 }  # fmt: skip
 
