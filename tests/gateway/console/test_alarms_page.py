@@ -182,6 +182,19 @@ def test_one_click_leads_to_the_trend_around_an_alarm_with_what_contributed(open
     expect(page.locator(".live")).to_have_attribute("aria-pressed", "false")
 
 
+def test_a_finding_is_explained_in_words_and_its_trend_shows_what_it_was_found_in(open_page: Open, plant: Plant) -> None:
+    row = plant.occurrences[plant.raise_alarm("press1/main_force.ewma.z", "high", 4, ago_s=120)]
+    row["contributions"] = {"press1/main_force": 14.25, "expected": 12.5, "reason": 3.0}
+    page = open_page("#/alarms", language="zh")
+    rows(page).first.locator(".c-name, .t-name").first.click()
+    drawer = page.locator("aside.drawer")
+    expect(drawer).to_contain_text("期望值")
+    expect(drawer).to_contain_text("水平超出历史范围")
+    expect(drawer).to_contain_text("14.250")
+    drawer.locator("a.button").click()
+    expect(page.locator(".pane .p-name").nth(1)).to_have_text("主压力")
+
+
 def test_nobody_believes_in_sound_that_cannot_be_heard(open_page: Open, plant: Plant) -> None:
     page = open_page("#/alarms")
     off = page.locator(".sound-off")

@@ -5,7 +5,7 @@ import { number, span, stamp, unit, utc } from "./format.js";
 import { has, local, t } from "./i18n.js";
 import { acknowledge, act, allowed, fits, waiting, waitingWords } from "./actions.js";
 import { people, suppressionWords } from "./alarmrow.js";
-import { alarmPlace, alarmTitle, alarmTrend, alarmValue, mark, setMark, stateWord } from "./marks.js";
+import { alarmPlace, alarmTitle, alarmTrend, alarmValue, mark, setMark, stateWord, tagTitle } from "./marks.js";
 import { get, MS, plant, unacknowledged } from "./plant.js";
 import { said } from "./said.js";
 
@@ -75,7 +75,11 @@ function draw() {
   if (sight === open.drawn) return;
   open.drawn = sight;
   const tag = plant.tags.get(`${row.edge}:${row.tag}`);
-  const why = Object.entries(row.contributions ?? {}).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
+  const numbers = Object.entries(row.contributions ?? {});
+  const known = ([name]) => plant.tags.has(`${row.edge}:${name}`);
+  const reasons = numbers.filter((one) => !known(one));
+  // A model of one tag names that tag's value; a model of several the share of each.
+  const tags = numbers.filter(known).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
   open.body.replaceChildren(...[
     h("dl", { class: "facts tall" },
       field(t("alarm.where"), alarmPlace(row)),
@@ -92,12 +96,26 @@ function draw() {
       field(t("alarm.response"), local(row.response), { class: "response" }),
       field(t("alarm.check"), local(row.check)), field(t("alarm.cause"), local(row.cause)), field(t("alarm.consequence"), local(row.consequence))),
     local(row.response) ? null : h("p", { class: "empty" }, t("alarm.noResponse")),
-    why.length ? h("section", null, h("h3", null, t("alarm.contributions")), h("table", null, why.map(([name, share]) => h("tr", null, h("td", null, name), h("td", { class: "n" }, number(share, 3)))))) : null,
+    reasons.length ? h("section", null, h("h3", null, t("alarm.explained")), table(reasons.map(([name, value]) => [has(`reason.${name}`) ? t(`reason.${name}`) : name, reasonValue(name, value)]))) : null,
+    tags.length ? h("section", null, h("h3", null, t(tags.length > 1 ? "alarm.contributions" : "alarm.judged")), table(tags.map(([name, share]) => [tagName(row.edge, name), number(share, 3)]))) : null,
     h("h3", null, t("alarm.events")),
     h("ol", { class: "events" }, [...row.events].reverse().map((e) => h("li", null,
       h("time", { title: utc(e.time_ns / MS) }, stamp(e.time_ns / MS)), h("b", null, e.overlay ? `${t(`event.${e.event}`)}: ${t(`overlay.${e.overlay}`)}` : has(`event.${e.event}`) ? t(`event.${e.event}`) : e.event),
       h("span", null, [[e.user, e.second_user].filter(Boolean).join(" + "), e.event === "refuse" ? said(e.reason) : e.reason, e.permit, e.user ? "" : said(e.explanation) || (e.value === null ? "" : `${number(e.value, tag?.decimals ?? 2)} ${unit(row.unit)}`)].filter(Boolean).join(" · "))))),
   ].filter(Boolean));
+}
+
+function table(rows) {
+  return h("table", null, rows.map(([name, value]) => h("tr", null, h("td", null, name), h("td", { class: "n" }, value))));
+}
+
+function tagName(edge, name) {
+  return tagTitle(plant.tags.get(`${edge}:${name}`));
+}
+
+/** What a model found is a number of a list (1 to 4); all else is a number. */
+function reasonValue(name, value) {
+  return name === "reason" && has(`found.${value}`) ? t(`found.${value}`) : number(value, 3);
 }
 
 plant.addEventListener("alarms", (event) => {

@@ -92,11 +92,19 @@ export function alarmPlace(row) {
 /** Where the trend around an alarm is: its tag, and the tags that contributed most to it. */
 export function alarmTrend(row) {
   const why = Object.entries(row.contributions ?? {}).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).map(([name]) => `${row.edge}:${name}`);
-  const tags = [...new Set([`${row.edge}:${row.tag}`, ...why])].filter((key) => plant.tags.has(key)).slice(0, 5);
+  const tags = [...new Set([`${row.edge}:${row.tag}`, ...behind(row), ...why])].filter((key) => plant.tags.has(key)).slice(0, 5);
   const raised = row.raised_ns / MS;
   const end = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / MS : plant.now();
   const to = Math.min(plant.now(), Math.max(end, raised + 60_000) + 300_000);
   return link("trends", { tag: tags, from: new Date(raised - 600_000).toISOString(), to: new Date(Math.max(to, raised + 1000)).toISOString() });
+}
+
+/** Of a finding, which is 0 or 1, what it was found in: the score, its threshold, and the tag that a model of one tag judged. */
+function behind(row) {
+  const from = plant.tags.get(`${row.edge}:${row.tag}`)?.derived_from ?? [];
+  const stem = row.tag.slice(0, row.tag.lastIndexOf("."));
+  const names = [...["score", "ratio", "threshold"].map((output) => `${stem}.${output}`), ...(from.length === 1 ? from : [])];
+  return from.length ? names.map((name) => `${row.edge}:${name}`) : [];
 }
 
 /** "16.52 kN, limit 16.00" with the tag's decimals. */
