@@ -20,6 +20,8 @@ SHAPE: Final = 0.2
 """Where the tail of the distances begins, and its shape, as in `auto`."""
 FLAT: Final = 0.1
 """A stretch that varies by less than this share of the usual is flat: its noise has no shape."""
+TIE: Final = 1e-9
+"""Squared distances that differ by less, relative or absolute, are equal."""
 
 
 class DiscordConfig(ModelConfig):
@@ -119,7 +121,9 @@ def discord(
         for k in range(m):
             shape[k] = (shape[k] - mean) / max(spread, floor)
         # Stretches that end m rows before this one or earlier, and whose values are all still there.
+        # Of stretches that are equally near, but for the last digits, the youngest counts.
         best = np.inf
+        nearer = np.inf
         at = -1
         oldest = max(m - 1, n - history + m)
         for j in range(n - m, oldest - 1, -1):
@@ -129,10 +133,11 @@ def discord(
             for k in range(m):
                 apart = shape[k] - (memory[a + (j - m + 1 + k) % history] - middle) * scale
                 d += apart * apart
-                if d >= best:
+                if d >= nearer:
                     break
-            if d < best:
+            if d < nearer:
                 best = d
+                nearer = best - TIE * (best + 1.0)
                 at = j
         if at < 0:
             continue

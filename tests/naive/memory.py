@@ -104,7 +104,10 @@ class NaiveDiscord:
             found.append((math.sqrt(math.fsum((a - b) ** 2 for a, b in zip(mine, other, strict=True)) / (2 * m)), n - end))
         if not found:
             return [NAN] * 4
-        away, ago = min(found)
+        away, ago = found[0]
+        for d, back in found[1:]:
+            if d * d * 2 * m < away * away * 2 * m * (1 - 1e-9) - 1e-9:
+                away, ago = d, back
         if n < self.c.warmup:
             self.distances.append((n, away))
             if n + 1 == self.c.warmup:
