@@ -56,7 +56,7 @@ def widened(phi: float, weight: float) -> float:
     sqrt(lambda / (2 - lambda) (1 + phi (1 - lambda)) / (1 - phi (1 - lambda)))
 
     >>> round(widened(0.0, 0.2), 6), round(widened(0.8, 0.2), 6)
-    (0.333333, 0.713921)
+    (0.333333, 0.711458)
     """
     left = phi * (1.0 - weight)
     return math.sqrt(weight / (2.0 - weight) * (1.0 + left) / (1.0 - left))

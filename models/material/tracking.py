@@ -84,7 +84,10 @@ def ahead(shares: Float64, lengths: Int64, ring: Float64, head: int, low: float,
                     b = seen[s, 1]
                 coming[1, 0, p] = a
                 coming[1, 1, p] = b
-            coming[0, :, :] = coming[1, :, :]
+            # One by one: numba's assignment of a part to another allocates a list, which kernels compiled ahead of time have no room for.
+            for p in range(n):
+                coming[0, 0, p] = coming[1, 0, p]
+                coming[0, 1, p] = coming[1, 1, p]
         for p in range(n):
             if coming[0, 0, p] < out[0, p]:
                 out[0, p] = coming[0, 0, p]

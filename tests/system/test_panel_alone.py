@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.timeout(150),
     pytest.mark.skipif(executable("nats") is None, reason="needs nats-server (make venv)"),
 ]
-PASSWORD = "correct horse battery"
+GIVEN, PASSWORD = "given by somebody else", "correct horse battery"
 AGENT = """
 edge: {{site: demo, id: e1, data_dir: data, timezone: Asia/Shanghai}}
 sources:
@@ -39,11 +39,11 @@ serve: {{modbus: {{port: {modbus}}}}}
 """
 
 
-class Panel:
+class Desk:
     """A person's browser without its window."""
 
-    def __init__(self, port: int) -> None:
-        self._url, self._headers = f"http://127.0.0.1:{port}/panel/api/", {"Content-Type": "application/json"}
+    def __init__(self, url: str) -> None:
+        self._url, self._headers = url, {"Content-Type": "application/json"}
 
     def ask(self, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -54,6 +54,13 @@ class Panel:
         if found.get("csrf"):
             self._headers["X-CSRF-Token"] = found["csrf"]
         return found
+
+
+class Panel(Desk):
+    """The same beside the line."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"http://127.0.0.1:{port}/panel/api/")
 
     def alarms(self) -> dict[str, dict[str, Any]]:
         """What stands, as a page that has just opened is told."""
@@ -96,7 +103,7 @@ def gateway(folder: Path, broker: int, http: int) -> tuple[list[str], Path]:
 def test_what_was_done_at_the_panel_is_in_the_one_history_when_the_gateway_is_back(tmp_path: Path) -> None:
     rows = [f"2026-01-01T00:{k // 60:02d}:{k % 60:02d}Z,{17 if k >= 20 else 12},{5 if k >= 20 else 50}" for k in range(600)]
     (tmp_path / "values.csv").write_text("time,press1/force,press1/level\n" + "\n".join(rows) + "\n")
-    (tmp_path / "password").write_text(PASSWORD + "\n")
+    (tmp_path / "password").write_text(GIVEN + "\n")
     web, http, modbus = free_port(), free_port(), free_port()
     with ExitStack() as stack:
         broker = Broker("nats", tmp_path / "broker").start()
@@ -107,6 +114,9 @@ def test_what_was_done_at_the_panel_is_in_the_one_history_when_the_gateway_is_ba
         with Child([sys.executable, "-m", "gateway", *add]) as made:
             made.rest()
         served = stack.enter_context(Child(run, log=tmp_path / "gateway.log"))
+        desk = Desk(f"http://127.0.0.1:{web}/api/v1/")
+        until(lambda: desk.ask("session", {"user": "wang", "password": GIVEN}))
+        desk.ask("session/password", {"old": GIVEN, "new": PASSWORD})
         agent = stack.enter_context(Child([script("edge-agent"), "run", "-c", str(tmp_path / "agent.yaml")], log=tmp_path / "agent.log"))
         panel = Panel(http)
         until(lambda: panel.ask("session")["people"]["count"] == 1)
