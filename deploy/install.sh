@@ -5,6 +5,7 @@
 #   /opt/pharmedge/install.sh list     what is installed; * runs
 #   /opt/pharmedge/install.sh remove [--purge]      programs and units; with --purge configuration and data too
 set -eu
+umask 022  # a release is run by somebody else; folders with secrets get their own modes
 
 HOME_DIR=/opt/pharmedge
 ETC=/etc/pharmedge

@@ -203,6 +203,8 @@ class Advices:
         row = self.get(id_)
         if row.decision is not None:
             raise Refused(f"advice {id_} is {row.decision.state} already, by {row.decision.by}")
+        if row.until_ns is not None:
+            raise Refused(f"advice {id_} is withdrawn already, by {row.edge}")
         return row
 
     def _put(self, row: Row, decision: Decision) -> Row:

@@ -172,9 +172,9 @@ class Answers:
 
     def events(self, from_ns: int, to_ns: int) -> Iterator[tuple[str, AlarmEvent]]:
         """(edge, event) of every alarm event of a span, and the earlier ones of what stood when it began, in the order of each edge."""
-        for edge, frame in self._journal.alarms_between(from_ns, to_ns):
+        for edge, frame in self._journal.alarms_since(from_ns):
             item = decode(frame)
-            if isinstance(item, AlarmEvent):
+            if isinstance(item, AlarmEvent) and item.received_ns < to_ns:
                 yield edge, item
 
     def edge(self, edge: str, now_ns: int) -> EdgeRow:

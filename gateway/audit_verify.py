@@ -125,8 +125,9 @@ def returned(data_dir: Path, action: str, kind: type[H], gateway: str = "") -> t
 def _own(heads: list[tuple[str, H]], keys: set[str], gateway: str) -> list[H]:
     """The heads that this gateway gave: another gateway's are signed with its own key, and its own folder is where they are judged."""
     named = {about for about, _ in heads if about.startswith(GIVER)}
-    # Without a name to go by: whose keys are here. When nobody's are, all are judged, and a folder with foreign keys is not taken for a clean one.
-    ours = {GIVER + gateway} if gateway else {about for about, head in heads if head.key in keys} & named or named
+    # By name and by whose keys are here: a gateway that was given another name is judged by what it gave before. When nobody's are, all are judged,
+    # and a folder with foreign keys is not taken for a clean one.
+    ours = {about for about, head in heads if head.key in keys} & named | ({GIVER + gateway} if gateway else set()) or named
     return [head for about, head in heads if about not in named or about in ours]
 
 

@@ -75,6 +75,14 @@ class Steps:
                     self.times.append(time_ns)
                     self.values.append(value)
             begin = end
+        for back_ns in (8 * BACK_NS, 31 * BACK_NS, 366 * BACK_NS):  # what is told by changes only may have been told long ago
+            if from_ns <= BACK_NS or self.at(from_ns) is not None:
+                break
+            row = series(key, max(0, from_ns - back_ns), max(0, from_ns - BACK_NS), MAX_POINTS)
+            told = [(t, v) for t, v in zip(row["time_ns"], row["last"], strict=True) if v is not None]
+            if told:
+                self.times.insert(0, told[-1][0])
+                self.values.insert(0, told[-1][1])
 
     def at(self, time_ns: int) -> float | None:
         """The value that held at a time; None before the first."""

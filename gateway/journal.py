@@ -210,8 +210,10 @@ class Journal:
                 return
             after = rows[-1][0]
 
-    def alarms_between(self, from_ns: int, to_ns: int) -> Iterator[tuple[str, bytes]]:
-        """(edge, frame) of the alarm events that the edges decided in [from_ns, to_ns), and before them every earlier event of what then still stood.
+    def alarms_since(self, from_ns: int) -> Iterator[tuple[str, bytes]]:
+        """(edge, frame) of the alarm events that came from `from_ns` on, and before them every earlier event of what then still stood.
+
+        What an edge decided in a span may come long after it, when the network is back: only the reader can tell where a span ends.
 
         In the order of each edge. What was over before `from_ns` is not read, so that the price is that of the span and not of the journal.
         """
@@ -226,9 +228,9 @@ class Journal:
         at, after = from_ns, 0
         while True:
             rows = self._ask(
-                "SELECT received_ns, n, edge, frame FROM record WHERE kind=? AND received_ns>=? AND received_ns<? AND (received_ns, n) > (?, ?)"
+                "SELECT received_ns, n, edge, frame FROM record WHERE kind=? AND received_ns>=? AND (received_ns, n) > (?, ?)"
                 " ORDER BY received_ns, n LIMIT 5000",
-                (ALARM, at, to_ns, at, after),
+                (ALARM, at, at, after),
             )
             yield from ((row[2], row[3]) for row in rows)
             if not rows:

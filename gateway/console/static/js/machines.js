@@ -80,7 +80,8 @@ export function machines(root, params) {
     return { assets: [...assets.values()].sort((a, b) => worst(a) - worst(b) || a.name.localeCompare(b.name)), records: records.sort((a, b) => a.kind.localeCompare(b.kind) || a.base.localeCompare(b.base)) };
   }
 
-  const value = (tag) => { const v = tag?.last?.value; return typeof v === "number" && Number.isFinite(v) && !(tag.last.status >>> 31) ? v : null; };
+  /** The newest value where it counts now: of an edge that is gone nothing is known. */
+  const value = (tag) => (tag && typeof tag.value === "number" && Number.isFinite(tag.value) && ["good", "uncertain"].includes(plant.quality(tag).quality) ? tag.value : null);
 
   /** Lowest health of a machine: 1 as when new, 0 worn. A zone counts as health too, so that the worst comes first. */
   function worst(a) {
@@ -101,7 +102,8 @@ export function machines(root, params) {
   /** How long it still runs, with the range that must never be left out. */
   function life(outputs) {
     const [rul, low, high] = [outputs.rul, outputs.rul_low, outputs.rul_high].map(value);
-    if (rul === null) return h("span", { class: "quiet" }, t("machines.noLife"));
+    // Where no estimate follows any more, as behind a repair, nothing is told and the number of before stands: it is older than the health of the same mean.
+    if (rul === null || (outputs.health && outputs.rul.time_ns < outputs.health.time_ns)) return h("span", { class: "quiet" }, t("machines.noLife"));
     const in_ = outputs.rul.unit === "h" ? (v) => (v > 72 ? t("machines.days", { n: plain(Math.round(v / 24)) }) : span(Math.round(v) * 3600)) : (v) => t("machines.cycles", { n: plain(Math.round(v)) });
     return rul <= 0 ? h("span", { class: "trouble" }, t("machines.passed")) : h("span", null, h("b", null, in_(rul)), h("span", { class: "quiet m-life" }, `${in_(low)} … ${in_(high)}`));
   }
@@ -169,8 +171,9 @@ export function machines(root, params) {
 
   async function accept(a) {
     const reason = input({});
-    const done = await ask({ title: t("machines.accept"), go: t("machines.accept"), first: reason, fields: [h("p", null, said(a.advice.what)), field(t("machines.remark"), reason)], act: () => session.send(`advice/${a.id}/accept`, "POST", { reason: reason.value.trim() }) });
-    if (done) { notice(t("machines.thanks")); load(); }
+    let decision = null;
+    const done = await ask({ title: t("machines.accept"), go: t("machines.accept"), first: reason, fields: [h("p", null, said(a.advice.what)), field(t("machines.remark"), reason)], act: async () => { ({ decision } = await session.send(`advice/${a.id}/accept`, "POST", { reason: reason.value.trim() })); } });
+    if (done) { notice(t(decision?.receivers?.length ? "machines.thanks" : "machines.alone")); load(); }
   }
 
   async function reject(a) {

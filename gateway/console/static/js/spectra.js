@@ -140,7 +140,10 @@ export function spectra(root, params) {
   /** The newest answer in words: a number only where it counts. */
   function current() {
     for (const one of shownTrends) {
-      const last = (output) => plant.tags.get(`${one.base}.${output}`)?.last ?? null;
+      const last = (output) => {
+        const told = plant.tags.get(`${one.base}.${output}`);
+        return told && told.time_ns !== null ? { value: told.value, time_ns: told.time_ns, quality: plant.quality(told).quality } : null;
+      };
       const tag = plant.tags.get(`${one.base}.value`);
       const [value, low, high, valid, why] = ["value", "low", "high", "valid", "why"].map(last);
       if (!value) continue;
