@@ -363,7 +363,8 @@ class Agent:
     def _uplinks(self, settings: AgentSettings, names: Collection[str] | None = None) -> list[UplinkRunner]:
         wanted = [u for u in settings.uplinks if names is None or u.name in names]
         for config in wanted:
-            self._delivered.setdefault(config.name, self._log.cursor(f"uplink/{config.name}"))
+            if config.name not in self._delivered:  # a new dictionary: the writer's thread may be reading this one
+                self._delivered = {**self._delivered, config.name: self._log.cursor(f"uplink/{config.name}")}
         return [UplinkRunner(config, self._port(config.name, self._clock)) for config in wanted]
 
     def _port(self, name: str, clock: Clock) -> Port:
@@ -395,7 +396,7 @@ class Agent:
     def _safe_through(self) -> int:
         """Every record up to here has reached all required uplinks, or all there are when none is; without any, nothing is ever forgotten."""
         uplinks = [u for u in self.settings.uplinks if u.required] or self.settings.uplinks
-        return min((self._delivered[u.name] for u in uplinks), default=0)
+        return min((self._delivered.get(u.name, 0) for u in uplinks), default=0)
 
     def _waker(self, name: str) -> Callable[[float], Awaitable[None]]:
         grown = self._grown[name] = asyncio.Event()

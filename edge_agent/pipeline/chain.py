@@ -397,6 +397,7 @@ class Pipeline:
         events: list[AlarmEvent] = []
         for k in entry.tags:
             name = self._catalogue[k].name
+            self._diverters.fail(k, entry.state == "tag_failed")
             events += self._condition(f"{name}.bad_quality", entry.state == "tag_failed", now, now, entry.detail or f"status {entry.status:#010x}")
         return events
 
@@ -406,6 +407,7 @@ class Pipeline:
             why = f"no value of any tag for {(now_ns - silent.since_ns) / 1e9:.1f} s" if silent.stale else "values came again"
             return self._condition(f"source/{name}.disconnected", silent.stale, now_ns, now_ns, why)
         tag = self._catalogue[silent.tag]
+        self._diverters.fail(silent.tag, silent.stale)
         why = f"no value for {(now_ns - silent.since_ns) / 1e9:.1f} s, expected every {tag.expected_s:g} s" if silent.stale else "values came again"
         return self._condition(f"{tag.name}.stale", silent.stale, silent.since_ns if silent.stale else now_ns, now_ns, why)
 

@@ -139,6 +139,12 @@ class Inputs:
         self._at = np.zeros(n, np.int64)
         self._newest = np.full(n, np.iinfo(np.int64).min, np.int64)
         self._known = np.zeros(n, np.uint8)
+        self._failed = np.zeros(n, np.uint8)
+
+    def fail(self, tag: int, failed: bool) -> None:
+        """The source said that a tag is gone, or is back; or a tag fell silent, or speaks again."""
+        if (row := int(self._place[tag])) >= 0:
+            self._failed[row] = failed
 
     def hear(self, rows: Samples, good: UInt8) -> None:
         """Values came; `good` (n,) says which may be used."""
@@ -147,11 +153,13 @@ class Inputs:
                 rows.time_ns, rows.tag, rows.value, good, rows.received_ns,
                 self._place, self._times, self._values, self._at, self._newest, self._known,
             )  # fmt: skip
+            spoke = self._place[rows.tag]
+            self._failed[spoke[spoke >= 0]] = 0
 
     def value(self, row: int, since_ns: int) -> float:
         """The newest value; NaN when it is bad or older than `since_ns`."""
         at = self._at[row]
-        return float(self._values[row, at]) if self._known[row] and self._times[row, at] >= since_ns else math.nan
+        return float(self._values[row, at]) if self._known[row] and not self._failed[row] and self._times[row, at] >= since_ns else math.nan
 
     def switch(self, row: int, away: NDArray[np.bool_]) -> float:
         """What a switch said last, however long ago: it speaks when it changes; NaN when it is bad or its source is away."""
@@ -171,7 +179,7 @@ class Inputs:
         """Rings by name."""
         return {
             name: {"times": self._times[i].copy(), "values": self._values[i].copy(), "at": int(self._at[i]), "newest": int(self._newest[i]),
-                   "known": int(self._known[i])}
+                   "known": int(self._known[i]), "failed": int(self._failed[i])}
             for i, name in enumerate(self.names)
         }  # fmt: skip
 
@@ -182,6 +190,7 @@ class Inputs:
                 kept = state[name]
                 self._times[i], self._values[i] = kept["times"], kept["values"]
                 self._at[i], self._newest[i], self._known[i] = kept["at"], kept["newest"], kept["known"]
+                self._failed[i] = kept.get("failed", 0)
 
 
 class _Diverter:
@@ -302,6 +311,10 @@ class Diverters:
         self._inputs = Inputs(tuple(names), catalogue, source)
         rows = {name: i for i, name in enumerate(names)}
         self._diverters = [_Diverter(plan, catalogue, rows, simulated=simulated) for plan in plans]
+
+    def fail(self, tag: int, failed: bool) -> None:
+        """A tag is gone or silent, or is back: what it said last is not believed meanwhile."""
+        self._inputs.fail(tag, failed)
 
     def hear(self, rows: Samples, good: UInt8) -> None:
         """Values came that are neither late, rejected nor repeated; `good` (n,) is 1 where one is good and its unit in production."""

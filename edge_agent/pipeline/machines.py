@@ -143,6 +143,8 @@ class Machines:
             if float(over.max() - over.min()) > VARIES * shaft:
                 # Points per turn of the shaft: what were Hz are orders now, and the shaft turns once.
                 wave, rate = resampled(wave, rate, over)
+                if len(wave) < LEAST_POINTS:
+                    return None  # the shaft nearly stood: too few turns to see anything
                 turns, shaft, envelope = shaft, 1.0, Envelope(len(wave), rate)
         spectrum = envelope.spectrum(wave)
         amplitude, bin_hz = envelope.lines(spectrum, envelope.choose(envelope.kurtoses(spectrum)))

@@ -106,8 +106,8 @@ class SourceRunner:
         self.name = config.name
         self._kind = config.kind
         self._plug = plug
-        zone, source = config.time.assumed_zone, config.source(plug)
-        self._source = source if zone is None else ZonedSource(source, zone, plug.clock)
+        zone = config.time.assumed_zone
+        self._source = config.source(plug) if zone is None else ZonedSource.of(config.source, plug, zone)
         self._offer = offer
         self._clock = plug.clock
         self._sleep = sleep

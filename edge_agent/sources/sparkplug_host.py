@@ -219,8 +219,8 @@ class SparkplugHost:
         status = status_of(quality, ua_status)
         if value is None and status < BAD:
             status = BAD_WAITING_FOR_INITIAL_DATA if quality == QUALITY_STALE else BAD
-        kept = (time_ns, None if isinstance(value, np.ndarray) else value)
-        if born and tag.id in self._last and self._last[tag.id] == kept and kept[1] is not None:
+        kept = (time_ns, value.tobytes() if isinstance(value, np.ndarray) else value)
+        if born and tag.id in self._last and self._last[tag.id] == kept and value is not None:
             self._lost_from.pop(tag.id, None)
             return  # a birth repeats what is known
         if not metric.is_historical:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from edge_agent.core import Block, Overflow, Samples, Texts
 from edge_agent.core.settings import Section, Zone
-from edge_agent.sources.source import Item, Received, Source
+from edge_agent.sources.source import Item, Plug, Received, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,8 +51,24 @@ def _offset_ns(local_ns: int, zone: ZoneInfo, near_ns: int) -> int:
     return min((int(o.total_seconds()) * 10**9 for o in offsets), key=lambda o: abs(local_ns - o - near_ns))
 
 
+def local_ns(utc: int, zone: ZoneInfo) -> int:
+    """What a clock of the zone shows at a time in ns UTC, counted from 1970.
+
+    >>> local_ns(0, ZoneInfo("Asia/Shanghai")) // 3_600_000_000_000
+    8
+    """
+    offset = datetime.fromtimestamp(utc // 10**9, zone).utcoffset() or timedelta()
+    return utc + int(offset.total_seconds()) * 10**9
+
+
 class ZonedSource:
     """A source whose stamps are local time: everything it brings is set to UTC on its way in, and it never learns of it."""
+
+    @classmethod
+    def of(cls, made: Callable[[Plug], Source], plug: Plug, zone: str) -> ZonedSource:
+        """The source made of a plug whose clock shows local time too: where it stamps a value itself, that is set right with all others."""
+        there = ZoneInfo(zone)
+        return cls(made(replace(plug, clock=lambda: local_ns(plug.clock(), there))), zone, plug.clock)
 
     def __init__(self, source: Source, zone: str, clock: Callable[[], int]) -> None:
         self._source, self._zone, self._clock = source, ZoneInfo(zone), clock

@@ -115,10 +115,8 @@ class SparkplugUplink:
         return following
 
     def _look_back(self) -> None:
-        """Know what tags are from the newest records, so that births say it."""
+        """Know what tags are from the newest records, so that births say it, also behind an outage; older ones change nothing."""
         for row in self._following.newest_first(_LOOK_BACK):
-            if all(self._newest.known(k) for k in self._chosen.ids):
-                return
             for item in self._told(Portion(row.seq, row.seq, live=False, rows=(row,))):
                 self._newest.take(item)
 

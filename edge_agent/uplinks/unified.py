@@ -92,6 +92,7 @@ class Namespace:
         self._topics = topics(root, tags)
         self._ids = {tag.name: tag.id for tag in tags}
         self._newest = Newest(len(tags))
+        self._newest_event: dict[str, tuple[int, int]] = {}
 
     def messages(self, told: list[Telling], *, historical: bool) -> Iterator[Message]:
         """One message per value or alarm, oldest record first."""
@@ -137,7 +138,11 @@ class Namespace:
             said["historical"] = True
         unit = f"/{tag.unit_path}" if tag.unit_path else ""
         name = event.alarm.removeprefix(tag.unit_path + "/") if tag.unit_path else event.alarm
-        return _clean(f"{self._root}{unit}/alarms/{name}"), msgspec.json.encode(said), self._retain
+        at = (event.received_ns, event.time_ns)
+        newest = at >= self._newest_event.get(event.alarm, at)  # live goes before what was missed: an older event must not stay for the newer one
+        if newest:
+            self._newest_event[event.alarm] = at
+        return _clean(f"{self._root}{unit}/alarms/{name}"), msgspec.json.encode(said), self._retain and newest
 
 
 class UnifiedUplink:

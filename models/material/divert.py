@@ -120,13 +120,7 @@ class Divert:
 
     def unseen(self, seconds: float) -> None:
         """Time passed in which nothing was known: whatever was fed in it is unknown."""
-        parcels = math.ceil(seconds * self.rules.nominal_kg_h / 3600.0 / self.rules.parcel_kg)
-        nothing = np.full((self._train.sections, 2), np.nan)
-        if parcels >= self._train.longest:
-            self._train.forget()
-        else:
-            for _ in range(parcels):
-                self._train.push(*self._train.unknown, nothing)
+        self._train.forget()  # how far material moved meanwhile is not known: whatever was bad may be anywhere
         self.now.accounts["unseen_s"] += seconds
         self.now.reason |= UNSEEN
         self._smooth[:] = np.nan
@@ -163,6 +157,8 @@ class Divert:
             now.state = PENDING if not math.isnan(now.starts_s) else NORMAL
             if now.state == NORMAL:
                 now.reason = 0
+        if feed is None:
+            train.forget()  # the line may have stood, or run at twice its rate: nobody knows where its material is
         self._watch_diverter(diverted, feedback=feedback)
         return now
 

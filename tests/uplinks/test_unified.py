@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pydantic
 import pytest
@@ -76,6 +77,17 @@ def test_alarms_stand_beside_their_unit() -> None:
     assert (topic, kept) == ("acme/shanghai/press1/alarms/batch.bad_quality", True)
     assert (point["event"], point["state"], point["priority"], point["raised"]) == ("raise", "UNACK", 2, 1)
     assert Chosen(TAGS, ["room*"]).names == {"room+1/#humidity"}
+
+
+def test_an_older_event_that_was_missed_does_not_stay_for_a_newer_one() -> None:
+    namespace = Namespace("acme/shanghai", TAGS, edge="e1", simulated=False, newest_only=False, retain=True)
+    event = AlarmEvent(
+        alarm="press1/batch.bad_quality", tag="press1/batch", raised_ns=1, time_ns=200, received_ns=200, event="raise", state_from="NORM",
+        state_to="UNACK", priority=2,
+    )  # fmt: skip
+    older = msgspec.structs.replace(event, event="return", time_ns=100, received_ns=100)
+    kept = [[kept for *_, kept in namespace.messages([told], historical=told is older)] for told in (event, older, event)]
+    assert kept == [[True], [False], [True]]
 
 
 def test_our_own_mqtt_source_reads_it() -> None:
