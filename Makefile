@@ -74,7 +74,7 @@ faults: export FAULTS := $(FAULTS)
 faults: export SMALL := $(SMALL)
 
 pictures: venv
-	@PHARMEDGE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/gateway/console -k picture
+	@PHARMEDGE_SCREENSHOTS=1 $(BIN)/python -m pytest -q $$(grep -lE 'picture\(|screenshot\(' tests/gateway/console/test_*.py)
 
 faults: venv
 	@$(BIN)/python -m tests.faults

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.plant import Plant
+from tests.gateway.console.test_office import picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 AXE = Path(__file__).with_name("axe") / "axe.min.js"
@@ -37,6 +38,7 @@ def test_what_is_asked_for_why_and_what_became_of_the_material(open_page: Open, 
     expect(page.locator(".sheet tbody tr[data-route=accept]").first).to_contain_text(accept)
     expect(page.locator("nav a[data-page=divert]")).to_be_visible()
     assert page.locator("a[download]").get_attribute("href", timeout=5000).endswith("format=csv")  # type: ignore[union-attr]
+    picture(page, "divert", language)
     page.evaluate(AXE.read_text("utf-8"))
     result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     assert [(v["id"], v["nodes"][0]["html"][:120]) for v in result["violations"] if v["impact"] in ("serious", "critical")] == []
