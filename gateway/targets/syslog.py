@@ -127,9 +127,24 @@ class SyslogTarget:
             return Outcome()
         if self._socket is None:
             raise NotConnected(f"{self._config.name}: not open")
+        self._ask_whether_somebody_is_there(self._socket)
         frames = [f"{len(text)} ".encode() + text for event in page.alarms if (text := message(page.edge, event).encode())]
         try:
             self._socket.sendall(b"".join(frames))
         except OSError as error:
             raise NotConnected(f"{self._config.name}: {error}") from error
         return Outcome(written=len(frames))
+
+    def _ask_whether_somebody_is_there(self, peer: socket.socket) -> None:
+        """NotConnected when the log server has closed: what is written behind its close is taken by nobody, and only the next write would say so."""
+        peer.setblocking(False)
+        try:
+            gone = peer.recv(1) == b""
+        except (BlockingIOError, ssl.SSLWantReadError):
+            gone = False
+        except OSError as error:
+            raise NotConnected(f"{self._config.name}: {error}") from error
+        finally:
+            peer.settimeout(self._config.timeout_s)
+        if gone:
+            raise NotConnected(f"{self._config.name}: the log server closed the connection")

@@ -26,9 +26,10 @@ TAKEN = AlarmEvent(
 
 
 class LogServer:
-    """Takes everything of one connection after the other."""
+    """Takes everything of one connection, or closes behind the first of it (`once`)."""
 
-    def __init__(self, made: Certificates | None) -> None:
+    def __init__(self, made: Certificates | None, *, once: bool = False) -> None:
+        self._once = once
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._context = None
@@ -45,6 +46,8 @@ class LogServer:
             with plain if self._context is None else self._context.wrap_socket(plain, server_side=True) as peer:
                 while data := peer.recv(65536):
                     self.taken.append(data)
+                    if self._once:
+                        break
         except OSError:
             return
 
@@ -77,6 +80,18 @@ def test_transitions_arrive_framed_and_values_do_not(secured):
     assert two.startswith(b"<109>1 ")
     assert b'user="li \\"the\\" \\]"' in two
     assert b"\n" not in two
+
+
+def test_what_would_go_to_a_closed_connection_is_not_counted_as_written(secured):
+    server = LogServer(secured, once=True)
+    out = target(server.port, secured)
+    out.open()
+    page = Page("e1", "demo", (), (), (), (RAISED,))
+    assert out.write(page).written == 1
+    assert server.heard()
+    with pytest.raises(NotConnected, match=r"closed|reset|EOF"):
+        out.write(page)
+    out.close()
 
 
 def test_a_server_that_is_away_or_a_stranger_is_not_connected(tmp_path):

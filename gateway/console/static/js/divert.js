@@ -15,6 +15,8 @@ const REASONS = [1, 2, 4, 8, 16, 32, 128];
 const STATES = ["normal", "pending", "diverting", "clearing"];
 const POINTS = 600;
 const PERIOD_MS = 5000;
+/** A ledger of many days is much work for the gateway: a longer span is asked for more rarely, 7 days once a minute. */
+const periodMs = (spanS) => Math.max(PERIOD_MS, spanS / 10);
 /** Times to arrival older than this are told as of when they were. */
 const FRESH_MS = 15000;
 
@@ -222,7 +224,7 @@ export function divert(root, params) {
   resized.observe(feed);
   load();
   return {
-    refresh: () => { if (row && list()) state(); if (Date.now() - last > PERIOD_MS && plant.live) load(); },
+    refresh: () => { if (row && list()) state(); if (Date.now() - last > periodMs(Number(chosen.span)) && plant.live) load(); },
     recolor: () => row && plot(), rebuild: load,
     params: (next) => { chosen = read(next); load(); },
     close: () => { closed = true; resized.disconnect(); for (const chart of charts) chart.destroy(); },
