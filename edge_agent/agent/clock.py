@@ -78,8 +78,10 @@ class Clock:
 class Following:
     """Whether received time is to follow a wall clock that has gone ahead: a machine that booted before it knew the time.
 
-    It is when the clock has been ahead by more than sources may be, without another step, for FOLLOW_NS, and values stamped too far in the future
-    were rejected meanwhile: the sources then agree with the clock. A clock that is wrong by itself is not followed. Asked every second or so.
+    It is when, for FOLLOW_NS without a break, the clock has been ahead by more than sources may be without another step, and of the sources
+    that stamp their values themselves some were rejected for a stamp too far in the future while not one value was taken: all that speak then
+    agree with the clock. One that is wrong by itself is not followed, nor one whose only witness is a device that is always ahead.
+    Asked every second or so.
 
     skew_ns  how far in the future a value may be stamped
     """
@@ -89,14 +91,15 @@ class Following:
         self._ahead_ns = 0
         self._since_ns = 0
         self._rejected = 0
+        self._taken = 0
 
-    def look(self, now_ns: int, ahead_ns: int, rejected: int) -> bool:
-        """`now_ns` is received time, `rejected` the number of values rejected so far."""
+    def look(self, now_ns: int, ahead_ns: int, rejected: int, taken: int) -> bool:
+        """`now_ns` is received time; `rejected` and `taken` count the values so far of sources that stamp them themselves."""
         if ahead_ns <= self._skew_ns:
             self._ahead_ns = 0
             return False
-        if abs(ahead_ns - self._ahead_ns) > STEP_NS:
-            self._ahead_ns, self._since_ns, self._rejected = ahead_ns, now_ns, rejected
+        if abs(ahead_ns - self._ahead_ns) > STEP_NS or taken != self._taken:
+            self._ahead_ns, self._since_ns, self._rejected, self._taken = ahead_ns, now_ns, rejected, taken
             return False
         return now_ns - self._since_ns >= FOLLOW_NS and rejected > self._rejected
 

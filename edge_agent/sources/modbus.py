@@ -20,7 +20,7 @@ from edge_agent.sources.modbus_address import Address, AddressError, parse
 from edge_agent.sources.modbus_line import SerialSection, Wire
 from edge_agent.sources.modbus_plan import Decoder, Request, requests_for
 from edge_agent.sources.source import Plug, Received, Source
-from edge_agent.sources.zone import SourceTime
+from edge_agent.sources.zone import ReceiptTime
 
 if TYPE_CHECKING:
     from edge_agent.sources.source import Item
@@ -38,7 +38,7 @@ class ModbusConfig(Section):
 
     lossy: ClassVar[bool] = True
     """What arises while nobody asks is lost."""
-    time: ClassVar[SourceTime] = SourceTime()
+    time: ClassVar[ReceiptTime] = ReceiptTime()
     """Devices stamp nothing: the time of asking counts."""
 
     kind: Literal["modbus"]

@@ -22,6 +22,11 @@ class OpcUaTime(SourceTime):
 
     basis: Literal["source", "server", "received"] = "source"
 
+    @property
+    def by_receipt(self) -> bool:
+        """Where the basis says so."""
+        return self.basis == "received"
+
     @pydantic.model_validator(mode="after")
     def _somebodys(self) -> Self:
         if self.assumed_zone is not None and self.basis == "received":

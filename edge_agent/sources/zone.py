@@ -32,6 +32,20 @@ class SourceTime(Section):
     max_skew_s: Annotated[float, Field(ge=0, le=86400)] | None = None
     """A value of this source stamped further in the future is rejected and counted; by default `windows.max_skew_s`."""
 
+    @property
+    def by_receipt(self) -> bool:
+        """Whether its values are stamped when they are received: they then say nothing of its clock."""
+        return False
+
+
+class ReceiptTime(SourceTime):
+    """Of a source that stamps nothing."""
+
+    @property
+    def by_receipt(self) -> bool:
+        """Always."""
+        return True
+
 
 def utc_ns(local_ns: NDArray[np.int64], zone: ZoneInfo, near_ns: int) -> NDArray[np.int64]:
     """Times in ns UTC of stamps that count local time from 1970; an hour that comes twice is taken for the one nearer to `near_ns`.

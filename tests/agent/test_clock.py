@@ -88,7 +88,6 @@ def test_the_same_entries_give_the_same_events_again() -> None:
     assert [r.new for r in lives[0] if isinstance(r, Audit) and r.action == "clock_step"] == [f"{3 * S} ns"]
 
 
-
 def test_received_time_follows_a_clock_that_sources_agree_with_and_never_goes_back() -> None:
     time = Time()
     clock = time.clock()
@@ -96,10 +95,10 @@ def test_received_time_follows_a_clock_that_sources_agree_with_and_never_goes_ba
     ahead = 3_600 * S
     time.go(S, step=ahead)
     assert clock.step_ns() == ahead
-    assert not following.look(clock(), clock.ahead_ns(), 7)
+    assert not following.look(clock(), clock.ahead_ns(), 7, 3)
     time.go(FOLLOW_NS)
-    assert not following.look(clock(), clock.ahead_ns(), 7), "nobody says so but the clock"
-    assert following.look(clock(), clock.ahead_ns(), 8)
+    assert not following.look(clock(), clock.ahead_ns(), 7, 3), "nobody says so but the clock"
+    assert following.look(clock(), clock.ahead_ns(), 8, 3)
     before = clock()
     clock.follow()
     assert clock() == before + ahead == time.wall
@@ -111,6 +110,14 @@ def test_received_time_follows_a_clock_that_sources_agree_with_and_never_goes_ba
 
 def test_a_clock_that_goes_on_stepping_or_is_ahead_by_less_than_sources_may_be_is_not_followed() -> None:
     following = Following(5 * S)
-    assert [following.look(n * FOLLOW_NS, n * 10 * S, n) for n in range(1, 6)] == [False] * 5
+    assert [following.look(n * FOLLOW_NS, n * 10 * S, n, 0) for n in range(1, 6)] == [False] * 5
     following = Following(5 * S)
-    assert [following.look(n * FOLLOW_NS, 5 * S, n) for n in range(1, 6)] == [False] * 5
+    assert [following.look(n * FOLLOW_NS, 5 * S, n, 0) for n in range(1, 6)] == [False] * 5
+
+
+def test_one_device_that_is_always_ahead_is_no_witness_while_values_of_others_are_taken() -> None:
+    following = Following(5 * S)
+    assert [following.look(n * S, 3_600 * S, n, n) for n in range(20)] == [False] * 20
+    # The others fall silent: from the last value taken on nobody contradicts.
+    looks = [following.look((19 + n) * S, 3_600 * S, 19 + n, 19) for n in range(7)]
+    assert looks == [False] * 5 + [True] * 2

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.core import Overflow, Samples, Texts
+from edge_agent.sources.modbus import ModbusConfig
+from edge_agent.sources.opcua_settings import OpcUaTime
 from edge_agent.sources.source import Received
-from edge_agent.sources.zone import ZonedSource, utc_ns
+from edge_agent.sources.zone import SourceTime, ZonedSource, utc_ns
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -80,3 +82,9 @@ async def test_all_that_a_source_brings_is_set_right_and_its_own_bookkeeping_is_
     assert texts.time_ns == (true,)
     assert (overflow.after_ns, overflow.before_ns) == (true, true + 5)
     assert got.resume == b"place"
+
+
+def test_a_source_that_is_stamped_by_receipt_says_nothing_of_its_clock() -> None:
+    modbus = ModbusConfig.model_validate({"kind": "modbus", "name": "plc", "host": "127.0.0.1"})
+    stamped = OpcUaTime.model_validate({"basis": "received"})
+    assert [modbus.time.by_receipt, stamped.by_receipt, OpcUaTime().by_receipt, SourceTime().by_receipt] == [True, True, False, False]
