@@ -3,15 +3,21 @@
 Every change is in the audit trail, with old and new, before it is made. Nobody changes their own role, disables themselves or resets their own
 password here: an administrator needs another one for that (Annex 11, separation of duties). A password that somebody else set is known to two: the
 account does nothing with it until its person has changed it, so that nobody acts or signs under another name (21 CFR 11.200(a)(2)).
+
+System, security and audit are administered by three accounts (GB/T 22239-2019, 8.1.5): one that was any of them never becomes one that could judge,
+or cover, what it did before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from gateway.audit import Act, Actor, Trail
-from gateway.users import Account, Users, WrongAccount, check_password, check_role
+from gateway.users import ADMINISTERS, ADMINISTRATORS, AUDITS, RIGHTS, Account, Role, Users, WrongAccount, check_password, check_role
+
+EARLIER: Final = Actor("gateway", "service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Accounts:
 
     def __init__(self, users: Users, trail: Trail, *, clock: Callable[[], int]) -> None:
         self._users, self._trail, self._clock = users, trail, clock
+        for account, before in users.of_earlier_roles():
+            self._make(EARLIER, account, None, Act("user_role", f"user {account.name}", before, account.role, "roles of an earlier version"))
 
     def add(self, by: Actor, name: str, full_name: str, role: str, password: str, reason: str = "") -> Account:
         """Make an account; WrongAccount when it cannot be."""
@@ -42,6 +50,10 @@ class Accounts:
         """Give a person another role; their sessions end."""
         before = self._other(by, name, "role")
         after = replace(before, role=check_role(role))
+        if crosses(before.role, after.role):
+            reason = f"{before.role} and {after.role} are never one account; make another one"
+            self._trail.append(by, Act("refused", f"user {name}", before.role, after.role, reason), self._clock())
+            raise WrongAccount(reason)
         return self._make(by, after, None, Act("user_role", f"user {name}", before.role, after.role, _why(reason)))
 
     def disable(self, by: Actor, name: str, reason: str, *, undo: bool = False) -> Account:
@@ -81,6 +93,20 @@ class Accounts:
         self._trail.append(by, act, self._clock())
         self._users.put(account, password, self._clock())
         return account
+
+
+def crosses(before: Role, after: Role) -> bool:
+    """Whether an account with one role would, with the other, judge or cover what it did: between administering and auditing, either way round.
+
+    >>> crosses("security_admin", "audit_admin"), crosses("audit_admin", "system_admin"), crosses("security_admin", "quality")
+    (True, True, True)
+    >>> crosses("operator", "audit_admin"), crosses("security_admin", "viewer"), crosses("engineer", "quality")
+    (False, False, False)
+    """
+    if not {before, after} & ADMINISTRATORS:
+        return False
+    one, other = RIGHTS[before], RIGHTS[after]
+    return bool((one & ADMINISTERS and other & AUDITS) or (one & AUDITS and other & ADMINISTERS))
 
 
 def _why(reason: str) -> str:

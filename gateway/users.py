@@ -19,7 +19,17 @@ from edge_agent.core import PharmedgeError
 
 FILE: Final = "users.sqlite"
 
-Role = Literal["viewer", "operator", "shift_lead", "maintenance", "engineer", "quality", "admin"]
+Role = Literal[
+    "viewer",
+    "operator",
+    "shift_lead",
+    "maintenance",
+    "engineer",
+    "quality",
+    "system_admin",
+    "security_admin",
+    "audit_admin",
+]
 Right = Literal[
     "acknowledge",
     "shelve",
@@ -32,6 +42,7 @@ Right = Literal[
     "read_audit",
     "review_audit",
     "manage_users",
+    "manage_system",
 ]
 
 RIGHTS: Final[dict[Role, frozenset[Right]]] = {
@@ -39,12 +50,22 @@ RIGHTS: Final[dict[Role, frozenset[Right]]] = {
     "operator": frozenset({"acknowledge", "shelve", "hand_over"}),
     "shift_lead": frozenset({"acknowledge", "shelve", "set_mode", "hand_over", "decide_advice", "read_audit"}),
     "maintenance": frozenset({"acknowledge", "out_of_service", "set_mode", "decide_advice"}),
-    "engineer": frozenset({"acknowledge", "shelve", "out_of_service", "set_mode", "hand_over", "decide_advice", "propose", "read_audit"}),
+    "engineer": frozenset({"acknowledge", "shelve", "out_of_service", "set_mode", "hand_over", "decide_advice", "propose"}),
     "quality": frozenset({"read_audit", "review_audit", "approve"}),
-    "admin": frozenset({"manage_users", "read_audit"}),
+    "system_admin": frozenset({"propose", "manage_system"}),
+    "security_admin": frozenset({"manage_users"}),
+    "audit_admin": frozenset({"read_audit"}),
 }
-"""What each role may do beside looking. Whoever proposes does not approve, and the one who administers accounts has no part in production
-(Annex 11, separation of duties)."""
+"""What each role may do beside looking. Whoever proposes does not approve, and who administers has no part in production (Annex 11, separation of
+duties). Administration is three roles, system, security and audit, and nobody who changes accounts or configurations reads the trail of it
+(GB/T 22239-2019, 8.1.5)."""
+ADMINISTERS: Final[frozenset[Right]] = frozenset({"manage_users", "manage_system", "propose"})
+"""Rights to change accounts or how system and edges are set up."""
+AUDITS: Final[frozenset[Right]] = frozenset({"read_audit", "review_audit"})
+"""Rights over the audit trail: read, export, verify; review."""
+ADMINISTRATORS: Final[frozenset[str]] = frozenset({"system_admin", "security_admin", "audit_admin"})
+EARLIER: Final[dict[str, Role]] = {"admin": "security_admin"}
+"""Roles of earlier versions, and what they have become: the one administrator kept accounts, and no longer reads what is written of that."""
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
@@ -80,7 +101,7 @@ class Account:
     def may(self, right: Right) -> bool:
         """Whether the role allows it.
 
-        >>> Account("wang", "Wang Li", "operator").may("acknowledge"), Account("root", "Li Na", "admin").may("acknowledge")
+        >>> Account("wang", "Wang Li", "operator").may("acknowledge"), Account("root", "Li Na", "security_admin").may("acknowledge")
         (True, False)
         """
         return not self.disabled and right in RIGHTS[self.role]
@@ -169,6 +190,11 @@ class Users:
                     self.db.execute("ROLLBACK")
                 raise
 
+    def of_earlier_roles(self) -> list[tuple[Account, str]]:
+        """Accounts whose role no longer exists, each as it is to be and with the role it has."""
+        rows = self.ask(f"SELECT {_COLUMNS} FROM user ORDER BY name")
+        return [(_account((row[0], row[1], EARLIER[row[2]], *row[3:])), row[2]) for row in rows if row[2] in EARLIER]
+
     def handed(self, *rights: Right) -> list[tuple[Account, str]]:
         """Accounts that are not disabled and have one of these rights, by name, each with its password hash: for panels beside the line."""
         rows = self.ask(f"SELECT {_COLUMNS}, hash FROM user ORDER BY name")
@@ -191,6 +217,8 @@ def check_role(role: str) -> Role:
     for known in ROLES:
         if role == known:
             return known
+    if role in EARLIER:
+        raise WrongAccount(f"role: expected one of {', '.join(sorted(ADMINISTRATORS))}, found {role!r}, which was divided into these")
     raise WrongAccount(f"role: expected one of {', '.join(ROLES)}, found {role!r}")
 
 

@@ -1,4 +1,4 @@
-"""Accounts at the HTTP interface: whoever has the role admin lists, makes and changes them; every rule is in gateway/accounts.py."""
+"""Accounts at the HTTP interface: whoever has the role security_admin lists, makes and changes them; every rule is in gateway/accounts.py."""
 
 from __future__ import annotations
 
@@ -128,10 +128,10 @@ def accounts(access: Access, query: Query) -> APIRouter:
 
     @routes.post("/notifications/{name}/test")
     def tried(request: Request, name: Annotated[str, Path(max_length=63)]) -> Response:
-        """Hand a test message to a receiver of notifications; for engineers and administrators."""
+        """Hand a test message to a receiver of notifications; for engineers and system administrators."""
         if access.sessions is not None and not access.open():
             sessions, session = access.acting(request)
-            sessions.allowed(session, "propose" if session.account.may("propose") else "manage_users", f"receiver {name}")
+            sessions.allowed(session, "propose" if session.account.may("propose") else "manage_system", f"receiver {name}")
             sessions.trail.append(session.actor(), Act("notify_test", f"receiver {name}"), query.status()["now_ns"])
         query.try_receiver(name)
         return _json({"name": name, "state": "taken"})

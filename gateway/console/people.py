@@ -11,27 +11,29 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as Parameter
 
 from gateway.audit import EXCEPTIONS, FIELDS, Act, Wanted, instant
-from gateway.audit_verify import csv_cell
+from gateway.audit_verify import csv_cell, faults
 from gateway.batches import BatchRow
 from gateway.console.access import COOKIE, Access, Login, NewPassword, Review, json_answer, signature_of, station_of
 from gateway.console.instants import Instant
 from gateway.query import AlarmFilter, NotFound, Query
 from gateway.sessions import NotLoggedIn, Sessions
-from gateway.users import Right
 
 
 def people(access: Access, clock: Query) -> APIRouter:
     """The routes of sessions and of the audit trail."""
     routes = APIRouter(prefix="/api/v1")
 
-    def reading(request: Request, right: Right) -> Sessions:
+    def reading(request: Request, taken: str = "") -> Sessions:
+        """Whoever may read the trail; what is `taken` out of it, or judged of it, is itself written down."""
         if access.sessions is None:
             raise NotFound("this gateway keeps no audit trail")
         if not access.open():
             session = access.session(request)
             if session is None:
                 raise NotLoggedIn("log in to read the audit trail")
-            access.sessions.allowed(session, right, "audit trail")
+            access.sessions.allowed(session, "read_audit", "audit trail")
+            if taken:
+                access.sessions.trail.append(session.actor(), Act(taken, "audit trail", new=request.url.query[:500]), clock.status()["now_ns"])
         return access.sessions
 
     @routes.get("/session")
@@ -88,7 +90,7 @@ def people(access: Access, clock: Query) -> APIRouter:
         form: Annotated[Literal["json", "csv"], Parameter(alias="format")] = "json",
     ) -> Response:
         """Entries of the audit trail, the newest first; exceptions before all others when asked for."""
-        sessions = reading(request, "read_audit")
+        sessions = reading(request, "audit_export" if form == "csv" else "")
         bounds = ["" if t is None else instant(t, "UTC")[0] for t in (from_ns, to_ns)]
         bounds_of = {"from_ts": bounds[0], "to_ts": bounds[1]}
         want = Wanted(user=user, action=action, object=of, text=text, batch=batch, exceptions=exceptions, limit=limit + 1, **bounds_of)
@@ -110,10 +112,18 @@ def people(access: Access, clock: Query) -> APIRouter:
             }
         )
 
+    @routes.get("/audit/verify")
+    def verify(request: Request) -> Response:
+        """Check every entry and signed head, also those that edges keep, as `edge-gateway audit verify` does; what is wrong, one line each."""
+        sessions = reading(request, "audit_verify")
+        seq, digest = sessions.trail.head()
+        found = faults(sessions.trail.path.parent, gateway=clock.status()["gateway"])
+        return json_answer({"faults": found, "head": {"seq": seq, "hash": digest}})
+
     @routes.get("/audit/batches")
     def batches(request: Request, batch: Annotated[str, Parameter(max_length=200)] = "") -> Response:
         """Batches with who reviewed them; with `batch`, that one with its alarms by unit."""
-        sessions = reading(request, "read_audit")
+        sessions = reading(request)
         rows = [row for row in clock.batches() if not batch or row["batch"] == batch]
         if not batch:
             reviews = sessions.trail.entries(Wanted(action="review", text='"object":"batch ', limit=1000))

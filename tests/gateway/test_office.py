@@ -39,7 +39,7 @@ def plant() -> Plant:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     made = Desk(tmp_path / "gw")
-    for name, role in (("wang", "operator"), ("li", "shift_lead"), ("chen", "engineer"), ("zhao", "quality"), ("sun", "quality"), ("root", "admin")):
+    for name, role in (("wang", "operator"), ("li", "shift_lead"), ("chen", "engineer"), ("zhao", "quality"), ("sun", "quality"), ("root", "security_admin")):
         made.add(name, role)
     yield made
     made.close()
@@ -115,7 +115,7 @@ async def test_nobody_approves_their_own_proposal_whatever_their_role_became(cli
     assert (await client.post("/api/v1/proposals", json=proposal(tmp_path), headers=token)).status_code == 201
     body = {"reason": "fine", "signature": SIGNED}
     is_problem(await client.post("/api/v1/proposals/1/approve", json=body, headers=token), 403)  # an engineer does not approve
-    root = Actor("root", "admin")
+    root = Actor("root", "security_admin")
     desk.sessions.accounts.role(root, "chen", "quality", "moved")
     token = await login(client, "chen")
     assert "one's own proposal" in is_problem(await client.post("/api/v1/proposals/1/approve", json=body, headers=token), 409)["detail"]

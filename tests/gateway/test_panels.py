@@ -36,7 +36,7 @@ def test_named_edges_get_who_may_acknowledge_and_all_others_an_empty_list(users:
 
     assert turn() == [("pharmedge/demo/e1/people/gw1", True, []), ("pharmedge/demo/e2/people/gw1", False, [])]
     users.put(Account("wang", "王丽", "operator"), "correct horse battery", 1)
-    users.put(Account("root", "Li Na", "admin"), "correct horse battery", 1)
+    users.put(Account("root", "Li Na", "security_admin"), "correct horse battery", 1)
     assert turn() == [("pharmedge/demo/e1/people/gw1", False, ["wang"])]
     kept = sent[0][1].people[0]
     assert (kept.full_name, kept.role, kept.hash.startswith("$argon2id$")) == ("王丽", "operator", True)

@@ -176,7 +176,7 @@ def test_roles_and_refusals(desk: Desk) -> None:
     with pytest.raises(NotAllowed, match="operator may not read audit"):
         desk.sessions.allowed(session, "read_audit", "audit trail")
     assert desk.actions() == ["login", "refused"]
-    assert "acknowledge" not in RIGHTS["admin"] | RIGHTS["quality"] | RIGHTS["viewer"]
+    assert "acknowledge" not in RIGHTS["security_admin"] | RIGHTS["system_admin"] | RIGHTS["audit_admin"] | RIGHTS["quality"] | RIGHTS["viewer"]
 
 
 def test_a_signature_needs_the_password_again_and_a_meaning(desk: Desk) -> None:

@@ -21,7 +21,7 @@ from tests.gateway.test_users import PASSWORD, Desk
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     made = Desk(tmp_path)
-    for name, role in (("wang", "operator"), ("chen", "engineer"), ("root", "admin")):
+    for name, role in (("wang", "operator"), ("chen", "engineer"), ("root", "security_admin")):
         made.add(name, role)
     yield made
     made.close()
@@ -35,8 +35,75 @@ async def client(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def test_duties_are_separate() -> None:
-    assert "approve" not in RIGHTS["admin"]
     assert all(not {"propose", "approve"} <= rights and not {"approve", "manage_users"} <= rights for rights in RIGHTS.values())
+
+
+THREE = ("system_admin", "security_admin", "audit_admin")
+
+
+def test_system_security_and_audit_are_administered_by_three_and_nobody_reads_the_trail_of_what_they_administer() -> None:
+    change, trail = {"manage_users", "manage_system", "propose"}, {"read_audit", "review_audit"}
+    held = {role: set(rights) for role, rights in RIGHTS.items()}
+    assert all(not (rights & change and rights & trail) for rights in held.values())
+    for role in THREE:  # each has a duty, no two have one in common, and none has a part in production
+        assert held[role]
+        assert held[role] <= change | trail
+        assert not any(held[role] & held[other] for other in THREE if other != role)
+    assert {role for role, rights in held.items() if "manage_users" in rights} == {"security_admin"}
+
+
+async def test_who_administers_neither_reads_nor_exports_nor_verifies_the_trail(client: httpx.AsyncClient, desk: Desk) -> None:
+    desk.add("sys", "system_admin")
+    desk.add("rev", "audit_admin")
+    asked = ("audit", "audit?format=csv", "audit/verify", "audit/batches")
+    for name in ("root", "sys", "chen"):
+        await login(client, name)
+        for path in asked:
+            assert "may not read audit" in is_problem(await client.get(f"/api/v1/{path}"), 403)["detail"]
+    token = await login(client, "rev")
+    assert [(await client.get(f"/api/v1/{path}")).status_code for path in asked] == [200] * 4
+    # What was taken out of the trail or judged of it is itself in it.
+    assert [e["action"] for e in desk.trail.entries()[:2]] == ["audit_verify", "audit_export"]
+    is_problem(await client.get("/api/v1/users"), 403)
+    for leaf, body in (("role", {"role": "viewer", "reason": "x"}), ("disabled", {"disabled": True, "reason": "x"})):
+        is_problem(await client.post(f"/api/v1/users/wang/{leaf}", json=body, headers=token), 403)
+    is_problem(await client.post("/api/v1/notifications/x/test", headers=token), 403)
+
+
+async def test_verification_at_the_console_names_what_was_changed(client: httpx.AsyncClient, desk: Desk) -> None:
+    desk.add("rev", "audit_admin")
+    await login(client, "rev")
+    assert (await client.get("/api/v1/audit/verify")).json()["faults"] == []
+    desk.trail._db.executescript("DROP TRIGGER entry_kept; UPDATE entry SET body=replace(body, 'login', 'logout') WHERE seq=1")
+    assert "entry 1" in str((await client.get("/api/v1/audit/verify")).json()["faults"])
+
+
+@pytest.mark.parametrize(("before", "after"), [("security_admin", "audit_admin"), ("audit_admin", "system_admin"), ("system_admin", "quality")])
+async def test_an_account_never_moves_between_administering_and_auditing(client: httpx.AsyncClient, desk: Desk, before: str, after: str) -> None:
+    desk.add("sun", before)
+    token = await login(client, "root")
+    answer = await client.post("/api/v1/users/sun/role", json={"role": after, "reason": "new duties"}, headers=token)
+    assert "never one account" in is_problem(answer, 422)["detail"]
+    assert desk.users.known("sun").role == before
+    assert desk.trail.entries()[0]["action"] == "refused"
+    moved = await client.post("/api/v1/users/sun/role", json={"role": "viewer", "reason": "moved"}, headers=token)
+    assert moved.status_code == 200
+
+
+async def test_the_one_administrator_of_an_earlier_version_keeps_accounts_and_no_longer_reads_the_trail(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.add("root", "security_admin")
+    desk.users.ask("UPDATE user SET role='admin'")
+    desk.close()
+    for _ in range(2):  # and it is written down once
+        desk = Desk(tmp_path)
+        _, session = desk.sessions.login("root", PASSWORD, "127.0.0.1")
+        desk.sessions.allowed(session, "manage_users", "accounts")
+        with pytest.raises(NotAllowed, match="read audit"):
+            desk.sessions.allowed(session, "read_audit", "audit trail")
+        changed = [e for e in desk.trail.entries() if e["action"] == "user_role"]
+        assert [(e["role"], e["object"], e["old"], e["new"]) for e in changed] == [("service", "user root", "admin", "security_admin")]
+        desk.close()
 
 
 @pytest.mark.parametrize("name", ["wang", "chen"])
@@ -122,7 +189,7 @@ async def test_nobody_changes_their_own_account(client: httpx.AsyncClient, desk:
     token = await login(client, "root")
     problem = is_problem(await client.post(f"/api/v1/users/root/{leaf}", json=body, headers=token), 422)
     assert "one's own" in problem["detail"]
-    assert desk.users.known("root").role == "admin"
+    assert desk.users.known("root").role == "security_admin"
     assert (desk.trail.entries()[0]["action"], desk.trail.entries()[0]["reason"]) == ("refused", "one's own account")
 
 

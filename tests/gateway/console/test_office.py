@@ -30,7 +30,7 @@ pytestmark = pytest.mark.browser
 def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path)
     made.now = time.time_ns()
-    for name, role in (("wang", "operator"), ("li", "shift_lead"), ("chen", "engineer"), ("zhao", "quality"), ("root", "admin")):
+    for name, role in (("wang", "operator"), ("li", "shift_lead"), ("chen", "engineer"), ("zhao", "quality"), ("root", "security_admin")):
         made.add(name, role)
     yield made
     made.close()

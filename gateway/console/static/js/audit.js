@@ -4,6 +4,7 @@ import { attribute, h, text } from "./dom.js";
 import { plain, stamp, utc, zoneName } from "./format.js";
 import { has, t } from "./i18n.js";
 import { get, MS } from "./plant.js";
+import { notice } from "./notice.js";
 import { note } from "./route.js";
 import { ask, session, signature } from "./session.js";
 import { sheet } from "./sheet.js";
@@ -31,7 +32,7 @@ export function audit(root, params) {
   let limit = SHOWN;
   const field = (name, label) => h("input", { type: "search", value: filter[name], placeholder: label, "aria-label": label, onchange: (event) => change({ [name]: event.target.value.trim() }) });
   const fields = { user: field("user", t("audit.user")), object: field("object", t("audit.object")), q: field("q", t("filter.text")) };
-  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "notify_test", "config_applied", "config_refused", "approval_kept", "approval_refused", "new_epoch", "log_set_aside", "restep_differs", "checkpoint_unusable", "clock_behind", "clock_step", "start", "edge_forgotten", "set_mode", "set_mode_refused", "withdraw_mode", "withdraw_mode_refused", "unit_mode", "unit_mode_refused", "unit_mode_withdrawn", "unit_mode_ended", "people", "people_refused", "model_approved", "model_refused", "model_file_changed", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
+  const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "audit_export", "audit_verify", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "notify_test", "config_applied", "config_refused", "approval_kept", "approval_refused", "new_epoch", "log_set_aside", "restep_differs", "checkpoint_unusable", "clock_behind", "clock_step", "start", "edge_forgotten", "set_mode", "set_mode_refused", "withdraw_mode", "withdraw_mode_refused", "unit_mode", "unit_mode_refused", "unit_mode_withdrawn", "unit_mode_ended", "people", "people_refused", "model_approved", "model_refused", "model_file_changed", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
   fields.action = h("select", { "aria-label": t("audit.action"), onchange: () => change({ action: fields.action.value }) },
     h("option", { value: "" }, t("audit.anyAction")), actions.map((a) => h("option", { value: a }, t(`audit.is.${a}`))));
   const from = day("from", t("audit.from"));
@@ -46,6 +47,7 @@ export function audit(root, params) {
   const all = h("button", { type: "button", hidden: true, onclick: () => { limit = MOST; load(); } }, t("audit.showAll"));
   const csv = h("a", { class: "button", download: "audit.csv" }, "CSV");
   const print = h("button", { type: "button", onclick: () => window.print() }, t("audit.print"));
+  const check = h("button", { type: "button", onclick: verify }, t("audit.verify"));
   const body = h("tbody");
   const reviewed = h("p", { class: "quiet" });
   const empty = h("p", { class: "empty" });
@@ -53,7 +55,7 @@ export function audit(root, params) {
   const table = h("table", { class: "audit-table" }, h("caption", { class: "print-only" }),
     h("thead", null, h("tr", null, COLUMNS.map((c) => h("th", { scope: "col" }, t(`audit.${c}`))))), body);
   root.append(h("div", { class: "audit-page" },
-    h("div", { class: "bar" }, fields.batch, batches, fields.user, fields.action, fields.object, fields.q, from, to, h("label", { class: "check" }, first, t("audit.first")), count, h("span", { class: "push" }), print, csv, all, review),
+    h("div", { class: "bar" }, fields.batch, batches, fields.user, fields.action, fields.object, fields.q, from, to, h("label", { class: "check" }, first, t("audit.first")), count, h("span", { class: "push" }), print, csv, check, all, review),
     h("section", { class: "panel scroll", tabindex: "0", "aria-label": t("page.audit") }, made, reviewed, table, empty, h("p", { class: "empty" }, login))));
 
   function day(name, label) {
@@ -130,6 +132,7 @@ export function audit(root, params) {
     all.hidden = review.hidden || why !== t("audit.reviewAll");
     csv.href = query({ format: "csv", limit: MOST });
     csv.hidden = !answer;
+    check.hidden = !answer;
     text(count, answer ? t("audit.shown", { n: plain(rows.length), of: plain(answer.head.seq) }) : "");
     const done = answer?.reviewed;
     const signed = answer?.signed;
@@ -139,6 +142,20 @@ export function audit(root, params) {
       signed ? t("audit.signed", { seq: signed.seq, hash: signed.hash.slice(0, 16) }) : "",
     ].filter(Boolean).join(" · ") : "");
     text(table.caption, t("audit.caption", { head: answer?.head.seq ?? 0, hash: answer?.head.hash ?? "", zone: zoneName() }));
+  }
+
+  /** The gateway checks hashes and signatures of the whole trail; whoever asked is written down. */
+  async function verify() {
+    check.disabled = true;
+    try {
+      const { faults, head } = await get("api/v1/audit/verify");
+      notice(faults.length ? t("audit.faults", { n: plain(faults.length), first: faults[0] }) : t("audit.sound", { n: plain(head.seq) }), faults.length ? "bad" : "");
+      load();
+    } catch (error) {
+      notice(error.message, "bad");
+    } finally {
+      check.disabled = false;
+    }
   }
 
   /** Why what is shown cannot be signed as reviewed; "" when the whole of it is on the screen. */

@@ -1,4 +1,4 @@
-// Accounts: who may log in with which role, and who is logged in. Only the role admin sees and changes them.
+// Accounts: who may log in with which role, and who is logged in. Only the role security_admin sees and changes them.
 
 import { h, text } from "./dom.js";
 import { plain, stamp } from "./format.js";
@@ -20,7 +20,7 @@ export function users(root) {
   const login = h("p", { class: "empty" }, h("button", { type: "button", class: "primary", onclick: () => session.login() }, t("session.login")));
   const parts = [h("section", { class: "panel" }, h("header", null, h("h2", null, t("page.users")), count, h("span", { class: "push" }), add), people),
     h("section", { class: "panel" }, h("h2", null, t("users.sessions")), logins),
-    h("section", { class: "panel" }, h("h2", null, t("users.roles")), roles)];
+    h("section", { class: "panel" }, h("h2", null, t("users.roles")), roles, h("p", { class: "quiet" }, t("users.three")))];
   root.append(h("div", { class: "office-page" }, empty, login, parts));
 
   const roleWord = (role) => t(`role.is.${role}`);
