@@ -39,7 +39,9 @@ def plant() -> Plant:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     made = Desk(tmp_path / "gw")
-    for name, role in (("wang", "operator"), ("li", "shift_lead"), ("chen", "engineer"), ("zhao", "quality"), ("sun", "quality"), ("root", "security_admin")):
+    for name, role in (
+        ("wang", "operator"), ("li", "shift_lead"), ("chen", "engineer"), ("zhao", "quality"), ("sun", "quality"), ("root", "security_admin"),
+    ):
         made.add(name, role)
     yield made
     made.close()
