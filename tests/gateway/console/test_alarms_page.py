@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from urllib.parse import quote
 
 import pytest
@@ -190,9 +192,25 @@ def test_a_finding_is_explained_in_words_and_its_trend_shows_what_it_was_found_i
     drawer = page.locator("aside.drawer")
     expect(drawer).to_contain_text("期望值")
     expect(drawer).to_contain_text("水平超出历史范围")
-    expect(drawer).to_contain_text("14.250")
+    expect(drawer).to_contain_text("14.25 kN")
     drawer.locator("a.button").click()
     expect(page.locator(".pane .p-name").nth(1)).to_have_text("主压力")
+    why = page.locator("aside.why")
+    expect(why.locator("li[data-open]")).to_contain_text("水平超出历史范围")
+    expect(why.locator(".why-model")).to_contain_text("EWMA 控制图")
+    page.keyboard.press("w")
+    expect(why).to_be_hidden()
+    expect(page).to_have_url(re.compile(r"#/trends\?(?!.*why=)"))
+    # The mark stands 10 minutes from the left in both panes, in that of the measured value too; a press on it explains it.
+    over = page.locator(".pane").nth(1).locator(".u-over")
+    box = over.bounding_box()
+    assert box is not None
+    begin, end = (datetime.fromisoformat(one) for one in re.findall(r"(?:from|to)=([^&]+)", page.url))
+    over.click(position={"x": box["width"] * 600 / (end - begin).total_seconds(), "y": 8})
+    expect(why.locator("li[data-open]")).to_contain_text("期望值")
+    expect(page.locator(".pane[data-picked] .p-name")).to_have_text("主压力")
+    why.locator(".why-model .plain-link").first.click()
+    expect(page.locator(".pane .p-name")).to_have_text(["主压力"])
 
 
 def test_nobody_believes_in_sound_that_cannot_be_heard(open_page: Open, plant: Plant) -> None:

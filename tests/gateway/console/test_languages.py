@@ -7,6 +7,8 @@ import re
 
 from gateway.audit import EXCEPTIONS
 from gateway.console.app import STATIC
+from models import BANKS, GROUPS
+from models.drift import Drift
 from tests.gateway.console.refusals import refusals
 
 LANGUAGES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((STATIC / "lang").glob("*.json"))}
@@ -95,3 +97,14 @@ def test_every_action_that_the_audit_trail_can_be_asked_for_has_its_word() -> No
     asked = set(re.findall(r'"(\w+)"', listed[1]))
     assert {"set_mode", "unit_mode_refused", "people_refused", "model_refused", "clock_step"} <= asked
     assert {f"audit.is.{action}" for action in (*asked, *EXCEPTIONS)} <= set(LANGUAGES["zh"])
+
+
+# Their pages have words of their own for what they put out.
+RECORDS = {"cold_chain", "sterilisation", "energy", "oee", "wear", "remaining"}
+
+
+def test_every_model_and_every_number_that_it_gives_for_a_reason_has_its_word() -> None:
+    models = {**BANKS, **GROUPS, "drift": Drift}
+    wanted = {f"reason.{reason}" for model in models.values() for reason in model.reasons}
+    wanted |= {f"output.{output}" for kind, model in models.items() if kind not in RECORDS for output in model.outputs}
+    assert wanted | {f"kind.{kind}" for kind in models if kind not in RECORDS} <= set(LANGUAGES["zh"])

@@ -4,7 +4,7 @@ import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { attribute, color, h, rem, text } from "./dom.js";
 import { clock, day, number, parts, unit, zoneName } from "./format.js";
 import { has, t } from "./i18n.js";
-import { shapePath, tagTitle } from "./marks.js";
+import { alarmTitle, shapePath, tagTitle } from "./marks.js";
 import { MS, statusQuality, plant } from "./plant.js";
 
 const CURSORS = uPlot.sync("trends");
@@ -35,10 +35,13 @@ export class Pane {
   #strips = [];
   #width = 0;
 
-  /** `view()` tells from and to in s; `zoom(from, to)`, `out()` and `remove()` act on the whole page; `over(s)` tells where the cursor is. */
-  constructor(key, { view, zoom, out, remove, over }) {
+  #hits = [];
+
+  /** `view()` tells from and to in s; `zoom(from, to)`, `out()` and `remove()` act on the whole page; `over(s)` tells where the cursor is,
+   *  `point(s)` where it was pressed, `mark(row)` that an alarm's mark was. */
+  constructor(key, { view, zoom, out, remove, over, point, mark }) {
     this.key = key;
-    this.act = { view, zoom, out, over };
+    this.act = { view, zoom, out, over, point, mark };
     this.alarms = [];
     this.phases = [];
     this.modes = [];
@@ -185,6 +188,29 @@ export class Pane {
         setCursor: [(u) => this.#pointed(u)],
       },
     }, this.#columns, this.host);
+    this.#press(this.#chart.over);
+  }
+
+  /** A press on a mark, or on the plot beside them; a drag is neither. */
+  #press(over) {
+    let began = null;
+    over.addEventListener("mousedown", (event) => { began = event.clientX; });
+    over.addEventListener("click", (event) => {
+      if (began !== null && Math.abs(event.clientX - began) > 5) return;
+      const row = this.#hit(event.offsetX, event.offsetY);
+      if (row) this.act.mark?.(row);
+      else this.act.point?.(this.#chart.posToVal(event.offsetX, "x"));
+    });
+    over.addEventListener("mousemove", (event) => {
+      const row = this.act.mark ? this.#hit(event.offsetX, event.offsetY) : null;
+      over.classList.toggle("on-mark", Boolean(row));
+      attribute(over, "title", row ? alarmTitle(row) : null);
+    });
+  }
+
+  /** The alarm whose mark is at a place of the plot, the one drawn last where several are. */
+  #hit(x, y) {
+    return this.#hits.findLast((hit) => x >= hit.left && x <= hit.right && y <= hit.bottom)?.row ?? null;
   }
 
   #ticks(splits) {
@@ -341,6 +367,7 @@ export class Pane {
       this.#label(pen, words, at + 4 * ratio, line, wide, ratio);
     });
     for (const { words, x: start, y, wide } of this.labels ?? []) this.#label(pen, words, start, y, wide, ratio);
+    this.#hits = [];
     for (const row of this.alarms) {
       const began = row.raised_ns / 1e9;
       const over = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / 1e9 : Math.min(to, plant.now() / 1000);
@@ -349,8 +376,10 @@ export class Pane {
       if (b < left || a > right) continue;
       pen.fillStyle = color(`p${row.priority}`);
       pen.fillRect(Math.max(left, a), top, Math.min(right, b) - Math.max(left, a), 3 * ratio);
-      if (a < left) continue;
       const size = 13 * ratio;
+      // A little more than is drawn, so that a finger meets it.
+      this.#hits.push({ row, left: (Math.max(left, a) - left - size) / ratio, right: (Math.min(right, b) - left + size) / ratio, bottom: (a < left ? 8 * ratio : size + 8 * ratio) / ratio });
+      if (a < left) continue;
       pen.save();
       pen.translate(Math.min(right - size / 2, Math.max(left + size / 2, a)) - size / 2, top + 3 * ratio);
       pen.scale(size / 20, size / 20);

@@ -1,12 +1,14 @@
 // One alarm in full: what, where, since when, how bad, why, what to do, and everything that happened to it.
 
 import { attribute, h, text } from "./dom.js";
+import { explanation } from "./explain.js";
 import { number, span, stamp, unit, utc } from "./format.js";
 import { has, local, t } from "./i18n.js";
 import { acknowledge, act, allowed, fits, waiting, waitingWords } from "./actions.js";
 import { people, suppressionWords } from "./alarmrow.js";
-import { alarmPlace, alarmTitle, alarmTrend, alarmValue, mark, setMark, stateWord, tagTitle } from "./marks.js";
+import { alarmPlace, alarmTitle, alarmTrend, alarmValue, mark, setMark, stateWord } from "./marks.js";
 import { get, MS, plant, unacknowledged } from "./plant.js";
+import { go } from "./route.js";
 import { said } from "./said.js";
 
 let open = null;
@@ -20,7 +22,7 @@ export function openAlarm(occurrence, known) {
   const title = h("h2", null);
   const ack = h("button", { type: "button", class: "primary", onclick: () => open?.row && acknowledge([open.row]) }, t("ack.do"));
   const comment = h("button", { type: "button", onclick: () => open?.row && acknowledge([open.row], { comment: true }) }, t("ack.withComment"));
-  const trend = h("a", { class: "button" }, t("alarm.trend"));
+  const trend = h("a", { class: "button", onclick: closeAlarm }, t("alarm.trend"));
   const more = ["shelve", "unshelve", "out_of_service", "in_service", "reset", "comment"].map((kind) => h("button", { type: "button", "data-act": kind, onclick: () => open?.row && act(kind, [open.row]) }, t(`act.do.${kind}`)));
   const under = h("p", { class: "quiet", role: "status" });
   const node = h("aside", { class: "drawer panel", role: "dialog", "aria-label": t("alarm.detail"), tabindex: "-1" },
@@ -75,11 +77,6 @@ function draw() {
   if (sight === open.drawn) return;
   open.drawn = sight;
   const tag = plant.tags.get(`${row.edge}:${row.tag}`);
-  const numbers = Object.entries(row.contributions ?? {});
-  const known = ([name]) => plant.tags.has(`${row.edge}:${name}`);
-  const reasons = numbers.filter((one) => !known(one));
-  // A model of one tag names that tag's value; a model of several the share of each.
-  const tags = numbers.filter(known).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
   open.body.replaceChildren(...[
     h("dl", { class: "facts tall" },
       field(t("alarm.where"), alarmPlace(row)),
@@ -96,8 +93,7 @@ function draw() {
       field(t("alarm.response"), local(row.response), { class: "response" }),
       field(t("alarm.check"), local(row.check)), field(t("alarm.cause"), local(row.cause)), field(t("alarm.consequence"), local(row.consequence))),
     local(row.response) ? null : h("p", { class: "empty" }, t("alarm.noResponse")),
-    reasons.length ? h("section", null, h("h3", null, t("alarm.explained")), table(reasons.map(([name, value]) => [has(`reason.${name}`) ? t(`reason.${name}`) : name, reasonValue(name, value)]))) : null,
-    tags.length ? h("section", null, h("h3", null, t(tags.length > 1 ? "alarm.contributions" : "alarm.judged")), table(tags.map(([name, share]) => [tagName(row.edge, name), number(share, 3)]))) : null,
+    ...explanation(row, (key) => lead("trends", { tag: [key], from: new Date(raised - 600_000).toISOString(), to: new Date(Math.min(plant.now(), raised + 600_000)).toISOString(), why: row.occurrence })),
     h("h3", null, t("alarm.events")),
     h("ol", { class: "events" }, [...row.events].reverse().map((e) => h("li", null,
       h("time", { title: utc(e.time_ns / MS) }, stamp(e.time_ns / MS)), h("b", null, e.overlay ? `${t(`event.${e.event}`)}: ${t(`overlay.${e.overlay}`)}` : has(`event.${e.event}`) ? t(`event.${e.event}`) : e.event),
@@ -105,17 +101,10 @@ function draw() {
   ].filter(Boolean));
 }
 
-function table(rows) {
-  return h("table", null, rows.map(([name, value]) => h("tr", null, h("td", null, name), h("td", { class: "n" }, value))));
-}
-
-function tagName(edge, name) {
-  return tagTitle(plant.tags.get(`${edge}:${name}`));
-}
-
-/** What a model found is a number of a list (1 to 4); all else is a number. */
-function reasonValue(name, value) {
-  return name === "reason" && has(`found.${value}`) ? t(`found.${value}`) : number(value, 3);
+/** The page that is led to may be the one underneath. */
+function lead(page, params) {
+  closeAlarm();
+  go(page, params);
 }
 
 plant.addEventListener("alarms", (event) => {

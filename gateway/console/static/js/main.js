@@ -224,7 +224,7 @@ function find() {
 function help() {
   if (document.querySelector("dialog[open]")) return;
   const pages = Object.entries(KEYS).map(([key, page]) => [`g ${key}`, `page.${page}`]);
-  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["m", "help.m"], ["/", "help.search"], ...pages, ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
+  const keys = [["a", "help.a"], ["Shift+A", "help.A"], ["s", "help.s"], ["m", "help.m"], ["w", "help.w"], ["/", "help.search"], ...pages, ["u", "help.u"], ["?", "help.title"], ["Esc", "help.esc"]];
   const marks = [1, 2, 3, 4].map((p) => h("li", null, mark({ priority: p, state: "ACKED" }), t(`priority.${p}`)));
   const looks = [["UNACK", "help.unack"], ["ACKED", "help.acked"], ["RTNUN", "help.rtnun"], ["SHLVD", "help.covered"]].map(([state, words]) => h("li", null, mark({ priority: 2, state }), t(words)));
   const dialog = h("dialog", { class: "help", "aria-label": t("help.title") }, h("h2", null, t("help.title")),
@@ -264,6 +264,7 @@ addEventListener("keydown", (event) => {
       else if (shownAlarm() ?? ui.shown) act("shelve", [shownAlarm() ?? ui.shown]);
       else notice(t("act.nothing", { what: t("act.is.shelve") }));
     },
+    w: page?.why,
     m: () => notice(t("sound.silenced", { n: sound.silence() })),
     a: () => (page?.hasChoice?.() && !shownAlarm() ? page.acknowledge() : acknowledgeBanner()),
     A: () => acknowledgeBanner({ comment: true }),

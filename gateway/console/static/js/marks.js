@@ -96,7 +96,7 @@ export function alarmTrend(row) {
   const raised = row.raised_ns / MS;
   const end = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / MS : plant.now();
   const to = Math.min(plant.now(), Math.max(end, raised + 60_000) + 300_000);
-  return link("trends", { tag: tags, from: new Date(raised - 600_000).toISOString(), to: new Date(Math.max(to, raised + 1000)).toISOString() });
+  return link("trends", { tag: tags, from: new Date(raised - 600_000).toISOString(), to: new Date(Math.max(to, raised + 1000)).toISOString(), why: Object.keys(row.contributions ?? {}).length ? row.occurrence : "" });
 }
 
 /** Of a finding, which is 0 or 1, what it was found in: the score, its threshold, and the tag that a model of one tag judged. */

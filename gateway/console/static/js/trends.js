@@ -3,12 +3,13 @@
 import { attribute, h, text } from "./dom.js";
 import { clock, utc, zoneName, zoneOffset } from "./format.js";
 import { t } from "./i18n.js";
-import { Pane, picture, spanTitle } from "./chart.js";
-import { happenings, series, textSeries } from "./happenings.js";
+import { picture, spanTitle } from "./chart.js";
+import { concerns, Panes } from "./panes.js";
 import { plant } from "./plant.js";
 import { link, note } from "./route.js";
 import { notice } from "./notice.js";
 import { search } from "./search.js";
+import { Why } from "./why.js";
 
 const SPANS = [300, 3600, 28800, 86400, 604800, 2592000];
 const MOST_TAGS = 8;
@@ -16,11 +17,11 @@ const POINTS = 1000;
 
 export function trends(root, params) {
   let view = read(params);
-  let panes = [];
   let asked = 0;
-  let loadedSpan = "";
-  let history = [];
-  let closed = false;
+  let picked = null;
+  let at = null;
+  const panes = new Panes(POINTS, () => explain());
+  const why = new Why({ chart: toggle, choose: (occurrence) => { view = { ...view, why: occurrence || "1" }; address(false); explain(); }, close: () => ask(false) });
 
   const ranges = SPANS.map((s) => h("button", { type: "button", "data-span": s, onclick: () => setSpan(s) }, t(`range.${s}`)));
   const live = h("button", { type: "button", class: "live", onclick: () => (view.live ? freeze() : goLive()) });
@@ -29,6 +30,7 @@ export function trends(root, params) {
   const spectra = h("a", { href: link("spectra", {}), title: "g n", hidden: true }, t("page.spectra"));
   const list = h("div", { class: "panes" });
   const empty = h("div", { class: "empty panel" });
+  const whyButton = h("button", { type: "button", title: "w", onclick: () => ask(!view.why) }, t("why.title"));
   root.append(h("div", { class: "trends-page" },
     h("div", { class: "bar" },
       h("button", { type: "button", class: "primary", onclick: () => search(add) }, `+ ${t("trends.add")}`),
@@ -38,9 +40,9 @@ export function trends(root, params) {
         h("button", { type: "button", "aria-label": t("trends.out"), title: t("trends.out"), onclick: () => scale(2) }, "−"),
         h("button", { type: "button", "aria-label": t("trends.in"), title: t("trends.in"), onclick: () => scale(0.5) }, "+"),
         h("button", { type: "button", "aria-label": t("trends.forward"), title: t("trends.forward"), onclick: () => shift(0.5) }, "▶")),
-      h("span", { class: "span-line" }, spanText, pointed), h("span", { class: "push" }), spectra,
+      h("span", { class: "span-line" }, spanText, pointed), h("span", { class: "push" }), spectra, whyButton,
       h("button", { type: "button", onclick: saveCsv }, "CSV"), h("button", { type: "button", onclick: savePng }, "PNG")),
-    list, empty));
+    h("div", { class: "trends-body" }, list, empty, why.node)));
   const size = new ResizeObserver(() => layout());
   size.observe(list);
 
@@ -48,14 +50,15 @@ export function trends(root, params) {
     const keys = [...new Set(from.getAll("tag"))].slice(0, MOST_TAGS);
     const a = Date.parse(from.get("from") ?? "") / 1000;
     const b = Date.parse(from.get("to") ?? "") / 1000;
-    if (Number.isFinite(a) && Number.isFinite(b) && b > a) return { keys, live: false, from: a, to: b };
+    const told = from.get("why") ?? "";
+    if (Number.isFinite(a) && Number.isFinite(b) && b > a) return { keys, why: told, live: false, from: a, to: b };
     const span = Math.min(31_536_000, Math.max(10, Number(from.get("span")) || 3600));
-    return { keys, live: true, span };
+    return { keys, why: told, live: true, span };
   }
 
   function address(step) {
     const iso = (s) => new Date(s * 1000).toISOString();
-    note("trends", view.live ? { tag: view.keys, span: view.span } : { tag: view.keys, from: iso(view.from), to: iso(view.to) }, { step });
+    note("trends", { tag: view.keys, ...(view.live ? { span: view.span } : { from: iso(view.from), to: iso(view.to) }), why: view.why }, { step });
   }
 
   function bounds() {
@@ -73,20 +76,20 @@ export function trends(root, params) {
 
   function goLive() {
     const { from, to } = bounds();
-    view = { keys: view.keys, live: true, span: Math.round(to - from) };
+    view = { keys: view.keys, why: view.why, live: true, span: Math.round(to - from) };
     address(true);
     reload();
   }
 
   function freeze() {
-    view = { keys: view.keys, live: false, ...bounds() };
+    view = { keys: view.keys, why: view.why, live: false, ...bounds() };
     address(true);
     reload();
   }
 
   function zoom(from, to) {
     if (!(to - from > 0.05)) return;
-    view = { keys: view.keys, live: false, from: Math.round(from * 1000) / 1000, to: Math.round(to * 1000) / 1000 };
+    view = { keys: view.keys, why: view.why, live: false, from: Math.round(from * 1000) / 1000, to: Math.round(to * 1000) / 1000 };
     address(true);
     reload();
   }
@@ -122,16 +125,63 @@ export function trends(root, params) {
     build();
   }
 
+  function toggle(key) {
+    const tag = plant.tags.get(key);
+    if (view.keys.includes(key)) remove(key);
+    else if (tag) add(tag);
+  }
+
+  /** The side with the explanation, opened or closed. */
+  function ask(open) {
+    view = { ...view, why: open ? view.why || "1" : "" };
+    address(false);
+    explain();
+    layout();
+    if (open) why.node.focus();
+    else whyButton.focus();
+  }
+
+  /** The tag that is explained: the one that was pointed at, else the one of the chosen finding, else the first. */
+  function subject() {
+    if (view.keys.includes(picked)) return picked;
+    const row = panes.history.find((one) => one.occurrence === view.why);
+    return (row && view.keys.find((key) => concerns(row, key))) ?? view.keys[0] ?? "";
+  }
+
+  function explain() {
+    why.node.hidden = !view.why || !plant.ready || !view.keys.length;
+    attribute(whyButton, "aria-pressed", Boolean(view.why));
+    if (why.node.hidden) return;
+    const key = subject();
+    for (const pane of panes.list) attribute(pane.node, "data-picked", pane.key === key ? "" : null);
+    why.draw({ key, at, rows: panes.history, chosen: view.why, shown: view.keys });
+  }
+
+  function point(key, s) {
+    picked = key;
+    at = s;
+    explain();
+  }
+
+  /** A press on a mark leads to what is behind it. */
+  function opened(key, row) {
+    picked = key;
+    at = null;
+    view = { ...view, why: row.occurrence };
+    address(false);
+    explain();
+    layout();
+  }
+
   function build() {
-    for (const pane of panes) pane.close();
-    panes = (plant.ready ? view.keys : []).map((key) => new Pane(key, {
-      view: bounds, zoom, out: () => scale(2), remove: () => remove(key),
+    const keys = plant.ready ? view.keys : [];
+    list.replaceChildren(...panes.build(keys, (key) => ({
+      view: bounds, zoom, out: () => scale(2), remove: () => remove(key), point: (s) => point(key, s), mark: (row) => opened(key, row),
       over: (s) => text(pointed, s === null ? "" : `▸ ${clock(s * 1000)}`),
-    }));
-    if (panes.length) panes.at(-1).last = true;
-    list.replaceChildren(...panes.map((pane) => pane.node));
-    list.hidden = panes.length === 0;
-    empty.hidden = panes.length > 0;
+    })));
+    list.hidden = keys.length === 0;
+    empty.hidden = keys.length > 0;
+    explain();
     if (!plant.ready) {
       empty.replaceChildren(h("p", null, t("loading")));
       return;
@@ -143,55 +193,20 @@ export function trends(root, params) {
 
   function layout() {
     const least = 130;
-    const lanes = panes.filter((pane) => pane.isText).length;
-    const room = list.clientHeight - panes.reduce((sum, pane) => sum + (pane.isText ? (pane.last ? 104 : 70) : 0), 0);
-    const each = Math.max(least, Math.floor(room / Math.max(1, panes.length - lanes)) - 8);
-    for (const pane of panes) {
+    const lanes = panes.list.filter((pane) => pane.isText).length;
+    const room = list.clientHeight - panes.list.reduce((sum, pane) => sum + (pane.isText ? (pane.last ? 104 : 70) : 0), 0);
+    const each = Math.max(least, Math.floor(room / Math.max(1, panes.list.length - lanes)) - 8);
+    for (const pane of panes.list) {
       const height = `${pane.isText ? (pane.last ? 96 : 62) : each}px`;
       if (pane.node.style.height !== height) pane.node.style.height = height;
       pane.draw();
     }
   }
 
-  async function reload() {
+  function reload() {
     bar();
     asked = Date.now();
-    const { from, to } = bounds();
-    const sight = `${view.keys} ${view.live} ${from} ${to}`;
-    loadedSpan = sight;
-    const current = panes;
-    await Promise.all([
-      ...current.map(async (pane) => {
-        if (!pane.tag) {
-          pane.fail(t("trends.unknownTag", { tag: pane.key }));
-          return;
-        }
-        try {
-          const row = await (pane.isText ? textSeries : series)(pane.key, from, to, POINTS);
-          if (loadedSpan === sight && !closed) pane.show(row);
-        } catch (error) {
-          if (loadedSpan === sight && !closed) pane.fail(error.message);
-        }
-      }),
-      happened(current, { from, to }, sight),
-    ]);
-  }
-
-  async function happened(current, view_, sight) {
-    try {
-      const found = await happenings(current, view_, POINTS, () => loadedSpan === sight && !closed);
-      if (!found) return;
-      history = found;
-      markAlarms();
-      for (const pane of current) pane.draw();
-    } catch {
-      // Marks are an addition; the panes themselves tell when the gateway does not answer.
-      history = [];
-    }
-  }
-
-  function markAlarms() {
-    for (const pane of panes) pane.alarms = history.filter((row) => `${row.edge}:${row.tag}` === pane.key);
+    panes.load(bounds());
   }
 
   function bar() {
@@ -218,7 +233,7 @@ export function trends(root, params) {
 
   function savePng() {
     const { from, to } = bounds();
-    const sheet = picture(panes, `${spanTitle(from, to)} ${zoneOffset(to * 1000)} ${zoneName()}`);
+    const sheet = picture(panes.list, `${spanTitle(from, to)} ${zoneOffset(to * 1000)} ${zoneName()}`);
     sheet?.toBlob((blob) => {
       const url = URL.createObjectURL(blob);
       save(`trend-${new Date(from * 1000).toISOString().slice(0, 19).replaceAll(":", "")}.png`, url);
@@ -235,38 +250,27 @@ export function trends(root, params) {
       return;
     }
     bar();
-    for (const pane of panes) {
-      if (plant.live) pane.extend();
-      pane.draw();
-    }
+    panes.draw();
+    explain();
   }
 
-  function changed(event) {
-    const place = new Map(history.map((row, i) => [row.occurrence, i]));
-    for (const row of event.detail) {
-      if (place.has(row.occurrence)) history[place.get(row.occurrence)] = row;
-      else history.unshift(row);
-    }
-    markAlarms();
-  }
-  plant.addEventListener("alarms", changed);
   build();
   return {
     refresh,
     rebuild: build,
     add,
-    recolor: () => { for (const pane of panes) { pane.reset(); pane.draw(); } },
+    why: () => ask(!view.why),
+    recolor: () => panes.recolor(),
     params: (next) => {
       const before = view.keys.join("\n");
       view = read(next);
+      explain();
       if (before === view.keys.join("\n")) reload();
       else build();
     },
     close: () => {
-      closed = true;
       size.disconnect();
-      plant.removeEventListener("alarms", changed);
-      for (const pane of panes) pane.close();
+      panes.close();
     },
   };
 }

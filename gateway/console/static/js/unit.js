@@ -3,12 +3,11 @@
 import { attribute, h, text } from "./dom.js";
 import { clock, span } from "./format.js";
 import { t } from "./i18n.js";
-import { Pane } from "./chart.js";
 import { openAlarm } from "./detail.js";
-import { happenings, series } from "./happenings.js";
 import { Indicator } from "./indicator.js";
 import { alarmValue, mark, setMark, setTitle } from "./marks.js";
 import { ModeButton, unitPath } from "./mode.js";
+import { Panes } from "./panes.js";
 import { called, compare, MS, plant } from "./plant.js";
 import { go, link } from "./route.js";
 
@@ -27,12 +26,10 @@ const SPEAKS = /\.(wear|remaining|energy|oee|cold_chain|sterilisation)\.\w+$|\.z
 export function unit(root, params) {
   let name = params.get("name") ?? "";
   let indicators = [];
-  let panes = [];
-  let history = [];
   let fields = [];
   let mode = null;
   let asked = 0;
-  let turn = 0;
+  const panes = new Panes(POINTS);
   const shape = mark(null);
   const title = h("h1", null);
   const facts = h("dl", { class: "facts" });
@@ -49,10 +46,9 @@ export function unit(root, params) {
     h("div", { class: "unit-body" }, groups, h("section", { "aria-label": t("unit.hour") }, h("h2", null, t("unit.hour"), pointed), list)), empty));
 
   const bounds = () => ({ from: plant.now() / 1000 - SPAN_S, to: plant.now() / 1000 });
-  const shown = () => panes.map((pane) => pane.key);
+  const shown = () => panes.list.map((pane) => pane.key);
 
   function build() {
-    for (const pane of panes) pane.close();
     const tags = plant.order.filter((tag) => tag.unitName === name);
     text(title, name);
     empty.hidden = tags.length > 0;
@@ -68,47 +64,16 @@ export function unit(root, params) {
       h("header", null, h("h2", null, t(`unit.group.${group}`))), h("div", { class: "indicators" }, indicators.filter((one) => one.group === group).map((one) => one.indicator.node)))));
     const weight = (tag) => GROUPS.indexOf(groupOf(tag)) + (tag.limits.length ? 0 : 10);
     const charted = values.filter((tag) => tag.kind === "numeric").sort((a, b) => weight(a) - weight(b)).slice(0, MOST);
-    panes = (plant.ready ? charted : []).map((tag) => new Pane(tag.key, {
-      view: bounds, remove: null, out: () => go("trends", { tag: shown(), span: SPAN_S * 2 }),
+    list.replaceChildren(...panes.build((plant.ready ? charted : []).map((tag) => tag.key), () => ({
+      view: bounds, remove: null, out: () => go("trends", { tag: shown(), span: SPAN_S * 2 }), mark: (row) => openAlarm(row.occurrence, row),
       zoom: (from, to) => go("trends", { tag: shown(), from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString() }),
       over: (s) => text(pointed, s === null ? "" : ` ▸ ${clock(s * 1000)}`),
-    }));
-    if (panes.length) panes.at(-1).last = true;
-    list.replaceChildren(...panes.map((pane) => pane.node));
+    })));
     attribute(trends, "href", link("trends", { tag: shown(), span: SPAN_S }));
     health.hidden = !tags.some((tag) => SPEAKS.test(tag.name));
     attribute(alarms, "href", link("alarms", { unit: name }));
     asked = 0;
     refresh();
-  }
-
-  async function load() {
-    asked = Date.now();
-    const mine = turn += 1;
-    const current = panes;
-    const still = () => mine === turn && current === panes;
-    const { from, to } = bounds();
-    await Promise.all([
-      ...current.map(async (pane) => {
-        try {
-          const row = await series(pane.key, from, to, POINTS);
-          if (still()) pane.show(row);
-        } catch (error) {
-          if (still()) pane.fail(error.message);
-        }
-      }),
-      happenings(current, { from, to }, POINTS, still).then((found) => { if (found) history = found; }, () => {
-        // Marks are an addition; the panes themselves tell when the gateway does not answer.
-      }),
-    ]);
-    if (still()) marks();
-  }
-
-  function marks() {
-    for (const pane of panes) {
-      pane.alarms = history.filter((row) => `${row.edge}:${row.tag}` === pane.key);
-      pane.draw();
-    }
   }
 
   function refresh() {
@@ -129,32 +94,19 @@ export function unit(root, params) {
       attribute(node, "data-quality", plant.quality(tag).quality);
     }
     for (const { indicator } of indicators) indicator.refresh();
-    if (plant.live && panes.length && Date.now() - asked > 15_000) load();
-    for (const pane of panes) {
-      if (plant.live) pane.extend();
-      pane.draw();
+    if (plant.live && panes.list.length && Date.now() - asked > 15_000) {
+      asked = Date.now();
+      panes.load(bounds());
     }
+    panes.draw();
   }
 
-  function changed(event) {
-    const place = new Map(history.map((row, i) => [row.occurrence, i]));
-    for (const row of event.detail) {
-      if (place.has(row.occurrence)) history[place.get(row.occurrence)] = row;
-      else history.unshift(row);
-    }
-    marks();
-  }
-  plant.addEventListener("alarms", changed);
   build();
   return {
     refresh,
     rebuild: build,
-    recolor: () => { for (const pane of panes) { pane.reset(); pane.draw(); } },
+    recolor: () => panes.recolor(),
     params: (next) => { name = next.get("name") ?? ""; build(); },
-    close: () => {
-      turn += 1;
-      plant.removeEventListener("alarms", changed);
-      for (const pane of panes) pane.close();
-    },
+    close: () => panes.close(),
   };
 }
