@@ -19,6 +19,7 @@ from gateway.console.errors import MEDIA_TYPE, Impossible
 from gateway.console.instants import Instant, rfc3339
 from gateway.console.live import Live, LiveResponse
 from gateway.console.units import unit_routes
+from gateway.courses import CourseRow
 from gateway.kpis import KpiRow
 from gateway.query import MAX_POINTS, Query
 from gateway.rows import ActionRow, AlarmRow, EdgeRow, LedgerRow, ModeRow, SeriesRow, StatusRow, TagRow
@@ -28,7 +29,7 @@ from gateway.targets.target import TooMany
 HOUR_NS: Final = 3_600_000_000_000
 _SERIES_COLUMNS: Final = ("n", "mean", "min", "max", "first", "last", "n_bad", "n_uncertain", "worst_status", "text")
 
-ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, ModeRow, StatusRow, LedgerRow, KpiRow, SpcRow, BlocksRow)
+ROWS: Final = (TagRow, SeriesRow, AlarmRow, ActionRow, EdgeRow, ModeRow, StatusRow, LedgerRow, KpiRow, SpcRow, BlocksRow, CourseRow)
 """Row types whose schemas the OpenAPI document carries."""
 
 

@@ -22,6 +22,7 @@ from gateway.console.accounts import accounts
 from gateway.console.advice import advice
 from gateway.console.api import ROWS, api
 from gateway.console.blocks import blocks
+from gateway.console.courses import courses
 from gateway.console.diverts import diverts
 from gateway.console.errors import PROBLEM_SCHEMA, install_errors
 from gateway.console.guard import Guard
@@ -134,6 +135,7 @@ def create_app(
     app.include_router(spc(query))
     app.include_router(blocks(query))
     app.include_router(diverts(query))
+    app.include_router(courses(query))
     app.include_router(api(query, live, timezone, access))
     _add_health(app, query, live)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="console")

@@ -70,6 +70,8 @@ class Plant:
     asked: list[Asked] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
     """Why actions were refused; empty for those that were done."""
+    earlier: int = 0
+    """Batches of the press before the two that are there always."""
     answer_s: float = 0.3
     """Seconds until the edge answers an action."""
 
@@ -413,10 +415,17 @@ class Plant:
         return self.occurrences[occurrence]
 
     def batches(self) -> list[BatchRow]:
-        begun = self.started_ns - 4 * 3600 * S
+        length = 2 * 3600 * S
+        begun = self.started_ns - 2 * length
+        past: list[BatchRow] = [
+            {"batch": f"B-{1041 - i}", "edge": EDGES[0], "unit": "demo/solids/line1/press1", "from_ns": begun - (i + 1) * length,
+             "to_ns": begun - i * length}
+            for i in range(self.earlier)
+        ]  # fmt: skip
         return [
-            {"batch": "B-1043", "edge": EDGES[0], "unit": "demo/solids/line1/press1", "from_ns": begun + 2 * 3600 * S, "to_ns": None},
-            {"batch": "B-1042", "edge": EDGES[0], "unit": "demo/solids/line1/press1", "from_ns": begun, "to_ns": begun + 2 * 3600 * S},
+            {"batch": "B-1043", "edge": EDGES[0], "unit": "demo/solids/line1/press1", "from_ns": begun + length, "to_ns": None},
+            {"batch": "B-1042", "edge": EDGES[0], "unit": "demo/solids/line1/press1", "from_ns": begun, "to_ns": begun + length},
+            *past,
         ]
 
     def batch_of(self, occurrence: str) -> str:

@@ -7,6 +7,7 @@ import { closeAlarm, openAlarm, shownAlarm } from "./detail.js";
 import { attribute, h, text } from "./dom.js";
 import { clock, day, plain, setZone, span, utc, zoneName, zoneOffset } from "./format.js";
 import { language, preferred, speak, t } from "./i18n.js";
+import { batches } from "./batches.js";
 import { changes } from "./changes.js";
 import { divert, diverters } from "./divert.js";
 import { handover } from "./handover.js";
@@ -28,10 +29,10 @@ import { unit } from "./unit.js";
 import { users } from "./users.js";
 import { said } from "./said.js";
 
-const PAGES = { overview, trends, spc, machines, spectra, alarms, handover, kpis, changes, audit, users, system, unit };
+const PAGES = { overview, trends, batches, spc, machines, spectra, alarms, handover, kpis, changes, audit, users, system, unit };
 /** Pages that are reached from another one. */
-const BENEATH = { unit: "overview", machines: "overview", spectra: "trends" };
-const KEYS = { m: "machines", o: "overview", a: "alarms", t: "trends", p: "spc", n: "spectra", h: "handover", k: "kpis", c: "changes", r: "audit", u: "users", s: "system" };
+const BENEATH = { unit: "overview", batches: "overview", machines: "overview", spectra: "trends" };
+const KEYS = { b: "batches", m: "machines", o: "overview", a: "alarms", t: "trends", p: "spc", n: "spectra", h: "handover", k: "kpis", c: "changes", r: "audit", u: "users", s: "system" };
 /** Pages that only some may see; everybody sees the others. */
 const ONLY = { audit: "read_audit", users: "manage_users" };
 // Only a continuous line has one: its tab is hidden elsewhere.

@@ -35,6 +35,7 @@ export function unit(root, params) {
   const facts = h("dl", { class: "facts" });
   const trends = h("a", { class: "button" }, t("unit.trends"));
   const health = h("a", { href: link("machines", {}), class: "button", title: "g m", hidden: true }, t("page.machines"));
+  const course = h("a", { class: "button", title: "g b", hidden: true }, t("page.batches"));
   const alarms = h("a", { class: "button" }, t("unit.alarms"));
   const standing = h("div", { class: "unit-alarms" });
   const groups = h("div", { class: "unit-groups" });
@@ -42,7 +43,7 @@ export function unit(root, params) {
   const list = h("div", { class: "unit-panes" });
   const empty = h("p", { class: "empty panel" });
   root.append(h("div", { class: "unit-page" },
-    h("header", { class: "unit-head" }, shape, title, facts, h("span", { class: "push" }), health, alarms, trends), standing,
+    h("header", { class: "unit-head" }, shape, title, facts, h("span", { class: "push" }), health, course, alarms, trends), standing,
     h("div", { class: "unit-body" }, groups, h("section", { "aria-label": t("unit.hour") }, h("h2", null, t("unit.hour"), pointed), list)), empty));
 
   const bounds = () => ({ from: plant.now() / 1000 - SPAN_S, to: plant.now() / 1000 });
@@ -71,6 +72,9 @@ export function unit(root, params) {
     })));
     attribute(trends, "href", link("trends", { tag: shown(), span: SPAN_S }));
     health.hidden = !tags.some((tag) => SPEAKS.test(tag.name));
+    const batch = tags.find((tag) => tag.role === "batch");
+    course.hidden = !batch;
+    if (batch) attribute(course, "href", link("batches", { unit: `${batch.edge}:${unitPath(batch)}` }));
     attribute(alarms, "href", link("alarms", { unit: name }));
     asked = 0;
     refresh();
