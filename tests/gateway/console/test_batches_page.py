@@ -13,7 +13,8 @@ from playwright.sync_api import expect
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.plant import Plant
 from tests.gateway.console.serve import Served
-from tests.gateway.console.test_office import AXE, picture
+from tests.gateway.console.test_office import picture
+from tests.gateway.console.test_people import AXE
 
 UNIT = "demo/solids/line1/press1"
 EJECTION = "press-edge-1:press1/ejection_force"
