@@ -9,20 +9,22 @@ a tag that goes stale.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.alarms import Alarms
 from edge_agent.alarms.detect import Found
 from edge_agent.core import Record, Run, Samples, Summaries
 from edge_agent.core.samples import Int32, Int64, UInt8
-from edge_agent.pipeline.banks import Derived
-from edge_agent.pipeline.quality import Screened
-from edge_agent.pipeline.ticks import TICK_NS, tick_at_or_after
+from edge_agent.pipeline.conditions import Conditions
+from edge_agent.pipeline.judging import Finding, Judging
+from edge_agent.pipeline.parts import Parts
+from edge_agent.pipeline.pass_alarms import BEHIND, AlarmPass, Told, streamed
+from edge_agent.pipeline.ticks import NEVER, TICK_NS, tick_at_or_after, tick_at_or_before
 from models.compiled import kernel
 
 SUMMARY_ROWS: Final = 2000
@@ -31,11 +33,6 @@ SUMMARY_ROWS: Final = 2000
 PASS_ROWS: Final = 32_768
 """Rows of one pass at the most."""
 
-_BEHIND: Final = 2**63 - 1
-"""Behind every tick of an entry."""
-
-Finding = tuple[int, int, Callable[[], Sequence[Record]]]
-"""Row of the pass, stage within the row, and who tells what follows from it."""
 
 
 @kernel(
@@ -101,14 +98,6 @@ class Chosen:
     recorded: NDArray[np.bool_]
 
 
-class Told(NamedTuple):
-    """Events of one moment: entry, tick (before the values of the entry) or -1 (behind them)."""
-
-    entry: int
-    tick_ns: int
-    events: list[Record]
-
-
 @dataclass(frozen=True, slots=True)
 class Passed:
     """What followed from the entries of a pass.
@@ -157,9 +146,9 @@ class Passed:
         received = self.run.received_ns.tolist()
         for order, chosen in enumerate((self.measured, *self.derived)):
             for e, samples in _by_entry(chosen):
-                out.append((e, _BEHIND, order, [samples.received(received[e])]))
+                out.append((e, BEHIND, order, [samples.received(received[e])]))
         behind = 1 + len(self.derived)
-        out += [(t.entry, t.tick_ns, 0, [*t.events]) if t.tick_ns >= 0 else (t.entry, _BEHIND, behind, [*t.events]) for t in self.told]
+        out += [(t.entry, t.tick_ns, 0, [*t.events]) if t.tick_ns >= 0 else (t.entry, BEHIND, behind, [*t.events]) for t in self.told]
         out.sort(key=lambda item: item[:3])
         made: list[list[Record]] = [[] for _ in range(len(self.run))]
         for e, _, _, records in out:
@@ -190,118 +179,62 @@ def _by_entry(chosen: Chosen) -> Iterator[tuple[int, Samples]]:
         yield e, samples.take(slice(a, b))
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Rows of entries and what was derived from them, in the order in which stepping sees them.
+class Passes:
+    """Takes runs of entries in passes, with the parts of one plan."""
 
-    samples, fate, usable, entry   of each row
-    whose, row                     0 for measured rows, 1 + i for the i-th `Derived`; and which of its rows
-    """
+    def __init__(self, parts: Parts, conditions: Conditions, judging: Judging) -> None:
+        self._parts, self._conditions, self._judging = parts, conditions, judging
 
-    samples: Samples
-    fate: UInt8
-    usable: UInt8
-    entry: NDArray[np.intp]
-    whose: NDArray[np.intp]
-    row: NDArray[np.intp]
+    def take(self, run: Run, at: int) -> Passed | None:
+        """The entries from `at` on that are nothing but values in order, judged together; None when the first one has to be stepped alone."""
+        parts = self._parts
+        if parts.diverters.due_ns != NEVER:
+            return None  # a diverter decides at every tick of its own on what was heard until then
+        watermark, windows, screen = parts.watermark, parts.windows, parts.screen
+        begin = int(run.ends[at - 1]) if at else 0
+        behind = max(at + 1, int(np.searchsorted(run.ends, begin + PASS_ROWS, "right")))
+        due = tick_at_or_after(parts.modes.due_ns)
+        behind = min(behind, int(np.searchsorted(run.received_ns, due)), len(run))
+        if behind <= at or int(run.received_ns[at]) < parts.tick_ns:
+            return None
+        part = run.part(at, behind)
+        newest = np.empty(len(part), np.int64)
+        mark = np.array([watermark.newest_ns, watermark.heard_ns, watermark.low_ns, parts.silence.due_ns], np.int64)
+        stuck, watched, patience_ns, heard_ns = parts.silence.passing()
+        n = passable(
+            part.samples.time_ns, part.samples.tag, part.ends, part.received_ns, parts.tick_ns, parts.tags.skew_ns, watermark.idle_ns,
+            windows.length_ns, parts.tags.group, windows.lateness_ns, windows.closed_ns.copy(), screen.last_ns.copy(),
+            stuck, watched, patience_ns, heard_ns, newest, mark,
+        )  # fmt: skip
+        if n == 0:
+            return None
+        parts.silence.passed(int(mark[3]))
+        return self._judged(part.part(0, n), newest[:n])
 
+    def _judged(self, run: Run, newest_ns: NDArray[np.int64]) -> Passed:
+        parts, judging = self._parts, self._judging
+        entry = np.repeat(np.arange(len(run)), np.diff(run.ends, prepend=0))
+        rows = judging.screened(run.samples.received(int(run.received_ns[-1])))
+        measured = Chosen(rows.samples, entry, parts.recorder.chosen(rows))
+        derived, chosen = [], []
+        for d, screened in judging.of_models(rows):
+            derived.append(d)
+            chosen.append(Chosen(d.samples, entry[d.origin], parts.recorder.chosen(screened)))
+        stream = streamed(rows, entry, derived)
 
-def streamed(rows: Screened, entry: NDArray[np.intp], derived: Sequence[Derived]) -> Stream:
-    """Measured rows, and behind those of each entry the rows derived from them, model by model."""
-    entries = np.concatenate([entry, *(entry[d.origin] for d in derived)])
-    order = np.argsort(entries, kind="stable")
-    sizes = [len(rows.samples), *(len(d.samples) for d in derived)]
-    whose = np.repeat(np.arange(len(sizes)), sizes)
-    row = np.concatenate([np.arange(size) for size in sizes])
-    return Stream(
-        Samples.joined([rows.samples, *(d.samples for d in derived)], rows.samples.received_ns).take(order),
-        np.concatenate([rows.fate, *(d.fate for d in derived)])[order],
-        np.concatenate([rows.usable, *(d.usable for d in derived)])[order],
-        entries[order],
-        whose[order],
-        row[order],
-    )
+        def explain(found: Found, e: int, whose: int, row: int) -> Finding:
+            found, now = found._replace(row=row), int(run.received_ns[e])
+            if whose == 0:
+                return row, 1, partial(parts.alarms.turned, found, rows.samples, now)
+            d = derived[whose - 1]
+            return int(d.origin[row]), 2 + d.stage, partial(judging.explained, found, d, rows, now)
 
-
-class AlarmPass:
-    """Alarms over the rows of a pass: what is found in an entry is told behind its rows, what a tick ends before those of the next entry."""
-
-    def __init__(self, alarms: Alarms, stream: Stream, received_ns: Int64, tick_ns: int) -> None:
-        self._alarms, self._stream, self._received_ns = alarms, stream, received_ns
-        self._last = received_ns - received_ns % TICK_NS
-        self._tick_ns = tick_ns
-        self.told: list[Told] = []
-        mine = np.flatnonzero(alarms.watches(stream.samples.tag))
-        self._mine = mine
-        entry, whose = stream.entry[mine], stream.whose[mine]
-        first = np.flatnonzero((np.diff(entry, prepend=-1) != 0) | (np.diff(whose, prepend=-1) != 0))
-        self._part_entry = entry[first]
-        ends = np.append(first, len(mine))[1:].astype(np.int64)
-        fresh = np.diff(self._part_entry, prepend=-1) != 0
-        self._parts = np.stack(
-            [first.astype(np.int64), ends, received_ns[self._part_entry], self._last[self._part_entry], fresh.astype(np.int64)], axis=1
-        ).reshape(-1, 5)
-        self._rows = stream.samples.take(mine)
-        self._usable = stream.usable[mine]
-
-    def run(self, flips: Sequence[tuple[int, Finding]], explain: Callable[[Found, int, int, int], Finding]) -> list[Told]:
-        """All of it: `flips` are findings by entry beside those of the rows; `explain` makes a finding of what was found in row `row` of `whose`."""
-        by_entry: dict[int, list[Finding]] = {}
-        for entry, finding in flips:
-            by_entry.setdefault(entry, []).append(finding)
-        part = 0
-        for entry in [*sorted(by_entry), len(self._last)]:
-            until = int(np.searchsorted(self._part_entry, entry))
-            while part < until:
-                part = self._until(part, until, explain)
-            if entry < len(self._last):
-                self._ticks(entry)
-                part = self._entry(entry, part, 0, [], by_entry[entry], explain)
-        if len(self._last):
-            self._ticks(len(self._last) - 1)
-        return self.told
-
-    def _until(self, part: int, until: int, explain: Callable[[Found, int, int, int], Finding]) -> int:
-        part, row, found = self._alarms.pass_over(part, 0, until, self._parts, self._rows, self._usable, self._tick_ns)
-        if part == until and not found:
-            self._tick_ns = max(self._tick_ns, int(self._parts[until - 1, 3]))
-            return until
-        entry = int(self._part_entry[part])
-        if not found:  # a delay ends before this entry
-            before = self._tick_ns
-            self._tick_ns = max(before, int(self._parts[part - 1, 3])) if part else before
-            self._ticks(entry)
-            return part
-        return self._entry(entry, part, row, found, [], explain)
-
-    def _entry(
-        self, entry: int, part: int, row: int, found: list[Found], findings: list[Finding], explain: Callable[[Found, int, int, int], Finding]
-    ) -> int:
-        """Tell what one entry brings, from row `row` of a part on; returns the part behind it."""
-        behind = int(np.searchsorted(self._part_entry, entry, "right"))
-        while part < behind:
-            if row >= self._parts[part, 1] - self._parts[part, 0]:
-                part, row = part + 1, 0
-                continue
-            part, row, more = self._alarms.pass_over(part, row, behind, self._parts, self._rows, self._usable, _BEHIND)
-            found = found + more
-        for f in found:
-            at = self._mine[f.row]
-            findings.append(explain(f, entry, int(self._stream.whose[at]), int(self._stream.row[at])))
-        findings.sort(key=lambda finding: finding[:2])
-        events = [event for *_, told in findings for event in told()]
-        if events:
-            self.told.append(Told(entry, -1, events))
-        self._tick_ns = max(self._tick_ns, int(self._last[entry]))
-        return behind
-
-    def _ticks(self, entry: int) -> None:
-        """The ticks up to the time of receipt of an entry at which an alarm has something to say."""
-        while True:
-            tick = max(tick_at_or_after(self._alarms.due_ns), self._tick_ns + TICK_NS)
-            if tick > self._last[entry]:
-                return
-            self._tick_ns = tick
-            events: list[Record] = [*self._alarms.tick(tick)]
-            if events:
-                self.told.append(Told(int(np.searchsorted(self._last, tick)), tick, events))
+        received_ns = run.received_ns[entry]
+        findings: list[Finding] = [(row, 0, told) for row, told in self._conditions.turned(rows, received_ns)]
+        for d in derived:
+            findings += judging.advised(d, received_ns)
+        told = AlarmPass(parts.alarms, stream, run.received_ns, parts.tick_ns).run([(int(entry[f[0]]), f) for f in findings], explain)
+        ends = np.searchsorted(stream.entry, np.arange(len(run)), "right")
+        closed, closed_ns = parts.windows.pass_over(stream.samples, stream.fate, ends, run.received_ns, newest_ns, parts.watermark, parts.tick_ns)
+        parts.tick_ns = max(parts.tick_ns, tick_at_or_before(int(run.received_ns[-1])))
+        return Passed(run, measured, chosen, closed, closed_ns, told, parts.tags.never_shed[closed["tag"]])

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from edge_agent.alarms import detect
+from edge_agent.alarms import Alarms, detect
 from edge_agent.config import start_of
 from edge_agent.config.agent import AgentSettings
 from edge_agent.core import AlarmEvent, Samples, Summaries, encode
-from edge_agent.pipeline import banks, chain, quality, recorded, silence, windows
+from edge_agent.pipeline import banks, quality, recorded, silence, windows
 from edge_agent.pipeline.chain import Pipeline
 from tests.benchmarks import _plant
 
@@ -66,7 +66,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("windows: adding", windows.Windows, "step"),
     ("windows: closing", windows.Windows, "close"),
     ("alarms: limits", detect.Detection, "step"),
-    ("alarms: events", chain.Alarms, "turned"),
+    ("alarms: events", Alarms, "turned"),
 )
 
 
