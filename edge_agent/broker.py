@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field
 
 from edge_agent.core import NotConnected
+from edge_agent.core.nodes import Node, nodes
 from edge_agent.core.settings import Section, credential, secret
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
 
 CONNECT_S: Final = 5.0
-ANSWER_S: Final = 10.0
+ANSWER_S: Final = 30.0
+"""A cluster that has just lost a node answers late: its remaining nodes agree anew, stream by stream, before they know a session."""
 _BEAT_S: Final = 1.0
 _PACKETS_PER_TURN: Final = 64
 _IN_FLIGHT: Final = 1000
@@ -68,6 +70,8 @@ class BrokerConfig(Section):
 
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    others: tuple[Node, ...] = ()
+    """Other nodes of the same cluster, HOST:PORT each: tried in this order where the first does not let us in."""
     username: str | None = None
     password_file: Path | None = None
     tls: TlsConfig | None = None
@@ -78,6 +82,11 @@ class BrokerConfig(Section):
     def address(self) -> str:
         """HOST:PORT as messages name it."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def nodes(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of every node, the first first."""
+        return nodes(self.host, self.port, self.others)
 
 
 class Link:
@@ -120,37 +129,60 @@ class Link:
         self._ready: asyncio.Future[None] | None = None
         self._topics: Sequence[str] = ()
         self._left: Sequence[str] = ()
+        self._qos = 1
+        self._address = config.address
         self.session_present = False
         """Whether the broker still had our session."""
         self.lost = asyncio.Event()
         self.error = ""
         """Why it was lost; empty while it stands."""
 
-    async def open(self, topics: Sequence[str], left: Sequence[str] = ()) -> None:
-        """Connect, leave the topics `left` of an earlier session and subscribe to `topics` with QoS 1; NotConnected when it cannot be done."""
-        self._topics, self._left = topics, left
+    async def open(self, topics: Sequence[str], left: Sequence[str] = (), *, qos: Literal[0, 1] = 1) -> None:
+        """Connect to the first node that lets us in, leave the topics `left` of an earlier session and subscribe to `topics`.
+
+        NotConnected when no node lets us; it says why the last one did not.
+        """
+        self._topics, self._left, self._qos = topics, left, qos
+        *early, last = self._config.nodes
+        for node in early:
+            try:
+                await self._open_at(*node)
+            except NotConnected:
+                self._again()
+            else:
+                return
+        await self._open_at(*last)
+
+    async def _open_at(self, host: str, port: int) -> None:
+        self._address = f"{host}:{port}"
         loop = asyncio.get_running_loop()
         self._ready = loop.create_future()
         self._client = client = self._make()
-        connecting = loop.run_in_executor(None, self._connect, client)
+        connecting = loop.run_in_executor(None, self._connect, client, host, port)
         try:
             await asyncio.shield(connecting)
         except asyncio.CancelledError:
             connecting.add_done_callback(lambda done: _abandon(done, client))
             raise
         except (OSError, ValueError) as error:
-            raise NotConnected(f"broker {self._config.address}: {error}") from error
+            raise NotConnected(f"broker {self._address}: {error}") from error
         self._attach(loop, client)
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._ready
         except TimeoutError as error:
-            raise NotConnected(f"broker {self._config.address}: expected an answer within {ANSWER_S:.0f} s, found none") from error
+            raise NotConnected(f"broker {self._address}: expected an answer within {ANSWER_S:.0f} s, found none") from error
+
+    def _again(self) -> None:
+        """Forget a node that did not let us in."""
+        self.close()
+        self.lost.clear()
+        self.error, self.session_present, self._socket, self._received = "", False, None, 0
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: Literal[0, 1] = 1) -> int:
         """Hand over one message; its number on this connection. NotConnected when the connection is gone."""
         if self._client is None or self.lost.is_set():
-            raise NotConnected(self.error or f"broker {self._config.address}: not open")
+            raise NotConnected(self.error or f"broker {self._address}: not open")
         return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
     async def taken(self) -> None:
@@ -159,22 +191,22 @@ class Link:
         A broker answers in order: what stands before an answered subscription, here the first of our own once more, has been read.
         """
         if self._client is None or self.lost.is_set():
-            raise NotConnected(self.error or f"broker {self._config.address}: not open")
-        _, mid = self._client.subscribe(self._topics[0], 1)
+            raise NotConnected(self.error or f"broker {self._address}: not open")
+        _, mid = self._client.subscribe(self._topics[0], self._qos)
         assert mid is not None
         answered = self._behind[mid] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(ANSWER_S):
                 await answered
         except TimeoutError as error:
-            raise NotConnected(f"broker {self._config.address}: expected an answer within {ANSWER_S:.0f} s, found none") from error
+            raise NotConnected(f"broker {self._address}: expected an answer within {ANSWER_S:.0f} s, found none") from error
         finally:
             self._behind.pop(mid, None)
 
     def ask_again(self) -> None:
         """Subscribe once more: the broker then shows the retained messages again."""
         if self._client is not None and not self.lost.is_set():
-            self._client.subscribe([(topic, 1) for topic in self._topics])
+            self._client.subscribe([(topic, self._qos) for topic in self._topics])
 
     def ack(self, message: MQTTMessage) -> None:
         """Let the broker forget a message; after a loss it will send it again instead."""
@@ -234,7 +266,7 @@ class Link:
             client.will_set(topic, payload, qos=1, retain=retain)
         return client
 
-    def _connect(self, client: Client) -> None:
+    def _connect(self, client: Client, host: str, port: int) -> None:
         # In a thread of its own: name look-up, TCP and TLS handshakes block.
         from paho.mqtt.packettypes import PacketTypes
         from paho.mqtt.properties import Properties
@@ -248,14 +280,14 @@ class Link:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.ReceiveMaximum = min(self._in_flight, _LARGEST)
             properties.SessionExpiryInterval = _SESSION_EXPIRY_S if self._persistent else 0
-            client.connect(config.host, config.port, config.keepalive_s, clean_start=not self._persistent, properties=properties)
+            client.connect(host, port, config.keepalive_s, clean_start=not self._persistent, properties=properties)
         else:
-            client.connect(config.host, config.port, config.keepalive_s)
+            client.connect(host, port, config.keepalive_s)
 
     def _attach(self, loop: asyncio.AbstractEventLoop, client: Client) -> None:
         self._socket = client.socket()  # type: ignore[assignment]
         if self._socket is None:
-            raise NotConnected(self.error or f"broker {self._config.address}: closed the connection")
+            raise NotConnected(self.error or f"broker {self._address}: closed the connection")
         # Only now: until here paho worked in another thread, where none of these may run.
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
@@ -311,13 +343,13 @@ class Link:
 
     def _connected(self, client: Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            self._fail(f"broker {self._config.address}: refused us: {reason}")
+            self._fail(f"broker {self._address}: refused us: {reason}")
             return
         self.session_present = bool(flags.session_present)
         if self._left and self.session_present:
             client.unsubscribe(list(self._left))
         if self._topics:
-            client.subscribe([(topic, 1) for topic in self._topics])
+            client.subscribe([(topic, self._qos) for topic in self._topics])
         else:
             self._answered()
 
@@ -328,7 +360,7 @@ class Link:
     def _subscribed(self, _client: Client, _data: Any, mid: int, reasons: Sequence[Any], _properties: Any) -> None:
         refused = [topic for topic, reason in zip(self._topics, reasons, strict=False) if reason.is_failure]
         if refused:
-            self._fail(f"broker {self._config.address}: refused the subscription to {', '.join(refused)}")
+            self._fail(f"broker {self._address}: refused the subscription to {', '.join(refused)}")
         else:
             self._answered()
             behind = self._behind.get(mid)
@@ -342,7 +374,7 @@ class Link:
                 asyncio.get_running_loop().remove_reader(self._socket)
 
     def _disconnected(self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self._fail(f"broker {self._config.address}: {str(reason).lower()}")
+        self._fail(f"broker {self._address}: {str(reason).lower()}")
 
     def _message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         self._received += 1

@@ -72,7 +72,7 @@ class Gateway:
         )
         self.broker: Broker | None = None
         self._failure: asyncio.Future[None] | None = None
-        self.ingest = Ingest(self.store, section.site, self._writer, self._line, clock=clock, failed=self._fail)
+        self.ingest = Ingest(self.store, section.site, self._writer, self._line, clock=clock, failed=self._fail, edges=section.edges)
         self.targets = [Runner(self.store, target, in_writer=self._in_writer, clock=clock) for target in config.targets]
         self._readers: dict[str, Reader] = {}
         self.notifier = Notifier(

@@ -21,7 +21,8 @@ from edge_agent.core.settings import credential, secret
 from gateway.config import BrokerSection
 
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
-HELLO_S: Final = 10.0
+ANSWER_S: Final = 30.0
+"""A cluster that has just lost a node answers late."""
 CHECK_S: Final = 0.5
 
 
@@ -49,7 +50,8 @@ class Broker:
         self._client: mqtt.Client | None = None
         self._connection = 0
         self._lost: asyncio.Future[str] | None = None
-        self._hello: asyncio.Future[None] | None = None
+        self._let_in = False
+        self._address = ""
         self._paused = False
         self._reading: socket.socket | None = None
         self._next: dict[str, bytes] = {}
@@ -62,30 +64,35 @@ class Broker:
         """Stay connected until cancelled."""
         attempt = 0
         while True:
-            try:
-                await self._once()
-            except NotConnected as error:
-                self.error = str(error)
-            finally:
-                was = self.connected
-                self._drop()
-            attempt = 0 if was else min(attempt + 1, len(BACKOFF_S) - 1)
-            self.reconnects += 1
+            for node in self._section.nodes:
+                try:
+                    await self._once(*node)
+                except NotConnected as error:
+                    self.error = str(error)
+                finally:
+                    self._drop()
+                self.reconnects += 1
+                if self._let_in:
+                    break
+            attempt = 0 if self._let_in else min(attempt + 1, len(BACKOFF_S) - 1)
             await asyncio.sleep(BACKOFF_S[attempt])
 
-    async def _once(self) -> None:
+    async def _once(self, host: str, port: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._connection += 1
-        self._lost, self._hello = self._loop.create_future(), self._loop.create_future()
+        self._lost, self._let_in, self._address = self._loop.create_future(), False, f"{host}:{port}"
         client = self._client = self._new_client()
         try:
-            await asyncio.to_thread(client.connect, self._section.host, self._section.port, self._section.keepalive_s)
+            await asyncio.to_thread(client.connect, host, port, self._section.keepalive_s)
         except (OSError, ValueError) as error:
-            raise NotConnected(f"{self._section.host}:{self._section.port}: {error}") from error
+            raise NotConnected(f"{self._address}: {error}") from error
+        until = self._loop.time() + ANSWER_S
         while True:
             if client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS and not self._lost.done():
                 self._lost.set_result("the broker does not answer")
+            if not self._let_in and self._loop.time() > until:
+                raise NotConnected(f"{self._address}: expected an answer within {ANSWER_S:.0f} s, found none")
             done, _ = await asyncio.wait((self._lost,), timeout=CHECK_S)
             if done:
                 raise NotConnected(self._lost.result())
@@ -142,7 +149,7 @@ class Broker:
 
     def _on_connect(self, client: mqtt.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
-            self._fail(f"{self._section.host}:{self._section.port}: refused: {reason}")
+            self._fail(f"{self._address}: refused: {reason}")
         else:
             client.subscribe(self._subscription, qos=1)
 
@@ -150,12 +157,12 @@ class Broker:
         if any(reason.is_failure for reason in reasons):
             self._fail(f"{self._subscription}: the broker refuses the subscription")
             return
-        self.connected, self.error = True, ""
+        self.connected, self._let_in, self.error = True, True, ""
         self._flying.clear()
         self._announce()
 
     def _on_disconnect(self, _client: mqtt.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
-        self._fail(f"{self._section.host}:{self._section.port}: {reason}")
+        self._fail(f"{self._address}: {reason}")
 
     def _fail(self, why: str) -> None:
         self.connected = False

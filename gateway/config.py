@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
 
 from edge_agent.core.errors import Mistake
+from edge_agent.core.nodes import Node, nodes
 from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Section, Settings, is_loopback, load
 from gateway.notify.section import Notifications
@@ -30,6 +31,8 @@ class GatewaySection(Section):
     """Folder of everything it keeps; made when missing."""
     mode: Literal["production", "simulation"] = "production"
     """A gateway in production refuses edges that say they are simulated."""
+    edges: tuple[Annotated[str, Field(pattern=NAME)], ...] = ()
+    """Edges whose records this gateway keeps; all edges of its site when empty."""
     timezone: str = "UTC"
     """IANA name of the plant's time zone, for display only; everything is kept in UTC."""
 
@@ -47,10 +50,17 @@ class BrokerSection(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(1883, ge=1, le=65535)
+    others: tuple[Node, ...] = ()
+    """Other nodes of the same cluster, HOST:PORT each: tried in this order where the first does not let us in."""
     username: str | None = None
     password_file: Path | None = None
     tls: Tls | None = None
     keepalive_s: int = Field(30, ge=5, le=3600)
+
+    @property
+    def nodes(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of every node, the first first."""
+        return nodes(self.host, self.port, self.others)
 
 
 class Retention(Section):

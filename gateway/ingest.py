@@ -64,10 +64,12 @@ class Ingest:
         clock: Callable[[], int],
         session: Callable[[], str] = lambda: uuid.uuid4().hex,
         failed: Callable[[BaseException], None],
+        edges: Sequence[str] = (),
     ) -> None:
         self._store, self._site, self._writer, self._line, self._clock = store, site, writer, line, clock
         self._new_session, self._failed = session, failed
         self._session = session()
+        self._home = frozenset(topic(site, edge, "records") for edge in edges)
         self._waiting: deque[Message] = deque()
         self._busy = False
         self.queue_bytes = 0
@@ -83,6 +85,11 @@ class Ingest:
     def receive(self, topic: str, payload: bytes, token: tuple[int, int]) -> None:
         """A message came; beyond the bound nothing more is read until the writer has caught up."""
         self.begin()
+        if self._home and topic not in self._home:
+            # Another gateway's edge. One subscription for all and this look cost less than a subscription for each edge, which a
+            # cluster of brokers keeps as a queue of its own.
+            self._line().acknowledge([token])
+            return
         self._waiting.append(Message(topic, payload, token, self._clock()))
         self.queue_bytes += len(payload)
         if self.queue_bytes >= self._store.settings.queue_bytes:

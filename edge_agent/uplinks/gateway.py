@@ -86,9 +86,11 @@ class GatewayUplink:
         self._news.clear()
         for holding in self._holdings.values():
             holding.reconnected()
-        link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", lambda message: self._took(link, message))
+        link = Link(self._config, f"pharmedge-{self._port.site}-{self._port.edge}-{self._config.name}", self._message)
         try:
-            await link.open([*self._answers, *self._actions, *self._anchors, *self._people, *self._approvals])
+            # With QoS 0: each of these messages says everything again, so no broker need keep them for us. In a cluster of brokers
+            # each subscription with QoS 1 is a queue that its nodes must agree on.
+            await link.open([*self._answers, *self._actions, *self._anchors, *self._people, *self._approvals], qos=0)
             self._port.status.update(connected=True, error="")
             await self._greeting(link)
             await self._deliver(link)
@@ -198,12 +200,6 @@ class GatewayUplink:
         finally:
             for future in waiting:
                 future.cancel()
-
-    def _took(self, link: Link, message: MQTTMessage) -> None:
-        # What a gateway holds is said again in full by every such message, so it may be let go of at once; a broker that waits for
-        # acknowledgements stops sending after some (nats-server: max_ack_pending, 1,000 by default).
-        self._message(message)
-        link.ack(message)
 
     def _message(self, message: MQTTMessage) -> None:
         try:

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -152,11 +152,11 @@ http: {{port: {self.ports.console}}}
         """Values that the agent has taken in its whole life, late ones too; 0 while it does not answer."""
         return sum(int(count) for count in self.status.get("samples", {}).values())
 
-    def stored(self) -> int:
-        """Values that the gateway accounts for."""
-        ledger = http_json(f"http://127.0.0.1:{self.ports.console}/api/v1/ledger", 2.0)
+    def stored(self, console: int | None = None, sent: Sequence[Sent] | None = None) -> int:
+        """Values that the gateway accounts for, or the one with another console."""
+        ledger = http_json(f"http://127.0.0.1:{console or self.ports.console}/api/v1/ledger", 2.0)
         rows = ledger.get("ledger", []) if isinstance(ledger, dict) else ledger or []
-        names = {s.tag for s in self.sent}
+        names = {s.tag for s in sent or self.sent}
         counted = ("n_good", "n_uncertain", "n_bad", "n_late", "n_rejected", "n_missing")
         return sum(int(row[key]) for row in rows if row["tag"] in names for key in counted)
 
@@ -173,14 +173,18 @@ http: {{port: {self.ports.console}}}
                 settled = True
                 break
             time.sleep(0.1)
-        exports = {kind: self.export(kind) for kind in ("summary", "gap", "alarm")}
-        return Books(balance(self.sent, exports["summary"], exports["gap"]), len(read_raised(exports["alarm"])), settled)
+        return self.books(self.sent, settled)
 
-    def export(self, kind: str) -> Path:
-        """One export of the gateway."""
-        out = self.folder / f"{kind}.csv"
+    def books(self, sent: Sequence[Sent], settled: bool = True, gateway: str = "gateway") -> Books:
+        """The accounts of these values as a gateway exports them."""
+        exports = {kind: self.export(kind, gateway) for kind in ("summary", "gap", "alarm")}
+        return Books(balance(sent, exports["summary"], exports["gap"]), len(read_raised(exports["alarm"])), settled)
+
+    def export(self, kind: str, gateway: str = "gateway") -> Path:
+        """One export of a gateway."""
+        out = self.folder / f"{gateway}-{kind}.csv"
         with out.open("wb") as to:
-            subprocess.run([sys.executable, "-m", "gateway", "export", "-c", str(self.folder / "gateway.yaml"), "--kind", kind, "--format", "csv"],
+            subprocess.run([sys.executable, "-m", "gateway", "export", "-c", str(self.folder / f"{gateway}.yaml"), "--kind", kind, "--format", "csv"],
                            stdout=to, check=True, timeout=60)  # fmt: skip
         return out
 
@@ -193,7 +197,7 @@ http: {{port: {self.ports.console}}}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for name in ("agent", "gateway", "broker"):
-            self.children[name].terminate()
+        for child in reversed(self.children.values()):
+            child.terminate()
         for child in self.children.values():
             child.stop(10.0)

@@ -49,14 +49,15 @@ class Wire:
 class Bench:
     """An ingest over a store with a writer thread of its own."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, edges: Sequence[str] = ()) -> None:
         self.store, self.wire = store, Wire()
         self.writer = ThreadPoolExecutor(1)
         self.failures: list[BaseException] = []
         sessions = iter(range(100))
         self.ingest = Ingest(
-            store, "demo", self.writer, lambda: self.wire, clock=clock, session=lambda: f"s{next(sessions)}", failed=self.failures.append
-        )
+            store, "demo", self.writer, lambda: self.wire, clock=clock, session=lambda: f"s{next(sessions)}", failed=self.failures.append,
+            edges=edges,
+        )  # fmt: skip
 
     async def settle(self) -> None:
         while self.ingest.queue_bytes or self.ingest._busy:
@@ -85,6 +86,17 @@ async def test_the_broker_is_answered_and_the_edge_told_after_the_commit(bench: 
     assert bench.wire.acknowledged == [(1, 7)]
     assert bench.wire.committed().epochs[1].ranges == ((1, 3),)
     assert bench.store.log.head("inbox").seq == 3
+
+
+async def test_the_edges_of_another_gateway_are_let_go_of_unread(opened: Callable[..., Store], clock: Clock) -> None:
+    bench = Bench(opened(), clock, edges=("press-edge-1", "e2"))
+    bench.ingest.receive("pharmedge/demo/e3/records", b"nonsense", (1, 6))
+    assert (bench.wire.acknowledged, bench.ingest.queue_bytes) == ([(1, 6)], 0)
+    bench.ingest.receive(TOPIC, _edge().deliver().encode(), (1, 7))
+    await bench.settle()
+    assert bench.wire.acknowledged == [(1, 6), (1, 7)]
+    assert set(bench.store.inbox.facts) == {"press-edge-1"}
+    assert bench.ingest.letters.count == 0
 
 
 async def test_a_failing_commit_acknowledges_nothing_and_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
