@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from simulators import demo as demo_launcher
 from simulators.continuous import FAST, Continuous, ContinuousSettings
 from simulators.continuous_faults import LINE_FAULTS, line_faults
 from simulators.faults import HALL_KINDS, KINDS, fault_from_text, hall_fault_from_text
+from simulators.fleet import Fleet, FleetConfig
 from simulators.hall import Hall
 from simulators.plant import Plant, PlantConfig
 from simulators.plc import SMALL_VALID_S, VALID_S, Plc
@@ -236,6 +238,35 @@ def _write_tags(out: Path | None, line: Line, speed: float, area: str) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, tag_csv(line.signals, opcua_source=f"{area}_ua", mqtt_source=f"{area}_mqtt", path=f"demo/solids/{area}-line",
                                       speed=speed))
+
+
+@app.command()
+def fleet(
+    mqtt: Annotated[str, typer.Option(metavar="HOST:PORT", help="Broker of the gateway.")],
+    edges: Annotated[int, typer.Option(min=1, help="Edges, each with a connection of its own.")] = 1000,
+    tags: Annotated[int, typer.Option(min=1, help="Tags of each edge.")] = 200,
+    every: Annotated[float, typer.Option(min=0.01, help="Seconds between two messages of an edge; each holds one value of every tag.")] = 1.0,
+    window: Annotated[float, typer.Option(min=0.1, help="Seconds of the windows that are told beside the values.")] = 10.0,
+    duration: Annotated[float, typer.Option(min=0.1, help="Seconds to send.")] = 60.0,
+    site: Annotated[str, typer.Option(help="Site of the gateway.")] = "demo",
+    gateway: Annotated[str, typer.Option(help="Id of the gateway whose answers count.")] = "gw1",
+    seed: Seed = 1,
+) -> None:
+    """Many simulated edges toward one gateway, at the level of the wire format; prints what was sent and committed, as JSON.
+
+    Exit code 1 when something was not committed.
+    """
+    host, _, port = mqtt.rpartition(":")
+    if not host or not port.isdigit():
+        raise typer.BadParameter(f"--mqtt: expected HOST:PORT, found {mqtt}")
+    config = FleetConfig(host, int(port), edges, tags, every, window, duration, site, gateway, seed)
+    try:
+        told = Fleet(config).run()
+    except OSError as error:
+        typer.echo(f"edge-sim: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(json.dumps(told.summary()))
+    raise typer.Exit(1 if told.uncommitted else 0)
 
 
 @app.command()
