@@ -41,7 +41,8 @@ from gateway.query import ALL, AlarmFilter, Asked, ModeAsked, NotFound, Subscrip
 from gateway.rows import ActionRow, AlarmRow, EdgeRow, LedgerRow, ModeRow, SeriesRow, StatusRow, TagRow
 from gateway.sessions import Sessions
 from gateway.store import Store
-from gateway.targets import Reader
+from gateway.targets import Reader, SyslogConfig
+from gateway.targets.auditing import AuditRunner
 from gateway.targets.runner import Runner
 from gateway.users import Users
 
@@ -92,6 +93,11 @@ class Gateway:
         """Accounts and audit trail; AuditError when the trail cannot be written: then the gateway does not start with a changed configuration."""
         section, accounts = self.config.gateway, self.config.accounts
         self.trail = Trail(section.data_dir, zone=section.timezone, version=__version__, config=self.config.fingerprint())
+        self.auditors = [
+            AuditRunner(self.store, self.trail, section.id, target, target.make(), in_writer=self._in_writer)
+            for target in self.config.targets
+            if isinstance(target, SyslogConfig) and target.audit
+        ]
         self.users = Users(section.data_dir)
         self.sessions = Sessions(self.users, self.trail, accounts, clock=self._clock)
         self.watch = Watch(
@@ -168,6 +174,7 @@ class Gateway:
             asyncio.create_task(self._auditing(), name="audit"),
             asyncio.create_task(server.serve([listener]), name="http"),
             *(asyncio.create_task(target.run(), name=f"target {target.config.name}") for target in self.targets),
+            *(asyncio.create_task(auditor.run(), name=f"target {auditor.name}") for auditor in self.auditors),
         ]
         stopped = asyncio.create_task(told.wait())
         self.address = "http://{}:{}".format(*listener.getsockname()[:2])
@@ -351,7 +358,7 @@ class Gateway:
             "broker_connected": broker is not None and broker.connected,
             "broker_error": broker.error if broker is not None else "not started",
             "seal_error": self.seal_error,
-            "targets": [t.row() for t in self.targets],
+            "targets": [*(t.row() for t in self.targets), *(a.row() for a in self.auditors)],
             "receivers": self.notifier.rows(),
             "notices": self._notices(),
         }

@@ -298,6 +298,12 @@ class Trail:
         with self._lock:
             return read_heads(self._db)
 
+    def behind(self, seq: int, limit: int) -> list[dict[str, Any]]:
+        """Entries after a number, the oldest first, each with its hash."""
+        with self._lock:
+            rows = self._db.execute("SELECT body, hash FROM entry WHERE seq>? ORDER BY seq LIMIT ?", (seq, limit)).fetchall()
+        return [{**json.loads(body), "hash": bytes(digest).hex()} for body, digest in rows]
+
     def entries(self, want: Wanted | None = None) -> list[dict[str, Any]]:
         """Entries that match, the newest first; exceptions before all others when `want.exceptions`."""
         want = want or Wanted()

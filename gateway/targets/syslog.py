@@ -1,28 +1,24 @@
-"""Syslog target: alarm transitions as RFC 5424 messages to the log server of the site, over TCP with octet counting (RFC 6587) or TLS (RFC 5425).
+"""Syslog target: alarm transitions and every entry of the audit trail as RFC 5424 messages to the log server of the site (`edge_agent.core.syslog`).
 
-No values are sent. Facility 13 (log audit); severity by the alarm's priority: 1 alert, 2 critical,
-3 error, 4 warning; what returns or is acknowledged is notice. The time is that of the event.
+No values are sent. The two go over connections of their own with places of their own, `target/NAME` in the inbox and `target/NAME/audit` in the
+trail, so that neither waits for the other. Exceptions of the audit trail are warnings, a broken trail an alert, all else notice.
 """
 
 from __future__ import annotations
 
-import datetime
-import socket
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from edge_agent.core import AlarmEvent, NotConnected
+from edge_agent.core import NotConnected, syslog
 from edge_agent.core.settings import Section, credential
-from gateway.targets.target import Outcome, Page, Reader
+from gateway.audit import EXCEPTIONS, FIELDS
+from gateway.targets.target import Outcome, Page, Reader, Told
 
-FACILITY: Final = 13
-_SEVERITY: Final = {1: 1, 2: 2, 3: 3, 4: 4}
-_NOTICE: Final = 5
-ID: Final = "pharmedge@32473"
-"""Structured data of ours; 32473 is the enterprise number for documentation (RFC 5612)."""
+BROKEN = "audit_broken"
 
 
 class SyslogConfig(Section):
@@ -42,6 +38,10 @@ class SyslogConfig(Section):
     """Our certificate, where the server asks for one."""
     key_file: Path | None = None
     """The private key of our certificate."""
+    alarms: bool = True
+    """Whether alarm transitions are sent."""
+    audit: bool = True
+    """Whether every entry of the gateway's audit trail is sent; what edges report of themselves is among them."""
     timeout_s: float = Field(10.0, gt=0)
     """Seconds for one connection or message."""
     hold_bytes: int = Field(2_000_000_000, ge=1 << 20)
@@ -51,42 +51,39 @@ class SyslogConfig(Section):
         """The target of this configuration."""
         return SyslogTarget(self)
 
+    def connect(self) -> syslog.LogServer:
+        """A connection; raises NotConnected."""
+        try:
+            return syslog.LogServer(self.name, self.host, self.port, self._context(), self.timeout_s)
+        except OSError as error:  # files of TLS that cannot be used
+            raise NotConnected(f"{self.name}: {error}") from error
+
+    def _context(self) -> ssl.SSLContext | None:
+        if not self.tls:
+            return None
+        context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.cert_file is not None:
+            context.load_cert_chain(self.cert_file, None if self.key_file is None else credential(self.key_file))
+        return context
+
     def reader(self) -> Reader | None:
         """A log server is not asked."""
         return None
 
 
-def escaped(text: str) -> str:
-    r"""A parameter value of structured data (RFC 5424, 6.3.3).
+def audit_line(gateway: str, entry: Mapping[str, Any]) -> str:
+    """One entry of the audit trail with its number and hash, so that the log server's copy can be held against the trail.
 
-    >>> escaped('a "b" ]')
-    'a \\"b\\" \\]'
+    >>> entry = {"seq": 7, "ts": "2026-01-05T08:00:00.000Z", "user": "wang", "role": "operator", "action": "login", "object": "session", "hash": "ab"}
+    >>> audit_line("gw1", entry)
+    '<109>1 2026-01-05T08:00:00.000Z gw1 pharmedge - audit [audit@32473 seq="7" user="wang" role="operator" action="login" object="session" \
+hash="ab"] login session: wang'
     """
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]").replace("\n", " ")
-
-
-def _word(text: str, longest: int) -> str:
-    """A header field: printable ASCII without blanks, `-` when there is none."""
-    return "".join(c if "!" <= c <= "~" else "_" for c in text)[:longest] or "-"
-
-
-def message(edge: str, event: AlarmEvent) -> str:
-    """One alarm transition.
-
-    >>> raised = AlarmEvent(alarm="p1/f.high", tag="p1/f", raised_ns=1, time_ns=10**9, received_ns=2, event="raise", state_from="NORM",
-    ...     state_to="UNACK", priority=2, value=1.5)
-    >>> message("e1", raised)[:-12] + "..."
-    '<106>1 1970-01-01T00:00:01.000000Z e1 pharmedge - raise [pharmedge@32473 alarm="p1/f.high" state="UNACK" priority="2" value="1.5"] p1/...'
-    """
-    severity = _SEVERITY.get(event.priority, _NOTICE) if event.event in ("raise", "re_alarm") and not event.advisory else _NOTICE
-    when = datetime.datetime.fromtimestamp(event.time_ns // 1000 / 1e6, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    about = {"alarm": event.alarm, "state": event.state_to, "priority": str(event.priority)}
-    about |= {"value": repr(event.value)} if event.value is not None else {}
-    about |= {key: text for key in ("user", "role", "station", "reason") if (text := getattr(event, key))}
-    data = " ".join(f'{key}="{escaped(text)}"' for key, text in about.items())
-    said = f"{event.alarm} {event.event}" + (f": {event.explanation}" if event.explanation else "")
-    head = f"<{FACILITY * 8 + severity}>1 {when} {_word(edge, 255)} pharmedge - {_word(event.event, 32)}"
-    return f"{head} [{ID} {data}] {said}".replace("\n", " ")
+    severity = syslog.ALERT if entry["action"] == BROKEN else syslog.WARNING if entry["action"] in EXCEPTIONS else syslog.NOTICE
+    about = {key: str(entry.get(key, "")) for key in ("seq", *(k for k in FIELDS if k not in ("ts", "local")), "hash")}
+    said = f"{entry['action']} {syslog.shown(str(entry['object']))}" + (f": {entry['user']}" if entry["user"] else "")
+    return syslog.line(severity, entry["ts"], gateway, syslog.AUDIT, syslog.AUDIT_ID, about, said)
 
 
 class SyslogTarget:
@@ -94,57 +91,30 @@ class SyslogTarget:
 
     def __init__(self, config: SyslogConfig) -> None:
         self._config = config
-        self._socket: socket.socket | None = None
+        self._server: syslog.LogServer | None = None
 
     def open(self) -> None:
         """Connect; raises NotConnected."""
-        config = self._config
-        try:
-            plain = socket.create_connection((config.host, config.port), config.timeout_s)
-            if not config.tls:
-                self._socket = plain
-                return
-            try:
-                context = ssl.create_default_context(cafile=None if config.ca_file is None else str(config.ca_file))
-                if config.cert_file is not None:
-                    context.load_cert_chain(config.cert_file, None if config.key_file is None else credential(config.key_file))
-                self._socket = context.wrap_socket(plain, server_hostname=config.host)
-            except OSError:
-                plain.close()
-                raise
-        except OSError as error:
-            raise NotConnected(f"{config.name}: {config.host}:{config.port}: {error}") from error
+        self._server = self._config.connect()
 
     def close(self) -> None:
         """Close the connection."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def write(self, page: Page) -> Outcome:
         """Send the alarm transitions of a page; raises NotConnected."""
-        if not page.alarms:
+        if not page.alarms or not self._config.alarms:
             return Outcome()
-        if self._socket is None:
-            raise NotConnected(f"{self._config.name}: not open")
-        self._ask_whether_somebody_is_there(self._socket)
-        frames = [f"{len(text)} ".encode() + text for event in page.alarms if (text := message(page.edge, event).encode())]
-        try:
-            self._socket.sendall(b"".join(frames))
-        except OSError as error:
-            raise NotConnected(f"{self._config.name}: {error}") from error
-        return Outcome(written=len(frames))
+        return self._sent([syslog.alarm_line(page.edge, event) for event in page.alarms])
 
-    def _ask_whether_somebody_is_there(self, peer: socket.socket) -> None:
-        """NotConnected when the log server has closed: what is written behind its close is taken by nobody, and only the next write would say so."""
-        peer.setblocking(False)
-        try:
-            gone = peer.recv(1) == b""
-        except (BlockingIOError, ssl.SSLWantReadError):
-            gone = False
-        except OSError as error:
-            raise NotConnected(f"{self._config.name}: {error}") from error
-        finally:
-            peer.settimeout(self._config.timeout_s)
-        if gone:
-            raise NotConnected(f"{self._config.name}: the log server closed the connection")
+    def tell(self, gateway: str, entries: Told) -> Outcome:
+        """Send entries of the audit trail; raises NotConnected."""
+        return self._sent([audit_line(gateway, entry) for entry in entries])
+
+    def _sent(self, lines: list[str]) -> Outcome:
+        if self._server is None:
+            raise NotConnected(f"{self._config.name}: not open")
+        self._server.send(lines)
+        return Outcome(written=len(lines))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge_agent.core import AlarmEvent, PharmedgeError, Samples, Tag, Texts
 
@@ -34,6 +34,23 @@ class Outcome:
 
     written: int = 0
     rejected: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+Told = Sequence[Mapping[str, Any]]
+"""Entries of the audit trail, each with its hash, the oldest first."""
+
+
+class Auditor(Protocol):
+    """Carries entries of the audit trail to one place; opened, closed and tried again like a target, with a place of its own in the trail."""
+
+    def open(self) -> None:
+        """Connect; raises NotConnected."""
+
+    def tell(self, gateway: str, entries: Told) -> Outcome:
+        """Hand entries over. Raises NotConnected."""
+
+    def close(self) -> None:
+        """Let go of everything; also when `open` failed."""
 
 
 class Target(Protocol):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,14 +23,15 @@ import pytest
 from paho.mqtt.client import MQTTMessage
 
 from edge_agent.broker import BrokerConfig, Link
-from edge_agent.core import Append, Log, NotConnected, Row, Samples, Tag, decode, encode
+from edge_agent.core import Append, Audit, Log, NotConnected, Row, Samples, Tag, decode, encode
 from edge_agent.core.wire import KINDS as KINDS_OF
 from edge_agent.uplinks import AnyUplink
 from edge_agent.uplinks.outgoing import STREAM
+from edge_agent.uplinks.syslog import audit_line
 from edge_agent.uplinks.uplink import Uplink
 from tests.brokers import started
 from tests.sources.opcua_plant import START_NS
-from tests.uplinks.acting import Edge, Gateway, fill, outbox, until
+from tests.uplinks.acting import EDGE, Edge, Gateway, fill, outbox, until
 
 CONFIGS: dict[str, Any] = {get_args(config.model_fields["kind"].annotation)[0]: config for config in get_args(get_args(AnyUplink)[0])}
 KINDS = sorted(CONFIGS)
@@ -153,6 +158,76 @@ def _unified_points(message: MQTTMessage) -> Iterator[tuple[int, float]]:
     yield (point["t"] - START_NS) // 1_000_000, point["v"]
 
 
+class LogServer:
+    """A log server that takes framed messages of any number of connections; entries by the record that they tell of."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, str] = {}
+        self._server: socketserver.ThreadingTCPServer | None = None
+        self.port = 0
+        self._open: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Listen where it listened before."""
+        taken = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                taken._open.append(self.connection)
+                with contextlib.suppress(OSError, ValueError):
+                    size = b""
+                    while byte := self.rfile.read(1):
+                        size += byte
+                        if byte == b" ":
+                            text = self.rfile.read(int(size)).decode()
+                            taken.held[int(text.partition('object="record ')[2].partition('"')[0])] = text
+                            size = b""
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = daemon_threads = True
+
+        self._server = Server(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def kill(self) -> None:
+        """Close everything."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+
+@asynccontextmanager
+async def _syslog(_: Path) -> AsyncIterator[Target]:
+    server = LogServer()
+    server.start()
+
+    async def restore() -> None:
+        server.start()
+
+    try:
+        yield Target({"host": "127.0.0.1", "port": server.port, "tls": None}, lambda: dict(server.held), server.kill, restore)
+    finally:
+        server.kill()
+
+
+def _audits(log: Log, sizes: Iterable[int]) -> None:
+    """One audit entry per size, which names its record."""
+    head = log.head(STREAM).seq
+    entries = [Audit(time_ns=START_NS, user="li", action="comment", object=f"record {n}", new="x" * size) for n, size in enumerate(sizes, head + 1)]
+    log.commit([Append(STREAM, KINDS_OF[Audit], encode(entry)) for entry in entries])
+
+
+def _told(row: Row) -> str:
+    entry = decode(row.data)
+    assert isinstance(entry, Audit)
+    return audit_line(EDGE, entry)
+
+
 @dataclass(frozen=True)
 class Rig:
     """How to try an uplink.
@@ -169,6 +244,7 @@ class Rig:
 RIGS = {
     "gateway": Rig(_gateway, {"host": "127.0.0.1", "port": 9, "gateways": ["gw1"]}),
     "sparkplug": Rig(_sparkplug, {"host": "127.0.0.1", "port": 9}, _values, _carried),
+    "syslog": Rig(_syslog, {"host": "127.0.0.1", "port": 9}, _audits, _told),
     "unified": Rig(_unified, {"host": "127.0.0.1", "port": 9}, _values, _carried),
 }
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from edge_agent.core import AlarmEvent, NotConnected, Samples
-from gateway.targets import Page, SyslogConfig
-from gateway.targets.syslog import SyslogTarget, message
+from edge_agent.core.syslog import alarm_line
+from gateway.app import Gateway
+from gateway.audit import Act, Actor, Trail
+from gateway.config import GatewayConfig
+from gateway.store import Store
+from gateway.targets import Outcome, Page, SyslogConfig
+from gateway.targets.auditing import AuditRunner
+from gateway.targets.syslog import SyslogTarget, audit_line
+from gateway.targets.target import Told
 from tests.certificates import Certificates, certificates
 
 RAISED = AlarmEvent(
@@ -74,7 +82,7 @@ def test_transitions_arrive_framed_and_values_do_not(secured):
     assert out.write(page).written == 2
     assert out.write(Page("e1", "demo", ())).written == 0
     out.close()
-    one, two = (message("e1", event).encode() for event in (RAISED, TAKEN))
+    one, two = (alarm_line("e1", event).encode() for event in (RAISED, TAKEN))
     assert server.heard() == f"{len(one)} ".encode() + one + f"{len(two)} ".encode() + two
     assert one.startswith(b"<105>1 1970-01-01T00:00:01.000000Z e1 pharmedge - raise [")
     assert two.startswith(b"<109>1 ")
@@ -104,3 +112,135 @@ def test_a_server_that_is_away_or_a_stranger_is_not_connected(tmp_path):
     with pytest.raises(NotConnected, match="certificate verify failed"):
         target(server.port, ours).open()
     server.heard()
+
+
+# --- the audit trail ---------------------------------------------------------------------------------------------------------------
+
+
+class Kept:
+    """A log server in memory: away when told so, and it may close in the middle."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.away = False
+
+    def open(self) -> None:
+        if self.away:
+            raise NotConnected("away")
+
+    def tell(self, gateway: str, entries: Told) -> Outcome:
+        if self.away:
+            raise NotConnected("closed")
+        self.numbers += [int(entry["seq"]) for entry in entries]
+        return Outcome(len(entries))
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Iterator[Trail]:
+    made = Trail(tmp_path / "gw", zone="UTC", version="1")
+    yield made
+    made.close()
+
+
+WANG = Actor("wang", "operator", "Wang Li", "10.0.0.7")
+
+
+def write(trail: Trail, count: int) -> None:
+    for _ in range(count):
+        trail.append(WANG, Act("login", "session"), 10**18)
+
+
+async def _in_thread(function: Callable[[], object]) -> object:
+    return function()
+
+
+async def supplied(store: Store, trail: Trail, kept: Kept, turns: int = 4) -> AuditRunner:
+    """A runner that lived for some waits; they take no time."""
+    left = turns
+
+    async def sleep(_: float) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise asyncio.CancelledError
+
+    runner = AuditRunner(store, trail, "gw1", SyslogConfig(name="siem", host="127.0.0.1"), kept, in_writer=_in_thread, sleep=sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await runner.run()
+    return runner
+
+
+async def test_every_entry_is_sent_once_behind_a_durable_place_of_its_own(store: Store, trail: Trail) -> None:
+    kept = Kept()
+    write(trail, 3)
+    await supplied(store, trail, kept)
+    assert kept.numbers == [1, 2, 3]
+    write(trail, 2)
+    kept.away = True
+    runner = await supplied(store, trail, kept)
+    assert (runner.row()["connected"], runner.row()["behind"], kept.numbers) == (False, 2, [1, 2, 3])
+    kept.away = False
+    runner = await supplied(store, trail, kept)  # another life of the gateway
+    assert kept.numbers == [1, 2, 3, 4, 5]
+    assert runner.row() | {"error": ""} == {
+        "name": "siem/audit", "kind": "syslog", "connected": True, "cursor": 5, "behind": 0, "written": 2, "rejected": 0, "error": "",
+    }  # fmt: skip
+    assert store.log.cursor("target/siem/audit") == 5
+    assert store.log.cursor("target/siem") == 0
+
+
+async def test_a_dead_log_server_holds_neither_another_nor_the_trail_nor_the_inbox(store: Store, trail: Trail) -> None:
+    dead, alive = Kept(), Kept()
+    dead.away = True
+    write(trail, 2)
+    await supplied(store, trail, dead)
+    runner = AuditRunner(store, trail, "gw1", SyslogConfig(name="other", host="127.0.0.1"), alive, in_writer=_in_thread)
+    assert await runner._once()
+    assert alive.numbers == [1, 2]
+    assert not hasattr(runner, "held_from")  # nothing of the inbox is kept for it
+
+
+async def test_a_trail_that_was_put_back_is_told_from_where_it_is(store: Store, trail: Trail) -> None:
+    write(trail, 2)
+    store.log.commit(cursors={"target/siem/audit": 9})
+    kept = Kept()
+    await supplied(store, trail, kept)
+    write(trail, 1)
+    await supplied(store, trail, kept)
+    assert kept.numbers == [3]
+
+
+def test_an_entry_is_one_framed_message_with_number_hash_and_severity(secured: Certificates | None, trail: Trail) -> None:
+    trail.append(WANG, Act("login_failed", 'se"ssion]\n', old="x" * 5000, reason="密码错误"), 1_767_600_000 * 10**9)
+    [entry] = trail.behind(0, 10)
+    server = LogServer(secured)
+    out = target(server.port, secured)
+    out.open()
+    assert out.tell("gw1", [entry]).written == 1
+    out.close()
+    text = audit_line("gw1", entry)
+    assert server.heard() == f"{len(text.encode())} {text}".encode()
+    assert text.startswith('<108>1 2026-01-05T08:00:00.000Z gw1 pharmedge - audit [audit@32473 seq="1" ')  # a failed login is a warning
+    assert f'hash="{entry["hash"]}"' in text
+    assert 'object="se\\"ssion\\] "' in text
+    assert 'reason="密码错误"' in text
+    assert "\n" not in text
+    assert len(text) < 2500
+    trail.append(Actor("gateway gw1", "service"), Act("audit_broken", "audit trail", new="entry 1 was changed"), 10**18)
+    assert audit_line("gw1", trail.behind(1, 1)[0]).startswith("<105>1 ")
+
+
+def test_alarms_and_audit_may_be_left_out(tmp_path: Path) -> None:
+    out = SyslogConfig(name="siem", host="127.0.0.1", alarms=False, tls=False).make()
+    assert out.write(Page("e1", "demo", (), (), (), (RAISED,))).written == 0
+    base = {"gateway": {"id": "gw1", "site": "demo", "data_dir": tmp_path / "data"}}
+    for audit in (True, False):
+        section = {"kind": "syslog", "name": "siem", "host": "127.0.0.1", "port": 1, "tls": False, "audit": audit}
+        gateway = Gateway(GatewayConfig.model_validate({**base, "targets": [section]}))
+        try:
+            assert [row["name"] for row in gateway.status()["targets"]] == ["siem", *(["siem/audit"] if audit else [])]
+        finally:
+            gateway.close()
