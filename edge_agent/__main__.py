@@ -209,6 +209,24 @@ def config_init(
     print(out)
 
 
+@config_app.command("migrate")
+def config_migrate(
+    config: ConfigOption,
+    write: Annotated[bool, typer.Option("--write", help="Change the file; it is kept as FILE.bak1 beside it.")] = False,
+) -> None:
+    """Show how options of earlier versions are called now, as a difference; nothing is changed without --write."""
+    from edge_agent.core.renamed import AGENT, migrate
+
+    try:
+        difference, kept = migrate(config, AGENT, write=write)
+    except OSError as error:
+        print(f"{config}: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    print(difference or f"{config}: nothing to migrate", end="" if difference else "\n")
+    if kept is not None:
+        print(f"{config}: written; as it was: {kept}. Then: edge-agent check -c {config}", file=sys.stderr)
+
+
 @log_app.command("stat")
 def log_stat(config: ConfigOption) -> None:
     """Say what journal and outbox hold; works beside a running agent."""

@@ -29,6 +29,8 @@ app.add_typer(user, name="user")
 app.add_typer(audit, name="audit")
 app.add_typer(notify, name="notify")
 app.command()(forget)
+config_app = typer.Typer(no_args_is_help=True, help="Configuration files.")
+app.add_typer(config_app, name="config")
 ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="Configuration file (YAML).")]
 
 
@@ -105,6 +107,27 @@ def doctor(config: ConfigFile, as_json: Annotated[bool, typer.Option("--json", h
     text, good = report(findings)
     typer.echo(msgspec.json.encode(findings).decode() if as_json else text)
     raise typer.Exit(0 if good else 1)
+
+
+@config_app.command()
+def migrate(
+    config: ConfigFile, write: Annotated[bool, typer.Option("--write", help="Change the file; it is kept as FILE.bak1 beside it.")] = False
+) -> None:
+    """Show how options of earlier versions are called now, as a difference; nothing is changed without --write."""
+    from edge_agent.core.renamed import GATEWAY
+    from edge_agent.core.renamed import migrate as change
+
+    try:
+        difference, kept = change(config, GATEWAY, write=write)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            typer.echo(str(mistake), err=True)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        _failed(error)
+    typer.echo(difference or f"{config}: nothing to migrate", nl=not difference)
+    if kept is not None:
+        typer.echo(f"{config}: written; as it was: {kept}. Then: edge-gateway check -c {config}", err=True)
 
 
 def _instant(text: str | None, otherwise: int) -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
 
 from edge_agent.core.errors import Mistake
 from edge_agent.core.nodes import Node, nodes
+from edge_agent.core.renamed import GATEWAY, Renamed
 from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Section, Settings, is_loopback, load
 from gateway.notify.section import Notifications
@@ -138,6 +139,9 @@ class GatewayConfig(Settings):
     operation: OperationSection = OperationSection()
     http: HttpSection = HttpSection()
     notifications: Notifications = Notifications()
+
+    command: ClassVar[str] = "edge-gateway"
+    renamed: ClassVar[Sequence[Renamed]] = GATEWAY
 
     def fingerprint(self) -> str:
         """SHA-256 of everything in it, defaults included, as entries of the audit trail name it."""

@@ -29,6 +29,7 @@ from edge_agent.config.sections import EdgeSection, HttpSection, MachineSection,
 from edge_agent.config.tag_csv import expand_tags
 from edge_agent.core import ConfigError, Mistake
 from edge_agent.core.model_file import ModelFileError, read
+from edge_agent.core.renamed import AGENT, Renamed
 from edge_agent.core.salvage import Place
 from edge_agent.core.settings import Settings, is_loopback, load, read_yaml
 from edge_agent.local import ServeSection
@@ -48,6 +49,7 @@ class AgentSettings(Settings):
     """Top-level keys of an agent's file."""
 
     placeholders: ClassVar[Mapping[Place, Any]] = {("edge", "id"): "x", ("edge", "site"): "x", ("edge",): {"id": "x", "site": "x"}}
+    renamed: ClassVar[Sequence[Renamed]] = AGENT
 
     edge: EdgeSection
     """Who this edge is and where it keeps its data."""

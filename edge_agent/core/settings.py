@@ -17,6 +17,7 @@ import yaml
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from edge_agent.core.errors import ConfigError, Mistake
+from edge_agent.core.renamed import Renamed
 from edge_agent.core.salvage import Place, Salvage
 
 ENV_PREFIX: Final = "PHARMEDGE_"
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
 
     placeholders: ClassVar[Mapping[Place, Any]] = {}
     """Values that stand in for wrong ones without which nothing else could be judged."""
+
+    command: ClassVar[str] = "edge-agent"
+    """The command whose file it is."""
+    renamed: ClassVar[Sequence[Renamed]] = ()
+    """Options of earlier versions."""
 
     def mistakes(self) -> Iterable[tuple[Place, str, str]]:
         """What is wrong between sections although each section is right: (place, expected, found)."""
@@ -287,7 +293,10 @@ def load(
         mistakes += [mistake(*found) for found in settings.mistakes()]
         mistakes += [mistake(*found) for found in also(settings)] if also is not None else []
     except pydantic.ValidationError as error:
-        mistakes += [mistake(_place(e["loc"], merged), _expected(e), _found(e)) for e in error.errors(include_url=False)]
+        for one in error.errors(include_url=False):
+            place = _place(one["loc"], merged)
+            old = next((r for r in model.renamed if r.stands_at(place)), None) if one["type"] == "extra_forbidden" else None
+            mistakes.append(mistake(place, old.told(model.command) if old is not None else _expected(one), _found(one)))
         salvage = Salvage(merged, model.placeholders)
         rest: M | None = salvage.read(model.model_validate, _place)
         if rest is not None:
