@@ -138,7 +138,8 @@ class Panel:
         return _json(self._state(self._acting(request)))
 
     async def _logout(self, request: Request) -> Response:
-        self._sessions.logout(request.cookies[COOKIE], self._acting(request))
+        session = self._acting(request)  # refused before the cookie is looked for: there may be none
+        self._sessions.logout(request.cookies[COOKIE], session)
         answer = _json(self._state(None))
         answer.delete_cookie(COOKIE, path="/panel", httponly=True, samesite="strict")
         return answer

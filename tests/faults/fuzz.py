@@ -175,7 +175,7 @@ def main() -> int:
     seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
     seconds = float(os.environ.get("SECONDS_") or os.environ.get("SECONDS") or 600)
     print(f"seed {seed}, {seconds:g} s", flush=True)
-    found = fuzz(seed, seconds / 2)
+    found = fuzz(seed, seconds / 4)
     for name, one in found.items():
         print(f"{name:28s} {one.tries:9d} tries {one.accepted:9d} accepted {one.findings:5d} findings  {one.first[:160]}")
     findings = {name: one.first for name, one in found.items() if one.findings}
@@ -183,6 +183,12 @@ def main() -> int:
         routes, wrong = fuzz_routes(Path(folder), seed, seconds / 2)
     print(f"{'HTTP routes':28s} {sum(routes.values()):9d} requests to {len(routes)} routes  {wrong[:160]}")
     findings |= {"HTTP routes": wrong} if wrong else {}
+    from tests.faults.agent_routes import fuzz_agent  # it damages as this file does
+
+    with tempfile.TemporaryDirectory() as folder:
+        count, wrong = fuzz_agent(Path(folder), seed, seconds / 4)
+    print(f"{'agent and panel':28s} {count:9d} requests  {wrong[:160]}")
+    findings |= {"agent and panel": wrong} if wrong else {}
     print(json.dumps({"seed": seed, "seconds": seconds, "tries": sum(o.tries for o in found.values()), "findings": findings}))
     return 1 if findings else 0
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults import storage
 from tests.faults.__main__ import BEGIN, END, PAGE, row, updated
+from tests.faults.agent_routes import fuzz_agent
 from tests.faults.fuzz import fuzz
 from tests.faults.http_routes import gateway_app, tried
 from tests.faults.outcome import FAULTS, NotHere, Outcome, suffer
@@ -50,9 +51,15 @@ def test_a_moment_of_fuzzing_finds_nothing() -> None:
 
 
 def test_some_requests_to_some_routes_fail_nowhere_inside(tmp_path: Path) -> None:
-    with gateway_app(tmp_path) as app:
-        made = tried(app, examples=2, number=7, routes=5)
+    with gateway_app(tmp_path, accounts=True) as served:
+        made = tried(served, examples=2, number=7, routes=5)
     assert sum(made.values()) >= len(made) >= 4
+
+
+def test_some_requests_to_agent_and_panel_fail_nowhere_inside(tmp_path: Path) -> None:
+    made, wrong = fuzz_agent(tmp_path, 7, 0.5)
+    assert wrong == ""
+    assert made >= 50
 
 
 @pytest.mark.system

@@ -224,3 +224,9 @@ def _wang() -> Any:
     from edge_agent.local.desk import Actor
 
     return Actor("wang", "operator", "panel")
+
+
+async def test_a_logout_of_nobody_is_refused(line: Line) -> None:
+    async with client(line) as http:
+        answer = await http.delete("api/session")
+    assert (answer.status_code, answer.json()["title"]) == (401, "NotLoggedIn")
