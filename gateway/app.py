@@ -158,10 +158,12 @@ class Gateway:
             connected=self.ingest.connected,
         )
         http = self.config.http
-        app = create_app(self, timezone=section.timezone, hosts=LOOPBACK, sessions=self.sessions, office=self.office)
+        app = create_app(
+            self, timezone=section.timezone, hosts=LOOPBACK, sessions=self.sessions, office=self.office, proxies=http.trusted_proxies
+        )
         listener = _listen(http.host, http.port)
         server = _Server(
-            # X-Forwarded-For is anybody's word: the throttle and the station in the trail go by the address that connected.
+            # X-Forwarded-For is anybody's word: our own guard believes it of trusted proxies only, and all else of the address that connected.
             uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=STOP_S, server_header=False, proxy_headers=False)
         )
         told = asyncio.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -98,6 +99,9 @@ class HttpSection(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses of TLS proxies whose X-Forwarded-For is believed, such as 127.0.0.1 for one on this computer: request rate, password attempts and the
+    station in the audit trail then go by the address of each person. Anything on that computer can then name any address."""
 
 
 class AccountsSection(Section):
@@ -156,6 +160,13 @@ class GatewayConfig(Settings):
             yield ("gateway", "timezone"), "an IANA time zone such as Asia/Shanghai", repr(self.gateway.timezone)
         if not is_loopback(self.http.host):
             yield ("http", "host"), "a loopback address (other computers come through a TLS proxy)", repr(self.http.host)
+        for i, proxy in enumerate(self.http.trusted_proxies):
+            try:
+                exact = str(ip_address(proxy)) == proxy
+            except ValueError:
+                exact = False
+            if not exact:
+                yield ("http", "trusted_proxies", i), "an IP address in its usual form, such as 127.0.0.1 or ::1", repr(proxy)
         if (self.broker.username is None) != (self.broker.password_file is None):
             yield ("broker", "username"), "username and password_file together", "one of them"
         names = [target.name for target in self.targets]

@@ -158,6 +158,13 @@ class Access:
         """The session of a request; None when nobody is logged in."""
         return None if self.sessions is None else self.sessions.find(request.cookies.get(COOKIE))
 
+    def acknowledges(self, request: Request) -> bool:
+        """Whether somebody who is logged in and may do so acknowledges an alarm; whether the request is right is judged where it is answered."""
+        if request.method != "POST" or not (request.url.path.startswith("/api/v1/alarms/") and request.url.path.endswith("/ack")):
+            return False
+        session = self.session(request)
+        return session is not None and session.account.may("acknowledge")
+
     def acting(self, request: Request) -> tuple[Sessions, Session]:
         """The session of a request that changes something; NotLoggedIn without one, NotAllowed without its token."""
         session = self.session(request)

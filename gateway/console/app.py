@@ -9,7 +9,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -25,7 +25,7 @@ from gateway.console.blocks import blocks
 from gateway.console.courses import courses
 from gateway.console.diverts import diverts
 from gateway.console.errors import PROBLEM_SCHEMA, install_errors
-from gateway.console.guard import Guard
+from gateway.console.guard import Guard, Rate
 from gateway.console.handover import handover
 from gateway.console.kpis import kpis
 from gateway.console.live import Live, Pace
@@ -86,6 +86,8 @@ def create_app(
     pace: Pace | None = None,
     sessions: Sessions | None = None,
     office: Office | None = None,
+    proxies: Collection[str] = (),
+    rate: Rate | None = None,
 ) -> FastAPI:
     """The application over one store.
 
@@ -93,6 +95,8 @@ def create_app(
     hosts     host names a browser may use, without port (`guard.LOOPBACK` for a loopback listener); empty accepts any
     sessions  accounts and audit trail; without them everyone acts under the name they give and nothing is written down
     office    proposals and handovers; without it there are none
+    proxies   addresses of proxies whose X-Forwarded-For is believed
+    rate      how many requests an address has; the usual ones when absent
 
     Open pages hold their stream open: whoever runs the server calls `await app.state.live.close()` when it is told to stop,
     or gives uvicorn a `timeout_graceful_shutdown`. ValueError when the zone is unknown.
@@ -123,9 +127,9 @@ def create_app(
     )
     app.state.live = live
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
-    app.add_middleware(Guard, hosts=hosts)
-    install_errors(app)
     access = Access(sessions)
+    app.add_middleware(Guard, hosts=hosts, rate=rate, proxies=proxies, spared=lambda scope: access.acknowledges(Request(scope)))
+    install_errors(app)
     app.include_router(people(access, query))
     app.include_router(accounts(access, query))
     app.include_router(changes(access, office.proposals if office is not None else None))

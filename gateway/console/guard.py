@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from ipaddress import ip_address
 from typing import Final
 
 import msgspec
@@ -33,7 +34,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 RATE: Final = 100.0
-"""Requests a second of one address, in the mean; a page that opens makes some dozens at once. Behind a proxy all browsers are one address."""
+"""Requests a second of one address, in the mean; a page that opens makes some dozens at once. Behind an untrusted proxy all browsers are one."""
 BURST: Final = 2000.0
 ADDRESSES: Final = 4096
 """Addresses that are remembered; the one that was heard of longest ago is forgotten first."""
@@ -61,16 +62,51 @@ class Rate:
         return left >= 1.0
 
 
+def forwarded(scope: Scope, proxies: Collection[str]) -> str:
+    """The address that a request came from: the one that connected, or, when that is a trusted proxy, what it says in X-Forwarded-For.
+
+    Each proxy appends whom it heard; so the last address that is no trusted proxy is believed and nothing before it, which anybody can send.
+
+    >>> asked = {"client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", b"6.6.6.6, 10.0.0.7")]}
+    >>> forwarded(asked, ["127.0.0.1"]), forwarded(asked, []), forwarded({**asked, "client": ("10.0.0.9", 1)}, ["127.0.0.1"])
+    ('10.0.0.7', '127.0.0.1', '10.0.0.9')
+    """
+    address = str(scope["client"][0]) if scope.get("client") else ""
+    if address not in proxies:
+        return address
+    named = [part.strip() for text in Headers(scope=scope).getlist("x-forwarded-for") for part in text.split(",")]
+    for part in reversed(named):
+        try:
+            address = str(ip_address(part))
+        except ValueError:  # whatever stands before it is nobody's word
+            return address
+        if address not in proxies:
+            return address
+    return address
+
+
 class Guard:
     """Adds the headers; refuses unknown host names (rebound DNS), writes that another site's page sends, and more requests than `rate` allows.
 
-    `hosts` are names without port; empty accepts any, for a gateway behind a proxy that checks them.
+    hosts    names without port; empty accepts any, for a gateway behind a proxy that checks them
+    proxies  addresses whose X-Forwarded-For is believed
+    spared   whether a request is answered although its address has had its share: people who acknowledge an alarm must not wait for others
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] = (), rate: Rate | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Collection[str] = (),
+        rate: Rate | None = None,
+        *,
+        proxies: Collection[str] = (),
+        spared: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._rate = rate or Rate()
+        self._proxies = frozenset(proxies)
+        self._spared = spared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -87,8 +123,10 @@ class Guard:
             await send(message)
 
         reason = self._refusal(scope)
-        address = scope["client"][0] if scope.get("client") else ""
-        if not self._rate.take(address, time.monotonic()):
+        address = forwarded(scope, self._proxies)
+        if scope.get("client") and address != scope["client"][0]:
+            scope = {**scope, "client": (address, 0)}  # the throttle of passwords and the station in the trail go by it
+        if not self._rate.take(address, time.monotonic()) and not self._spared(scope):
             detail = f"more than {RATE:.0f} requests a second: wait a moment"
             body = {"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": detail, "instance": scope["path"]}
             await Response(msgspec.json.encode(body), 429, {"Retry-After": "1"}, media_type=MEDIA_TYPE)(scope, receive, guarded)

@@ -12,13 +12,13 @@ from starlette.routing import Route
 from gateway.console.guard import LOOPBACK, Guard, Rate
 
 
-async def _hello(_: Request) -> PlainTextResponse:
-    return PlainTextResponse("hello")
+async def _hello(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(request.client.host if request.client else "")
 
 
-def client(rate: Rate | None = None) -> httpx.AsyncClient:
+def client(rate: Rate | None = None, proxies: tuple[str, ...] = ()) -> httpx.AsyncClient:
     app = Starlette(routes=[Route("/api/v1/x", _hello, methods=["GET", "POST"])])
-    app.add_middleware(Guard, hosts=LOOPBACK, rate=rate)
+    app.add_middleware(Guard, hosts=LOOPBACK, rate=rate, proxies=proxies)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080")
 
 
@@ -47,3 +47,27 @@ async def test_more_requests_than_the_rate_allows_wait():
     assert found == [200, 200, 200, 429]
     assert answer.headers["retry-after"] == "1"
     assert answer.json()["title"] == "Too Many Requests"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "said", "believed"),
+    [
+        ((), "10.0.0.7", "127.0.0.1"),  # anybody may send the header
+        (("10.9.9.9",), "10.0.0.7", "127.0.0.1"),
+        (("127.0.0.1",), "10.0.0.7", "10.0.0.7"),
+        (("127.0.0.1",), "6.6.6.6, 10.0.0.7", "10.0.0.7"),  # what a browser sent itself stands first
+        (("127.0.0.1", "10.0.0.2"), "10.0.0.7, 10.0.0.2", "10.0.0.7"),
+        (("127.0.0.1",), "10.0.0.7, nonsense", "127.0.0.1"),
+        (("127.0.0.1",), "", "127.0.0.1"),
+        (("127.0.0.1",), "2001:db8::0:7", "2001:db8::7"),
+    ],
+)
+async def test_only_a_trusted_proxy_says_who_asks(proxies: tuple[str, ...], said: str, believed: str) -> None:
+    async with client(proxies=proxies) as http:
+        assert (await http.get("/api/v1/x", headers={"x-forwarded-for": said})).text == believed
+
+
+async def test_people_behind_a_trusted_proxy_have_a_rate_each():
+    async with client(Rate(0.0, 1.0), ("127.0.0.1",)) as http:
+        found = [(await http.get("/api/v1/x", headers={"x-forwarded-for": f"10.0.0.{i}"})).status_code for i in (1, 2, 2, 3)]
+    assert found == [200, 200, 429, 200]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from gateway.console.app import create_app
-from gateway.console.guard import LOOPBACK
+from gateway.console.guard import LOOPBACK, Rate
 from tests.gateway.console.plant import Plant
 from tests.gateway.console.test_api import is_problem
 from tests.gateway.test_users import PASSWORD, Desk
@@ -294,3 +294,25 @@ async def test_a_batch_is_reviewed_with_its_alarms_and_its_own_entries(client: h
     listed = (await client.get("/api/v1/audit/batches")).json()["batches"]
     assert [(b["batch"], (b["reviewed"] or {}).get("user")) for b in listed] == [("B-1043", "zhao"), ("B-1042", None)]
     assert "B-1043" in (await client.get("/api/v1/audit?batch=B-1043&format=csv")).text
+
+
+async def test_an_acknowledge_of_somebody_logged_in_never_waits_for_what_others_asked(plant: Plant, desk: Desk) -> None:
+    people(desk)
+    occurrence = plant.raise_alarm("press1/main_force", "high", 2)
+    left = Rate(0.0, 3.0)
+    app = create_app(plant, timezone="Asia/Shanghai", hosts=LOOPBACK, sessions=desk.sessions, rate=left)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://127.0.0.1") as http:
+        token = await login(http, "wang")
+        while left.take("127.0.0.1", 0.0):
+            pass
+        is_problem(await http.get("/api/v1/alarms"), 429)
+        assert (await http.post(ack(occurrence), json={}, headers=token)).status_code == 202
+        assert (await http.post("/api/v1/alarms/ack", json={"occurrences": [occurrence]}, headers=token)).status_code == 202
+        is_problem(await http.post(to(occurrence, "shelve"), json={"reason": "x"}, headers=token), 429)
+        is_problem(await http.get(ack(occurrence), headers=token), 429)
+        http.cookies.clear()
+        is_problem(await http.post(ack(occurrence), json={}, headers=token), 429)  # nobody is logged in
+        look, _ = desk.sessions.login("look", PASSWORD, "127.0.0.1")
+        http.cookies.set("pharmedge_session", look)
+        is_problem(await http.post(ack(occurrence), json={}, headers=token), 429)  # and a viewer acknowledges nothing
+    assert [who for _, who, _ in plant.acknowledged] == ["wang", "wang"]
