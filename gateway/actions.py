@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edge_agent.core import OperatorAction, PharmedgeError, Refused, UnitMode, parse_occurrence_id
-from edge_agent.core.alarm import ActionKind
+from edge_agent.core.alarm import TO_ACKNOWLEDGE, ActionKind
 from gateway.applying import Applier
 from gateway.journal import Journal, Outcome
 from gateway.query import Asked, ModeAsked, NotFound
@@ -17,7 +17,6 @@ from gateway.rows import ActionRow
 from gateway.standing import OVER, Occurrence, pending_row
 from gateway.units import subject, units
 
-ACKNOWLEDGEABLE: Final = frozenset({"UNACK", "RTNUN", "LATUN"})
 LAYS: Final = {"shelve": "shelved", "out_of_service": "out_of_service"}
 LIFTS: Final = {"unshelve": "shelved", "in_service": "out_of_service"}
 
@@ -171,7 +170,7 @@ def _parsed(occurrence: str) -> tuple[str, str, int]:
 
 def _refusal(kind: str, state: str, laid: set[str]) -> str:
     """Why this cannot be asked of an alarm in this state, or nothing."""
-    if kind == "acknowledge" and state not in ACKNOWLEDGEABLE:
+    if kind == "acknowledge" and state not in TO_ACKNOWLEDGE:
         return f"the alarm is {state} and has nothing to acknowledge"
     if kind == "reset" and state != "LATACK":
         return f"the alarm is {state} and has nothing to reset"

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Final, TypedDict
 
 from edge_agent.core import AlarmEvent
+from edge_agent.core.alarm import ACTIVE, ANNUNCIATED
 
 S: Final = 1_000_000_000
 TEN_MIN: Final = 600 * S
@@ -27,8 +28,6 @@ CHATTER_INDEX: Final = 0.05
 """Chatter index in 1/s from which an alarm chatters (Kondaveeti et al., Chem. Eng. Res. Des. 91 (2013))."""
 FLEETING_NS: Final = 60 * S
 CALLS: Final = frozenset({"raise", "re_alarm", "unsuppress"})
-LOUD: Final = frozenset({"UNACK", "LATUN"})
-ACTIVE: Final = frozenset({"UNACK", "ACKED"})
 OVERLAYS: Final = ("shelved", "designed", "out_of_service")
 POINTS: Final = 400
 """Bars of the plot at the most."""
@@ -231,7 +230,7 @@ def _take(tally: _Tally, lives: dict[tuple[str, str, int], _Life], edge: str, ev
         since = life.suppressed.pop(event.overlay, None)
         if since is not None:
             tally.suppressed[event.overlay] += max(0, min(now, to_ns) - max(since, from_ns))
-    if event.event in CALLS and event.state_to in LOUD:
+    if event.event in CALLS and event.state_to in ANNUNCIATED:
         if now >= from_ns - LEAD:
             tally.calls.append((now, name, event.priority))
         life.called_ns, life.touched = now, False

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from edge_agent import __version__
 from edge_agent.agent.commit import JOURNAL, OUTBOX
-from edge_agent.alarms.states import ANNUNCIATED
+from edge_agent.core.alarm import ANNUNCIATED
 
 if TYPE_CHECKING:
     from edge_agent.agent.status import Status

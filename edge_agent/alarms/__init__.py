@@ -2,7 +2,8 @@
 
 from edge_agent.alarms.rules import AlarmRules
 from edge_agent.alarms.standing import Alarms, Standing
-from edge_agent.alarms.states import LATCHING_TRANSITIONS, TRANSITIONS, State, Suppression, TransitionError, after
+from edge_agent.alarms.states import LATCHING_TRANSITIONS, TRANSITIONS, Suppression, TransitionError, after
+from edge_agent.core.alarm import State
 
 __all__ = [
     "LATCHING_TRANSITIONS",

@@ -11,9 +11,9 @@ import numpy as np
 
 from edge_agent.alarms.detect import delay_ns
 from edge_agent.alarms.kernels import NEVER
-from edge_agent.alarms.states import ACTIVE, ANNUNCIATED, COVERED, OVERLAYS, Cause, State, Suppression, after, shown
+from edge_agent.alarms.states import COVERED, OVERLAYS, Cause, Suppression, after, shown
 from edge_agent.core import AlarmDefinition, AlarmEvent, OperatorAction
-from edge_agent.core.alarm import Overlay
+from edge_agent.core.alarm import ACTIVE, ANNUNCIATED, Overlay, State
 
 RE_ALARM, SHELVED_UNTIL = range(2)
 NAMES: dict[Suppression, Overlay] = {flag: name for flag, name, _ in OVERLAYS}

@@ -10,10 +10,8 @@ from enum import IntFlag
 from typing import Final, Literal
 
 from edge_agent.core import PharmedgeError
-from edge_agent.core.alarm import Overlay
+from edge_agent.core.alarm import Overlay, State
 
-State = Literal["NORM", "UNACK", "ACKED", "RTNUN", "LATUN", "LATACK"]
-"""Normal; unacknowledged; acknowledged; returned unacknowledged; latched unacknowledged; latched acknowledged."""
 Cause = Literal["raise", "clear", "acknowledge", "reset", "re_alarm"]
 
 STATES: Final[tuple[State, ...]] = ("NORM", "UNACK", "ACKED", "RTNUN", "LATUN", "LATACK")
@@ -52,11 +50,6 @@ UNDERNEATH: Final[dict[State, dict[Cause, State]]] = {
 COVERED: Final[dict[State, State]] = {"NORM": "NORM", "UNACK": "UNACK", "ACKED": "UNACK", "RTNUN": "NORM", "LATUN": "NORM", "LATACK": "NORM"}
 """What is left of a state when a suppression comes over it: whether the condition is met. So the last suppression to leave uncovers a fresh
 unacknowledged alarm or a normal one."""
-
-ACTIVE: Final[frozenset[State]] = frozenset({"UNACK", "ACKED"})
-"""States in which the condition is met."""
-ANNUNCIATED: Final[frozenset[State]] = frozenset({"UNACK", "LATUN"})
-"""States that sound and flash."""
 
 
 class TransitionError(PharmedgeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -11,6 +11,15 @@ AlarmKind = Literal["limit", "deviation", "rate", "stale", "bad_quality", "diagn
 Side = Literal["high", "low"]
 ActionKind = Literal["acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "comment", "set_mode", "withdraw_mode"]
 Overlay = Literal["", "shelved", "designed", "out_of_service"]
+State = Literal["NORM", "UNACK", "ACKED", "RTNUN", "LATUN", "LATACK"]
+"""Normal; unacknowledged; acknowledged; returned unacknowledged; latched unacknowledged; latched acknowledged (suppressions left aside)."""
+
+ACTIVE: Final[frozenset[State]] = frozenset({"UNACK", "ACKED"})
+"""States in which the condition is met."""
+ANNUNCIATED: Final[frozenset[State]] = frozenset({"UNACK", "LATUN"})
+"""States that sound and flash."""
+TO_ACKNOWLEDGE: Final[frozenset[State]] = frozenset({"UNACK", "RTNUN", "LATUN"})
+"""States that somebody has to acknowledge."""
 
 
 def written(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 REFRESH_S: Final = 3600.0
 """A gateway signs the list anew so often, so that its age says how long the edge has been alone."""
+
+
+SIGNED: Final = b"pharmedge people "
+"""What stands before the list where it is signed."""
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -28,6 +32,9 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Acts; else only agrees with what another does."""
     must_change: bool = False
     """Another person set the password: it opens nothing until the person changed it at the gateway's console."""
+
+
+_FIELDS: Final = frozenset(Person.__struct_fields__)
 
 
 class People(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +54,7 @@ class People(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def signed(self) -> bytes:
         """What the signature is over."""
-        return b"pharmedge people " + msgspec.json.encode(msgspec.structs.replace(self, sig=""), order="deterministic")
+        return SIGNED + msgspec.json.encode(msgspec.structs.replace(self, sig=""), order="deterministic")
 
     def find(self, name: str) -> Person | None:
         """The person of a login name."""
@@ -63,16 +70,25 @@ def signed_people(people: People, key: Ed25519PrivateKey) -> bytes:
 
 
 def decode_people(data: bytes) -> People:
-    """The list in a message, its signature checked against the key in it; WireError when it is none. Whose key it is the caller asks."""
+    """The list in a message, its signature checked against the key in it; WireError when it is none. Whose key it is the caller asks.
+
+    Somebody of whom it says more than this version knows is left out: they cannot log in here, everybody else can.
+    """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     if len(data) > MAX_MESSAGE:
         raise WireError(f"people: expected at most {MAX_MESSAGE} bytes, found {len(data)}")
     try:
-        people = msgspec.json.decode(data, type=People)
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(people.key)).verify(bytes.fromhex(people.sig), people.signed())
-    except (msgspec.DecodeError, ValueError) as error:
+        raw = msgspec.json.decode(data, type=dict[str, Any])
+        told = msgspec.convert(raw.get("people"), list[dict[str, Any]])
+        # A later gateway may say of somebody what this version does not know, and that may be what keeps them out: they are, and nobody else.
+        known = [person for person in told if person.keys() <= _FIELDS]
+        people = msgspec.convert({**raw, "people": known}, People)
+        # The signature is over everybody, as it was sent: the fields are encoded again in the order in which they came.
+        whole = SIGNED + msgspec.json.encode({**raw, "sig": ""})
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(people.key)).verify(bytes.fromhex(people.sig), whole)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise WireError(f"people: {error}") from error
     except InvalidSignature as error:
         raise WireError("people: expected a list signed with its key, found another signature") from error

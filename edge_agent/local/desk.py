@@ -14,15 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from edge_agent.alarms.standing import Standing
-from edge_agent.alarms.states import ANNUNCIATED
 from edge_agent.core import AlarmDefinition, AlarmEvent, OperatorAction, PharmedgeError, Tag
-from edge_agent.core.alarm import ActionKind
+from edge_agent.core.alarm import TO_ACKNOWLEDGE, ActionKind
 from edge_agent.core.divert import DivertNow
 
 REMEMBERED: Final = 512
 BEAT_S: Final = 0.95
 BEATS: Final = 65_536
-UNACKNOWLEDGED: Final = frozenset({*ANNUNCIATED, "RTNUN"})
 
 
 class WrongAction(PharmedgeError):
@@ -167,7 +165,7 @@ class Desk:
         """The figures of this moment."""
         shown = list(self.standing.values())
         calling = [s for s in shown if not s.suppression and not s.advisory]
-        open_ = [s for s in calling if s.state in UNACKNOWLEDGED]
+        open_ = [s for s in calling if s.state in TO_ACKNOWLEDGE]
         return Supervision(
             beat=self._beat, last_commit_ns=self._last_commit_ns, worst_standing=_worst(calling), worst_unacknowledged=_worst(open_),
             standing=_counted(calling), unacknowledged=_counted(open_), suppressed=sum(1 for s in shown if s.suppression),

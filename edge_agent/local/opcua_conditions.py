@@ -16,8 +16,8 @@ from asyncua.common import event_objects
 from edge_agent.alarms.standing import Standing
 from edge_agent.alarms.states import Suppression
 from edge_agent.core import AlarmEvent, PharmedgeError
-from edge_agent.core.alarm import ActionKind
-from edge_agent.local.desk import UNACKNOWLEDGED, Desk
+from edge_agent.core.alarm import TO_ACKNOWLEDGE, ActionKind
+from edge_agent.local.desk import Desk
 from edge_agent.local.opcua import ACTING
 
 SEVERITY: Final = {1: 900, 2: 700, 3: 500, 4: 300}
@@ -127,7 +127,7 @@ class Conditions:
         name = (tag.description.get("en") if tag else "") or d.tag or alarm
         suppression = Suppression(standing.suppression) if standing is not None else Suppression.NONE
         active = standing.met if standing is not None else state in ("UNACK", "ACKED")
-        acked, shelved = state not in UNACKNOWLEDGED, bool(suppression & Suppression.SHELVED)
+        acked, shelved = state not in TO_ACKNOWLEDGE, bool(suppression & Suppression.SHELVED)
         severity = ADVISORY if d.advisory else SEVERITY.get(d.priority, 300)
         c = event_objects.AlarmCondition(sourcenode=self._edge, message=f"{name}: {why}" if why else name, severity=severity)
         c.add_property("NodeId", await self._node(alarm), ua.VariantType.NodeId)

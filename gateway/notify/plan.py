@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from edge_agent.core import AlarmEvent, occurrence_id
+from edge_agent.core.alarm import ACTIVE, TO_ACKNOWLEDGE
 from gateway.notify.receiver import Item, Message, ReceiverConfig
-from gateway.notify.rules import ACTIVE, UNACKNOWLEDGED, Calendar, Rule
+from gateway.notify.rules import Calendar, Rule
 
 ITEMS: Final = 100
 """Alarms told one by one in a message; the others are counted in it."""
@@ -115,7 +116,7 @@ class Plan:
             found.item = msgspec.structs.replace(found.item, state=event.state_to, priority=event.priority)
         if event.event == "suppress":
             found.began, found.waiting = False, []
-        elif event.event in BEGINS and recent and not found.began and found.item.state in UNACKNOWLEDGED:
+        elif event.event in BEGINS and recent and not found.began and found.item.state in TO_ACKNOWLEDGE:
             found.began = True
             told = {"value": _finite(event.value), "limit": _finite(event.limit), "explanation": event.explanation, "first_out": event.first_out}
             found.item = msgspec.structs.replace(found.item, **told)
@@ -156,7 +157,7 @@ class Plan:
                 left.append(due)
             elif rule is not None and due.step < len(rule.steps):
                 step = rule.steps[due.step]
-                if watched.item.state not in (UNACKNOWLEDGED if step.when == "unacknowledged" else ACTIVE):
+                if watched.item.state not in (TO_ACKNOWLEDGE if step.when == "unacknowledged" else ACTIVE):
                     continue
                 if step.shifts and not shifts.intersection(step.shifts):
                     if step.outside == "wait":
@@ -212,7 +213,7 @@ class Plan:
         gathered = {id_ for group in self.groups.values() for id_, _ in group.keys}
         for id_, watched in list(self.watched.items()):
             state = watched.item.state
-            if state in UNACKNOWLEDGED or state in ACTIVE or state == LATCHED or watched.waiting or id_ in gathered:
+            if state in TO_ACKNOWLEDGE or state in ACTIVE or state == LATCHED or watched.waiting or id_ in gathered:
                 continue
             if now_ns - watched.heard_ns > (self._max_age_ns if state == OVER else SUPPRESSED_NS):
                 del self.watched[id_]

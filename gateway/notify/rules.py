@@ -24,8 +24,6 @@ Clock = Annotated[str, BeforeValidator(_clock), Field(pattern=r"^([01]\d|2[0-3])
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 Pattern = Annotated[str, Field(min_length=1)]
 
-UNACKNOWLEDGED: Final = frozenset({"UNACK", "RTNUN", "LATUN"})
-ACTIVE: Final = frozenset({"UNACK", "ACKED"})
 
 
 class Shift(Section):

@@ -7,18 +7,16 @@ from typing import get_args
 import pytest
 
 from edge_agent.alarms.states import (
-    ACTIVE,
-    ANNUNCIATED,
     LATCHING_TRANSITIONS,
     STATES,
     TRANSITIONS,
     Cause,
-    State,
     Suppression,
     TransitionError,
     after,
     shown,
 )
+from edge_agent.core.alarm import ACTIVE, ANNUNCIATED, State
 
 CAUSES = get_args(Cause)
 

@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from edge_agent.alarms import AlarmRules, Alarms
 from edge_agent.alarms.kernels import NEVER
-from edge_agent.alarms.states import ANNUNCIATED
 from edge_agent.core import AlarmDefinition, AlarmEvent, Catalogue, OperatorAction, Samples, ShelveRule, Tag, decode, encode, pack, unpack
+from edge_agent.core.alarm import ANNUNCIATED
 from tests.alarms.plant import CATALOGUE, DOOR, FORCE, QUIET, TEMPERATURE, S, feed, limit, ns
 
 NAME = "press1/main_force.high"

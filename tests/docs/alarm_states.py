@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from edge_agent.alarms import AlarmRules
-from edge_agent.alarms.states import ANNUNCIATED, COVERED, LATCHING_TRANSITIONS, OVERLAYS, TRANSITIONS, UNDERNEATH, Cause, State
+from edge_agent.alarms.states import COVERED, LATCHING_TRANSITIONS, OVERLAYS, TRANSITIONS, UNDERNEATH, Cause
 from edge_agent.config.alarm_csv import COLUMNS
+from edge_agent.core.alarm import ANNUNCIATED, State
 
 FILE: Final = Path(__file__).parents[2] / "docs" / "alarms.md"
 _BETWEEN: Final = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -49,6 +51,27 @@ def test_another_key_an_older_list_another_edge_and_a_changed_byte_are_refused()
     with pytest.raises(WireError):
         people.take("gw1", listed(*PEOPLE, issued_ns=T0 + 9).replace(b'"operator"', b'"engineer"'))
     assert people.count == 3
+
+
+def signed_later(people: list[dict[str, Any]], **more: Any) -> bytes:
+    """A list as a later gateway would sign it: the same fields in the same order, and what this version does not know."""
+    raw = {**msgspec.json.decode(listed(issued_ns=T0)), "people": people, **more, "sig": ""}
+    raw["sig"] = KEY.sign(b"pharmedge people " + msgspec.json.encode(raw)).hex()
+    return msgspec.json.encode(raw)
+
+
+def test_somebody_of_whom_a_later_gateway_says_more_is_left_out_and_everybody_else_logs_in() -> None:
+    wang, li = (msgspec.to_builtins(one) for one in PEOPLE[:2])
+    data = signed_later([wang, {**li, "only_until_ns": T0}])
+    people = known({})
+    assert people.take("gw1", data)
+    assert (people.find("wang"), people.find("li"), people.count) == (PEOPLE[0], None, 1)
+    # What is left out is signed too, and nothing else may be more.
+    with pytest.raises(WireError, match="signature"):
+        decode_people(data.replace(b"only_until_ns", b"only_after__ns"))
+    for wrong in (signed_later([{**wang, "role": 7}]), signed_later([wang], allows="everything"), signed_later([{}]), b"[" * 100_000, b"7"):
+        with pytest.raises(WireError):
+            decode_people(wrong)
 
 
 def test_a_configured_key_holds_from_the_first_list_and_over_the_one_that_was_kept() -> None:

@@ -3,6 +3,7 @@
 import { desk } from "./desk.js";
 import * as horn from "./horn.js";
 import { amount, clock, h, language, local, preferred, setZone, span, speak, svg, t, text, word, zoneName } from "./words.js";
+import { said } from "./said.js";
 
 const SHAPES = {
   1: "M2.5 2.5h15v15h-15z",
@@ -182,7 +183,7 @@ function alarm(row) {
   return h("li", { class: "alarm", "data-occurrence": row.occurrence, "data-state": row.state, "aria-current": chosen === row.occurrence, tabindex: "0",
     onclick: (event) => { if (!event.target.closest("button")) { chosen = chosen === row.occurrence ? "" : row.occurrence; draw(); } },
     onfocus: (event) => { if (event.target === event.currentTarget && chosen !== row.occurrence && !event.currentTarget.matches(":active")) { chosen = row.occurrence; } } },
-  mark(row), h("div", null, h("div", { class: "title" }, title(row)), h("div", { class: "place" }, row.alarm), h("div", { class: "why" }, row.suppressed ? row.why : row.explanation),
+  mark(row), h("div", null, h("div", { class: "title" }, title(row)), h("div", { class: "place" }, row.alarm), h("div", { class: "why" }, said(row.suppressed ? row.why : row.explanation)),
     told.map((kind) => h("div", { class: "do" }, h("span", { class: "quiet" }, `${t(`do.${kind}`)}: `), kind === "response" ? h("b", null, local(row[kind])) : local(row[kind])))),
   facts, h("div", { class: "acts" }, acts));
 }
@@ -255,7 +256,7 @@ async function send(kind, rows, more = {}) {
     await desk.act(kind, open, { ...who, ...more });
     return true;
   } catch (error) {
-    notice(t("refused", { what: title(open[0]), why: error.message }), "bad");
+    notice(t("refused", { what: title(open[0]), why: said(error.message) }), "bad");
     if (error.status === 401) desk.session().catch(() => {});
     return false;
   }
@@ -296,7 +297,7 @@ function ask(heading, fields, go, act, first) {
           done = true;
           dialog.close();
         } catch (error) {
-          text(wrong, error.message);
+          text(wrong, said(error.message));
           wrong.hidden = false;
           for (const secret of dialog.querySelectorAll("input[type=password]")) secret.value = "";
         }
@@ -318,7 +319,7 @@ function login() {
 }
 
 function person() {
-  if (desk.user) desk.session("DELETE").catch((error) => notice(error.message, "bad"));
+  if (desk.user) desk.session("DELETE").catch((error) => notice(said(error.message), "bad"));
   else login();
 }
 
@@ -363,7 +364,7 @@ async function start() {
   });
   desk.addEventListener("outcome", (event) => {
     const { kind, row, event: what, reason } = event.detail;
-    if (what === "refuse") notice(t("refused", { what: title(row), why: reason }), "bad");
+    if (what === "refuse") notice(t("refused", { what: title(row), why: said(reason) }), "bad");
     else notice(t(`done.${kind}`, { what: title(row) }));
   });
   for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { used = true; }, { passive: true, capture: true });

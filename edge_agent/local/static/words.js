@@ -82,7 +82,12 @@ export function span(ms) {
 
 const UNITS = { Cel: "°C", "1": "", "m3/h": "m³/h", m3: "m³", "m/s2": "m/s²", um: "µm", Ohm: "Ω", "%LC": "% LC", "1000": "×1000" };
 
-export function amount(value, decimals, unit) {
+/** A unit as people write it. */
+export function unit(code) {
+  return UNITS[code] ?? code ?? "";
+}
+
+export function amount(value, decimals, code) {
   if (typeof value !== "number" || !Number.isFinite(value)) return "";
-  return `${value.toFixed(Math.min(9, Math.max(0, decimals | 0))).replace("-", "−")} ${UNITS[unit] ?? unit ?? ""}`.trim();
+  return `${value.toFixed(Math.min(9, Math.max(0, decimals | 0))).replace("-", "−")} ${unit(code)}`.trim();
 }
