@@ -188,6 +188,10 @@ def test_a_finding_is_explained_in_words_and_its_trend_shows_what_it_was_found_i
     row = plant.occurrences[plant.raise_alarm("press1/main_force.ewma.z", "high", 4, ago_s=120)]
     row["contributions"] = {"press1/main_force": 14.25, "expected": 12.5, "reason": 3.0}
     page = open_page("#/alarms", language="zh")
+    line, words = rows(page).first.bounding_box(), rows(page).first.locator(".c-what").bounding_box()
+    assert line is not None
+    assert words is not None
+    assert (words["y"] >= line["y"], words["y"] + words["height"] <= line["y"] + line["height"]) == (True, True), "the words keep to their line"
     rows(page).first.locator(".c-name, .t-name").first.click()
     drawer = page.locator("aside.drawer")
     expect(drawer).to_contain_text("期望值")
