@@ -16,6 +16,8 @@ import { choice, field } from "./sheet.js";
 
 const MOST = 8;
 const EARLIER = 20;
+/** Earlier batches from which the gateway tells limits. */
+const LEAST = 3;
 const POINTS = 100;
 const PERIOD_MS = 15_000;
 const CLASSES = ["gmp_critical", "gmp", "safety", "environment", "other"];
@@ -192,7 +194,7 @@ export function batches(root, params) {
       one.verdict = h("span", { class: "b-verdict" }, t("loading"));
       one.host = h("div", { class: "b-plot", role: "img", "aria-label": tagTitle(tag) });
       one.link = h("a", { class: "b-link", href: link("trends", { tag: tag.key }), title: t("alarm.trend"), "aria-label": `${t("alarm.trend")}: ${tagTitle(tag)}` }, "∿");
-      one.node = h("section", { class: "panel b-pane", "data-tag": tag.key }, h("header", null, h("b", { class: "p-name" }, title(tag)), one.value, one.verdict, one.link), one.host);
+      one.node = h("section", { class: "panel b-pane", "data-tag": tag.key }, h("header", null, h("b", { class: "p-name" }, title(tag)), one.value, one.link), one.verdict, one.host);
       return one;
     });
     grid.replaceChildren(...drawn.map((one) => one.node));
@@ -209,7 +211,7 @@ export function batches(root, params) {
     const judged = one.judged || row.high.some((value) => value !== null);
     const out = lying(one);
     const now = out.length && out.at(-1) === row.value.findLastIndex((value) => value !== null);
-    text(one.verdict, last === undefined ? t("batches.noValues") : !judged ? t("batches.noLimits") : now ? t("batches.now") : out.length ? t("batches.was") : t("batches.inside"));
+    text(one.verdict, last === undefined ? t("batches.noValues") : !judged ? "" : now ? t("batches.now") : out.length ? t("batches.was") : t("batches.inside"));
     attribute(one.verdict, "data-out", out.length ? "" : null);
     if (row.from_ns !== null) attribute(one.link, "href", link("trends", { tag: row.tag, from: new Date(row.from_ns / MS).toISOString(), to: new Date((row.to_ns ?? plant.now() * MS) / MS).toISOString(), why: one.judged ? "1" : "" }));
     plot(one);
@@ -222,7 +224,7 @@ export function batches(root, params) {
 
   function tell(of, row) {
     const end = of.to_ns === null ? plant.now() : of.to_ns / MS;
-    text(facts, [t("batches.told", { batch: of.batch, from: stamp(of.from_ns / MS), lasted: span((end - of.from_ns / MS) / 1000) }), of.to_ns === null ? t("batches.running") : "", row?.from_ns === null ? t("batches.notBegun", { phase: chosen.phase }) : "", row?.against.length ? t("batches.band", { n: row.against.length }) : ""].filter(Boolean).join(" · "));
+    text(facts, [t("batches.told", { batch: of.batch, from: stamp(of.from_ns / MS), lasted: span((end - of.from_ns / MS) / 1000) }), of.to_ns === null ? t("batches.running") : "", row?.from_ns === null ? t("batches.notBegun", { phase: chosen.phase }) : "", row ? row.against.length < LEAST ? t("batches.noLimits") : t("batches.band", { n: row.against.length }) : ""].filter(Boolean).join(" · "));
   }
 
   async function happened(of, model, still) {

@@ -67,6 +67,11 @@ export class Pane {
     return this.tag?.kind === "text";
   }
 
+  /** When the first value is, in s. */
+  get begins() {
+    return this.#row?.time_ns.length ? this.#row.time_ns[0] / 1e9 : null;
+  }
+
   show(row) {
     this.#row = row;
     this.error = "";

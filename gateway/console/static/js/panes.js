@@ -55,6 +55,12 @@ export class Panes {
     if (still()) this.#mark();
   }
 
+  /** When the first of the values that were loaded is, in s; long ago before there are any. */
+  get begins() {
+    const first = this.list.map((pane) => pane.begins).filter((s) => s !== null);
+    return first.length ? Math.min(...first) : -Infinity;
+  }
+
   /** Draw with the newest values on the end. */
   draw() {
     for (const pane of this.list) {

@@ -220,6 +220,19 @@ export function statusQuality(status, simulated) {
   return ["good", "uncertain", "bad", "bad"][status >>> 30];
 }
 
+export const GROUPS = ["gmp_critical", "gmp", "safety", "environment", "other", "model"];
+
+/** What a tag is for: its class, or that a model puts it out. */
+export function groupOf(tag) {
+  return tag.derived_from.length || tag.model ? "model" : GROUPS.includes(tag.class) ? tag.class : "other";
+}
+
+/** The numeric tags of these that say most: those with limits first, then by what they are for. */
+export function leading(tags, most) {
+  const weight = (tag) => GROUPS.indexOf(groupOf(tag)) + (tag.limits.length ? 0 : 10);
+  return tags.filter((tag) => tag.kind === "numeric" && (tag.role === "value" || tag.role === "")).sort((a, b) => weight(a) - weight(b)).slice(0, most);
+}
+
 function unitName(tag) {
   const path = tag.path || tag.name.slice(0, Math.max(0, tag.name.lastIndexOf("/")));
   return path.slice(path.lastIndexOf("/") + 1) || tag.edge;

@@ -5,7 +5,7 @@ import { color, h, rem, text } from "./dom.js";
 import { number, parts, plain, span, stamp, unit, utc, zoneName } from "./format.js";
 import { t } from "./i18n.js";
 import { tagTitle } from "./marks.js";
-import { get, MS, plant } from "./plant.js";
+import { get, leading, MS, plant } from "./plant.js";
 import { link, note } from "./route.js";
 import { search } from "./search.js";
 import { choice, field, input, sheet } from "./sheet.js";
@@ -68,7 +68,12 @@ export function spc(root, params) {
     lsl.value = chosen.lsl;
     usl.value = chosen.usl;
     entitle();
-    if (!chosen.tag) return say(t("spc.none"));
+    if (!chosen.tag) {
+      say(t("spc.none"));
+      const tags = leading(plant.order.filter((tag) => !tag.derived_from.length), 8);
+      if (tags.length) empty.append(h("div", { class: "offers" }, tags.map((tag) => h("a", { class: "button", href: link("spc", { tag: tag.key }) }, `${tag.unitName} · ${tagTitle(tag)}`))));
+      return;
+    }
     const query = new URLSearchParams({ tag: chosen.tag, rules: chosen.rules, from: `${Math.round(plant.now() - chosen.span * 1000)}000000`, to: `${Math.round(plant.now())}000000` });
     for (const side of ["lsl", "usl"]) if (chosen[side]) query.set(side, chosen[side].replace(",", "."));
     try {

@@ -5,7 +5,7 @@ import { clock, utc, zoneName, zoneOffset } from "./format.js";
 import { t } from "./i18n.js";
 import { picture, spanTitle } from "./chart.js";
 import { concerns, Panes } from "./panes.js";
-import { plant } from "./plant.js";
+import { called, compare, leading, plant } from "./plant.js";
 import { link, note } from "./route.js";
 import { notice } from "./notice.js";
 import { search } from "./search.js";
@@ -13,6 +13,7 @@ import { Why } from "./why.js";
 
 const SPANS = [300, 3600, 28800, 86400, 604800, 2592000];
 const MOST_TAGS = 8;
+const FEW = 4;
 const POINTS = 1000;
 
 export function trends(root, params) {
@@ -186,9 +187,17 @@ export function trends(root, params) {
       empty.replaceChildren(h("p", null, t("loading")));
       return;
     }
-    empty.replaceChildren(h("p", null, t("trends.empty")), h("p", { class: "quiet" }, t("trends.hint")), h("button", { type: "button", class: "primary", onclick: () => search(add) }, `+ ${t("trends.add")}`));
+    empty.replaceChildren(h("p", null, t("trends.empty")), h("p", { class: "quiet" }, t("trends.hint")), h("button", { type: "button", class: "primary", onclick: () => search(add) }, `+ ${t("trends.add")}`), ...offers());
     layout();
     reload();
+  }
+
+  /** What is most likely wanted where nothing is chosen: what is in alarm, and each unit. */
+  function offers() {
+    const alarmed = [...new Set(called().sort(compare).map((row) => `${row.edge}:${row.tag}`))].filter((key) => plant.tags.has(key)).slice(0, MOST_TAGS);
+    const units = [...new Set(plant.order.map((tag) => tag.unitName))].map((name) => [name, leading(plant.order.filter((tag) => tag.unitName === name), FEW).map((tag) => tag.key)]);
+    const known = [...(alarmed.length ? [[t("trends.alarmed"), alarmed]] : []), ...units.filter(([, keys]) => keys.length).slice(0, 12)];
+    return known.length ? [h("div", { class: "offers" }, known.map(([name, keys]) => h("a", { class: "button", href: link("trends", { tag: keys, span: 3600 }) }, name)))] : [];
   }
 
   function layout() {

@@ -8,17 +8,13 @@ import { Indicator } from "./indicator.js";
 import { alarmValue, mark, setMark, setTitle } from "./marks.js";
 import { ModeButton, unitPath } from "./mode.js";
 import { Panes } from "./panes.js";
-import { called, compare, MS, plant } from "./plant.js";
+import { called, compare, groupOf, GROUPS, leading, MS, plant } from "./plant.js";
 import { go, link } from "./route.js";
 
-const GROUPS = ["gmp_critical", "gmp", "safety", "environment", "other", "model"];
 const SPAN_S = 3600;
+const LEAST_S = 300;
 const POINTS = 600;
 const MOST = 6;
-
-function groupOf(tag) {
-  return tag.derived_from.length || tag.model ? "model" : GROUPS.includes(tag.class) ? tag.class : "other";
-}
 
 /** Tags by which a machine speaks of its health, or of energy, OEE, cold chain and sterilisation. */
 const SPEAKS = /\.(wear|remaining|energy|oee|cold_chain|sterilisation)\.\w+$|\.zone$/;
@@ -46,7 +42,11 @@ export function unit(root, params) {
     h("header", { class: "unit-head" }, shape, title, facts, h("span", { class: "push" }), health, course, alarms, trends), standing,
     h("div", { class: "unit-body" }, groups, h("section", { "aria-label": t("unit.hour") }, h("h2", null, t("unit.hour"), pointed), list)), empty));
 
-  const bounds = () => ({ from: plant.now() / 1000 - SPAN_S, to: plant.now() / 1000 });
+  /** The last hour, or as much of it as there is: a line that has just begun shows its minutes. */
+  const bounds = () => {
+    const to = plant.now() / 1000;
+    return { from: Math.max(to - SPAN_S, Math.min(panes.begins - 5, to - LEAST_S)), to };
+  };
   const shown = () => panes.list.map((pane) => pane.key);
 
   function build() {
@@ -63,8 +63,7 @@ export function unit(root, params) {
     indicators = values.map((tag) => ({ group: groupOf(tag), indicator: new Indicator(tag, link("trends", { tag: [tag.key] })) }));
     groups.replaceChildren(...GROUPS.filter((group) => indicators.some((one) => one.group === group)).map((group) => h("section", { class: "unit panel", "data-group": group, "aria-label": t(`unit.group.${group}`) },
       h("header", null, h("h2", null, t(`unit.group.${group}`))), h("div", { class: "indicators" }, indicators.filter((one) => one.group === group).map((one) => one.indicator.node)))));
-    const weight = (tag) => GROUPS.indexOf(groupOf(tag)) + (tag.limits.length ? 0 : 10);
-    const charted = values.filter((tag) => tag.kind === "numeric").sort((a, b) => weight(a) - weight(b)).slice(0, MOST);
+    const charted = leading(values, MOST);
     list.replaceChildren(...panes.build((plant.ready ? charted : []).map((tag) => tag.key), () => ({
       view: bounds, remove: null, out: () => go("trends", { tag: shown(), span: SPAN_S * 2 }), mark: (row) => openAlarm(row.occurrence, row),
       zoom: (from, to) => go("trends", { tag: shown(), from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString() }),
@@ -100,7 +99,8 @@ export function unit(root, params) {
     for (const { indicator } of indicators) indicator.refresh();
     if (plant.live && panes.list.length && Date.now() - asked > 15_000) {
       asked = Date.now();
-      panes.load(bounds());
+      const to = plant.now() / 1000;
+      panes.load({ from: to - SPAN_S, to });
     }
     panes.draw();
   }
