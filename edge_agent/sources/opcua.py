@@ -2,7 +2,7 @@
 
 Reading and acknowledging (OPC 10000-4, 5.14): several PublishRequests are outstanding; each response is decoded to columns and handed on; its
 sequence number goes into the next request once `Received.ack` was called. A number that is missing is asked for again with Republish; one that
-the server no longer has makes every tag suspect, and the first value behind the hole tells its interval as `Overflow`.
+the server no longer has makes every tag suspect, and the first value behind the hole tells its interval as `Overflow` (`opcua_messages.py`).
 
 Coming back: the session of before is taken up again on a new channel; else its subscription is transferred; else a new one is made. The first
 item after `open` is a Connection, `resumed` when the subscription survived and `connected` when it is a new one.
@@ -13,29 +13,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 
-from edge_agent.core import Connection, KeepAlive, NotConnected
+from edge_agent.core import Connection, NotConnected
 from edge_agent.sources.opcua_settings import OpcUaSettings
 from edge_agent.sources.source import Item, Plug, Received, Source
 
 if TYPE_CHECKING:
-    from edge_agent.sources.opcua_decode import Decoder, Envelope
+    from edge_agent.sources.opcua_decode import Decoder
+    from edge_agent.sources.opcua_messages import Messages
     from edge_agent.sources.opcua_publish import Publisher
     from edge_agent.sources.opcua_session import Session
     from edge_agent.sources.opcua_subscription import Granted, Wanted
 
 _BASES: Final = {"source": 0, "server": 1, "received": 2}
-_SEQUENCES: Final = (1 << 32) - 1
-"""Sequence numbers run 1 .. 2^32 - 1 and then start again at 1."""
 SILENCE_AT_LEAST_S: Final = 5.0
 """A link is not given up for less: a busy server or a busy computer of ours may hold its breath for a second or two."""
 _MESSAGES_PER_READ: Final = 16
-_REPUBLISH_AT_MOST: Final = 10_000
 
 
 class OpcUaConfig(OpcUaSettings):
@@ -47,16 +44,6 @@ class OpcUaConfig(OpcUaSettings):
     def source(self, plug: Plug) -> Source:
         """The connector."""
         return OpcUaSource(self, plug)
-
-
-def _after(sequence: int, steps: int = 1) -> int:
-    return (sequence - 1 + steps) % _SEQUENCES + 1
-
-
-def _distance(first: int, second: int) -> int:
-    """Steps from one sequence number to another, negative when it lies behind."""
-    steps = (second - first) % _SEQUENCES
-    return steps if steps < _SEQUENCES // 2 else steps - _SEQUENCES
 
 
 class OpcUaSource:
@@ -75,15 +62,10 @@ class OpcUaSource:
 
     def _reset(self) -> None:
         self._decoder: Decoder | None = None
-        self._subscription = 0
+        self._messages: Messages | None = None
         self._plan = ""
-        self._last = 0
-        self._resumed_from: int | None = None
-        self._ready: deque[tuple[list[Item], list[int]]] = deque()
         self._publisher: Publisher | None = None
         self._failed: set[int] = set()
-        self._ended: int | None = None
-        self._saw_data = False
         self._since = 0.0
         self._unanswered: set[int] = set()
         self._renew_at = self._retry_at = self._verify_at = self._silence_s = 0.0
@@ -93,6 +75,7 @@ class OpcUaSource:
     async def open(self, resume: bytes | None) -> None:
         """Connect, and take up the subscription of before or make a new one."""
         from edge_agent.sources.opcua_decode import Decoder
+        from edge_agent.sources.opcua_messages import Messages
         from edge_agent.sources.opcua_publish import Publisher
         from edge_agent.sources.opcua_session import Session, read_kept, read_resume
         from edge_agent.sources.opcua_subscription import plan_of, wanted
@@ -108,11 +91,12 @@ class OpcUaSource:
         self._plan = plan_of(self._wanted.values(), config)
         self._decoder = Decoder(plug.name, tuple(plug.tags), _BASES[config.time.basis], plug.counters)
         self._session = Session(config, plug.data_dir, read_kept(plug.data_dir))
+        self._messages = Messages(self._session, config, plug, self._decoder, self._durable)
         await self._session.open()
         self._arm()
         await self._subscribe(dict(read_resume(resume)))
         self._arm()
-        self._publisher = Publisher(self._session, self._subscription, config.outstanding)
+        self._publisher = Publisher(self._session, self._messages.subscription, config.outstanding)
         self._publisher.top_up()
 
     def _arm(self) -> None:
@@ -128,14 +112,15 @@ class OpcUaSource:
 
         assert self._session is not None
         assert self._decoder is not None
-        session, config, kept = self._session, self._config, self._session.kept
+        assert self._messages is not None
+        session, config, kept, messages = self._session, self._config, self._session.kept, self._messages
         old = kept.subscription
         same = kept.plan == self._plan
         known = resume if (resume.get("subscription"), resume.get("plan")) == (old, self._plan) else {}
         last = int(known.get("sequence", 0))
         if not self._opened:
             # Out of the journal: durable. What a later open is given may still be on its way there.
-            self._durable = (old, last)
+            self._durable = messages.durable = (old, last)
         self._opened = True
         how = ""
         if old and same and not self._distrusted:
@@ -146,30 +131,30 @@ class OpcUaSource:
             if how and not await at_server.alive(session, config, old):
                 how = ""
         if how:
-            self._subscription, self._last, self._resumed_from = old, last, last
+            messages.subscription, messages.last, messages.resumed_from = old, last, last
             self._failed = set(kept.failed)
             self._granted(kept.publishing_ms, kept.keepalive_count, kept.queue)
             self._say("resumed", f"{how}, from message {last}")
             self._tell_failures(dict.fromkeys(sorted(self._failed), (0, "refused when the subscription was made")))
-            await self._recover(old)
+            await messages.recover(old)
             return
         if old:
             # Its messages may still be had although it is no longer ours; what was kept already comes twice and is removed by (tag, time, value).
-            self._last = last
+            messages.last = last
             if same:
-                await self._recover(old)
+                await messages.recover(old)
                 # What its queue still held goes with it: the first value of the new one shows whether something did.
                 self._decoder.suspect()
-                self._ready = deque((items, []) for items, _ in self._ready)
+                messages.let_go()
             await at_server.delete(session, config, old)
-        self._last = 0
-        self._subscription, publishing_ms, keepalive_count = await at_server.create(session, config)
+        messages.last = 0
+        messages.subscription, publishing_ms, keepalive_count = await at_server.create(session, config)
         granted = await self._add(list(self._wanted.values()))
         self._failed = set(granted.refused)
         self._granted(publishing_ms, keepalive_count, granted.queue)
         await session.keep(
             msgspec.structs.replace(
-                session.kept, subscription=self._subscription, plan=self._plan, failed=tuple(sorted(self._failed)),
+                session.kept, subscription=messages.subscription, plan=self._plan, failed=tuple(sorted(self._failed)),
                 publishing_ms=publishing_ms, keepalive_count=keepalive_count, queue=granted.queue,
             )
         )  # fmt: skip
@@ -183,12 +168,13 @@ class OpcUaSource:
         from edge_agent.sources import opcua_subscription as at_server
 
         assert self._session is not None
+        assert self._messages is not None
         session = self._session
         namespaces = await session.namespaces()
         chunk = await at_server.items_per_call(session, self._config)
-        granted = await at_server.add_items(session, self._config, self._subscription, items, namespaces, chunk)
-        self._count("queues_shortened", sum(size < self._wanted[tag].queue for tag, size in granted.queue.items()))
-        self._count("sampling_slowed", granted.slowed)
+        granted = await at_server.add_items(session, self._config, self._messages.subscription, items, namespaces, chunk)
+        self._plug.count("queues_shortened", sum(size < self._wanted[tag].queue for tag, size in granted.queue.items()))
+        self._plug.count("sampling_slowed", granted.slowed)
         return granted
 
     def _granted(self, publishing_ms: float, keepalive_count: int, queue: dict[int, int]) -> None:
@@ -198,8 +184,9 @@ class OpcUaSource:
         self._silence_s = max(SILENCE_AT_LEAST_S, publishing_ms * keepalive_count * 1.5 / 1000.0)
 
     def _say(self, state: Literal["connected", "resumed"], detail: str, *, first: bool = False) -> None:
+        assert self._messages is not None
         connection = Connection(received_ns=0, source=self._plug.name, state=state, detail=detail)
-        (self._ready.appendleft if first else self._ready.append)(([connection], []))
+        (self._messages.first if first else self._messages.add)(connection)
 
     def _tell_failures(self, refused: dict[int, tuple[int, str]]) -> None:
         from edge_agent.sources.opcua_subscription import BAD_NODE_ID_INVALID
@@ -209,43 +196,41 @@ class OpcUaSource:
             Connection(received_ns=0, source=self._plug.name, state="tag_failed", tags=(tag,), status=status, detail=detail)
             for tag, (status, detail) in told.items()
         ]
-        if items:
-            self._ready.append((items, []))
+        assert self._messages is not None
+        self._messages.add(*items)
 
     # Reading
 
     async def read(self) -> Received:
         """The next messages, or a sign of life, or news about a tag."""
-        if self._publisher is None:
+        if self._publisher is None or self._messages is None:
             raise NotConnected(f"{self._config.url}: not open")
+        messages = self._messages
         while True:
-            await self._due()
-            if not self._ready:
-                await self._take()
-            if self._ready:
-                return self._received()
-            if self._ended is not None:
+            await self._due(messages)
+            if not messages.ready:
+                await self._take(messages)
+            if messages.ready:
+                return self._received(messages)
+            if messages.ended is not None:
                 self._distrusted = True
-                raise NotConnected(f"{self._config.url}: the server ended the subscription: {_status_name(self._ended)}")
+                raise NotConnected(f"{self._config.url}: the server ended the subscription: {_status_name(messages.ended)}")
             self._publisher.top_up()
             await self._wait(self._publisher)
 
-    def _received(self) -> Received:
-        items: list[Item] = []
-        sequences: list[int] = []
-        while self._ready:
-            more, numbers = self._ready.popleft()
-            items += more
-            sequences += numbers
+    def _received(self, messages: Messages) -> Received:
+        items, sequences = messages.drain()
         if not sequences:
-            return Received(tuple(items))
-        resume = json.dumps({"subscription": self._subscription, "sequence": self._last, "plan": self._plan}).encode()
-        return Received(tuple(items), partial(self._acknowledge, self._subscription, sequences), resume)
+            return Received(items)
+        resume = json.dumps({"subscription": messages.subscription, "sequence": messages.last, "plan": self._plan}).encode()
+        return Received(items, partial(self._acknowledge, messages.subscription, sequences), resume)
 
     def _acknowledge(self, subscription: int, sequences: list[int]) -> None:
         self._durable = (subscription, sequences[-1])
-        if self._publisher is not None and subscription == self._subscription:
-            self._publisher.acknowledge(sequences)
+        if self._messages is not None:
+            self._messages.durable = self._durable
+            if self._publisher is not None and subscription == self._messages.subscription:
+                self._publisher.acknowledge(sequences)
 
     async def _wait(self, publisher: Publisher) -> None:
         now = asyncio.get_running_loop().time()
@@ -254,15 +239,15 @@ class OpcUaSource:
             async with asyncio.timeout(max(0.0, until - now)):
                 await publisher.news.wait()
 
-    async def _due(self) -> None:
+    async def _due(self, messages: Messages) -> None:
         """Whatever time has brought: a dead link, a channel to renew, refused tags to try again."""
         assert self._session is not None
         assert self._publisher is not None
         now = asyncio.get_running_loop().time()
         heard = self._publisher.heard
-        if not self._publisher.arrived and not self._ready and now - heard >= self._silence_s:
+        if not self._publisher.arrived and not messages.ready and now - heard >= self._silence_s:
             # A subscription that was taken up and then says nothing is not taken up a second time.
-            self._distrusted = self._resumed_from is not None
+            self._distrusted = messages.resumed_from is not None
             raise NotConnected(f"{self._config.url}: no message for {now - heard:.1f} s, expected one within {self._silence_s:.1f} s")
         if now >= self._renew_at:
             await self._session.renew()
@@ -270,12 +255,12 @@ class OpcUaSource:
         if self._failed and now >= self._retry_at:
             self._retry_at = now + self._config.retry_s
             granted = await self._add([self._wanted[tag] for tag in sorted(self._failed)])
-            await self._recovered(granted)
+            await self._recovered(granted, messages)
         if now >= self._verify_at:
             self._verify_at = now + self._config.verify_s
-            await self._verify()
+            await self._verify(messages)
 
-    async def _verify(self) -> None:
+    async def _verify(self, messages: Messages) -> None:
         from edge_agent.sources.opcua_verify import unanswered
 
         assert self._session is not None
@@ -283,7 +268,7 @@ class OpcUaSource:
         if not quiet:
             return
         found = await unanswered(self._session, self._config, quiet, await self._session.namespaces())
-        self._count("verifying_reads", len(quiet))
+        self._plug.count("verifying_reads", len(quiet))
         back = self._unanswered - set(found)
         items: list[Item] = [
             Connection(received_ns=0, source=self._plug.name, state="tag_failed", tags=(tag,), status=status, detail=detail)
@@ -292,10 +277,9 @@ class OpcUaSource:
         ]
         items += [Connection(received_ns=0, source=self._plug.name, state="tag_recovered", tags=(tag,)) for tag in sorted(back)]
         self._unanswered = set(found)
-        if items:
-            self._ready.append((items, []))
+        messages.add(*items)
 
-    async def _recovered(self, granted: Granted) -> None:
+    async def _recovered(self, granted: Granted, messages: Messages) -> None:
         assert self._session is not None
         assert self._decoder is not None
         items: list[Item] = []
@@ -306,9 +290,9 @@ class OpcUaSource:
         if items:
             kept = self._session.kept
             await self._session.keep(msgspec.structs.replace(kept, failed=tuple(sorted(self._failed)), queue=kept.queue | granted.queue))
-            self._ready.append((items, []))
+            messages.add(*items)
 
-    async def _take(self) -> None:
+    async def _take(self, messages: Messages) -> None:
         """Everything that has arrived becomes items."""
         from edge_agent.sources.opcua_decode import envelope
         from edge_agent.sources.opcua_walk import DamagedError
@@ -317,10 +301,10 @@ class OpcUaSource:
         arrived = self._publisher.arrived
         self._publisher.news.clear()
         taken = 0
-        while arrived and taken < _MESSAGES_PER_READ and self._ended is None:
+        while arrived and taken < _MESSAGES_PER_READ and messages.ended is None:
             body, acks = arrived.popleft()
             if isinstance(body, BaseException):
-                if self._ready:
+                if messages.ready:
                     arrived.appendleft((body, acks))
                     return
                 raise NotConnected(f"{self._config.url}: {body or type(body).__name__}") from body
@@ -331,93 +315,13 @@ class OpcUaSource:
                     if not self._publisher.refused(head.result, acks):
                         self._distrusted = True
                         raise NotConnected(f"{self._config.url}: publishing: {_status_name(head.result)}")
-                elif head.subscription == self._subscription:
-                    await self._one(head, body)
+                elif head.subscription == messages.subscription:
+                    await messages.take(head, body, self._publisher)
+                    self._distrusted = False
                 else:
-                    self._count("messages_of_other_subscriptions")
+                    self._plug.count("messages_of_other_subscriptions")
             except DamagedError as error:
                 raise NotConnected(f"{self._config.url}: {error}") from error
-
-    async def _one(self, head: Envelope, body: bytes) -> None:
-        from edge_agent.sources.opcua_decode import acknowledgements
-
-        assert self._decoder is not None
-        assert self._publisher is not None
-        sequence = int.from_bytes(body[head.at : head.at + 4], "little")
-        if self._resumed_from is not None and self._durable[0] == self._subscription:
-            # What the journal already has only waits to be let go of.
-            self._publisher.acks += [n for n in head.available if _distance(n, self._durable[1]) >= 0]
-        expected = _after(self._last)
-        ahead = _distance(expected, sequence)
-        if ahead > 0:
-            await self._fill(expected, ahead, head.available)
-        if self._resumed_from is not None:
-            # While nobody asked, the server's queues may have run over without a word.
-            self._decoder.suspect()
-            self._resumed_from = None
-        self._distrusted = False
-        message = self._decoder.message(body, head.at, self._plug.clock())
-        refused = sum(status >> 31 for status in acknowledgements(body, message.end)) if not message.damaged else 0
-        self._count("acknowledgements_refused", refused)
-        if message.keep_alive:
-            self._ready.append(([KeepAlive(received_ns=0, source=self._plug.name)], []))
-            return
-        if ahead < 0:
-            self._count("messages_repeated")
-            self._ready.append(([], [sequence]))
-            return
-        self._last = sequence
-        self._saw_data = True
-        self._ready.append((list(message.items), [sequence]))
-        self._ended = message.status
-
-    async def _fill(self, expected: int, missing: int, available: tuple[int, ...]) -> None:
-        """Get the messages expected .. expected + missing - 1 again, as far as the server has them."""
-        steps = sorted(step for n in available if 0 <= (step := _distance(expected, n)) < missing)
-        got = 0
-        for step in steps[:_REPUBLISH_AT_MOST]:
-            if step != got:
-                self._lost(step - got)
-            got = step + 1
-            if not await self._again(self._subscription, _after(expected, step)):
-                self._lost(1)
-        if got != missing:
-            self._lost(missing - got)
-        self._last = _after(expected, missing - 1)
-
-    async def _recover(self, subscription: int) -> None:
-        """All messages behind the last one kept that the server has, in order."""
-        for _ in range(_REPUBLISH_AT_MOST):
-            sequence = _after(self._last)
-            if not await self._again(subscription, sequence):
-                return
-            self._last = sequence
-
-    async def _again(self, subscription: int, sequence: int) -> bool:
-        from edge_agent.sources import opcua_subscription as at_server
-        from edge_agent.sources.opcua_walk import DamagedError
-
-        assert self._session is not None
-        assert self._decoder is not None
-        try:
-            found = await at_server.republish(self._session, self._config, subscription, sequence)
-            if found is None:
-                return False
-            message = self._decoder.message(*found, self._plug.clock())
-        except DamagedError:
-            return False
-        self._count("messages_republished")
-        self._ready.append((list(message.items), [sequence]))
-        return True
-
-    def _lost(self, messages: int) -> None:
-        assert self._decoder is not None
-        self._count("messages_lost", messages)
-        self._decoder.suspect()
-
-    def _count(self, counter: str, n: int = 1) -> None:
-        if n:
-            self._plug.counters[counter] = self._plug.counters.get(counter, 0) + n
 
     # Closing
 
@@ -429,7 +333,8 @@ class OpcUaSource:
             self._publisher = None
         if session is None:
             return
-        if self._since and not self._saw_data and asyncio.get_running_loop().time() - self._since >= self._silence_s:
+        silent = self._messages is not None and not self._messages.saw_data
+        if self._since and silent and asyncio.get_running_loop().time() - self._since >= self._silence_s:
             # Connected for long and no value: whatever is wrong with this subscription, the next connection makes a new one.
             self._distrusted = True
         await session.close()

@@ -49,6 +49,11 @@ class Plug:
     counters: dict[str, int] = field(default_factory=dict)
     """Counts that the connector keeps for /metrics, e.g. {"overflows": 2, "dead_letters": 1}; it only ever adds."""
 
+    def count(self, counter: str, n: int = 1) -> None:
+        """Add to a counter."""
+        if n:
+            self.counters[counter] = self.counters.get(counter, 0) + n
+
 
 class Source(Protocol):
     """A connector to one server, broker or file.
