@@ -358,6 +358,7 @@ class Agent:
                 clock=self._clock,
                 data_dir=self._data_dir / "sources" / config.name,
                 simulated=settings.edge.simulated,
+                newest_ns=self._engine.pipeline.newest_ns,
             )
             runners.append(SourceRunner(config, plug, self._intake.offer, self._log.value(f"resume/{config.name}")))
         return runners

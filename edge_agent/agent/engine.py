@@ -77,7 +77,7 @@ class Engine:
         self.write_error = ""
         self.failed: BaseException | None = None
         self.commits = 0
-        self.gaps = self.gap_values = self.alarms_raised = 0
+        self.gaps = self.gap_values = self.filled_values = self.alarms_raised = 0
         """Since the start: gaps declared, values missing in them, alarms raised."""
         self._growth = Growth(settings.max_bytes)
         self._beat = time.monotonic()
@@ -262,8 +262,9 @@ class Engine:
     def _count(self, commit: Commit) -> None:
         for record, _ in commit.records:
             if isinstance(record, Gap):
-                self.gaps += 1
-                self.gap_values += record.missing
+                self.gaps += record.missing >= 0
+                self.gap_values += max(0, record.missing)
+                self.filled_values += max(0, -record.missing)
             elif isinstance(record, AlarmEvent) and record.event == "raise":
                 self.alarms_raised += 1
 

@@ -66,7 +66,9 @@ class Figures(Collector):
         gaps.add_metric([], float(engine.gaps))
         missing = counter("gap_values", "Values declared missing in gaps since the start of the process")
         missing.add_metric([], float(engine.gap_values))
-        return [samples, received, dropped, gaps, missing]
+        filled = counter("gap_values_filled", "Values declared missing that a server's history brought after all, since the start of the process")
+        filled.add_metric([], float(engine.filled_values))
+        return [samples, received, dropped, gaps, missing, filled]
 
     def _connectors(self) -> list[Metric]:
         up = gauge("connector_up", "1 when the connector is connected and gets data", "connector")

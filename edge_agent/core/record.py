@@ -110,6 +110,17 @@ class Overflow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     before_ns: int
 
 
+class Filled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server's history was read for a hole of one tag: `values` values between two source times came late but came."""
+
+    received_ns: int
+    source: str
+    tag: int
+    after_ns: int
+    before_ns: int
+    values: int
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agent started, with everything that decides what the pipeline will do from here on."""
 
@@ -199,7 +210,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     from_ns: int
     to_ns: int
     missing: int
-    """Values missing, estimated from the tag's period; 0 when it cannot be known."""
+    """Values missing, estimated from the tag's period; 0 when it cannot be known. Negative takes back so many that an earlier gap declared missing
+    and that came after all; the earlier one stands, for alarms were blind meanwhile."""
     cause: str
     received_ns: int = 0
 
@@ -251,7 +263,7 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Roles that may take an alarm out of service."""
 
 
-Entry = Samples | Texts | Block | Heartbeat | Connection | KeepAlive | Overflow | Start | ClockStep | Action | Diagnostic | Abandoned | Note
+Entry = Samples | Texts | Block | Heartbeat | Connection | KeepAlive | Overflow | Filled | Start | ClockStep | Action | Diagnostic | Abandoned | Note
 """What the journal holds: everything that the pipeline is a function of."""
 
 Record = Samples | Texts | Block | Summaries | AlarmEvent | Context | Gap | Audit | Definitions

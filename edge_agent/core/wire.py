@@ -58,6 +58,7 @@ _STRUCTS: Final[dict[int, type[msgspec.Struct]]] = {
     27: r.Diagnostic,
     28: r.Abandoned,
     29: r.Note,
+    30: r.Filled,
 }
 KINDS: Final[dict[type[Any], int]] = {Samples: 1, Texts: 2, Block: 3, r.Summaries: 4} | {cls: kind for kind, cls in _STRUCTS.items()}
 """Kind number of each class; a number is never given to another class."""

@@ -25,6 +25,7 @@ from edge_agent.core import (
     Definitions,
     Diagnostic,
     Entry,
+    Filled,
     Gap,
     Heartbeat,
     KeepAlive,
@@ -44,6 +45,7 @@ from edge_agent.pipeline.judging import Judging, Observe
 from edge_agent.pipeline.parts import Parts
 from edge_agent.pipeline.passes import Passed, Passes, summary_records
 from edge_agent.pipeline.quality import FATES
+from edge_agent.pipeline.silence import NEVER_HEARD
 from edge_agent.pipeline.ticks import NEVER, TICK_NS, tick_at_or_after, tick_at_or_before
 
 PASS_LEAST: Final = 8
@@ -89,7 +91,10 @@ class Pipeline:
             case Connection():
                 records += self._conditions.connection(entry)
             case Overflow():
-                records.append(self._parts.silence.overflow(entry.tag, entry.after_ns, entry.before_ns, now))
+                last = int(self._parts.screen.last_ns[entry.tag])
+                records.append(self._parts.silence.overflow(entry.tag, entry.after_ns, entry.before_ns, now, last))
+            case Filled():
+                records.append(self._parts.silence.filled(entry))
             case Action():
                 if entry.action.kind in ("set_mode", "withdraw_mode"):
                     records += self._judging.of_units(self._parts.modes.act(entry.action, now))
@@ -245,6 +250,12 @@ class Pipeline:
     def diverts(self) -> list[DivertNow]:
         """What the diverters of continuous lines are asked to do."""
         return self._parts.diverters.now()
+
+    def newest_ns(self, tag: int) -> int | None:
+        """Source time of the newest value of a tag that was not rejected; None when there was none."""
+        last_ns = self._parts.screen.last_ns if self._start is not None else ()
+        found = int(last_ns[tag]) if tag < len(last_ns) else NEVER_HEARD
+        return None if found == NEVER_HEARD else found
 
     def totals(self) -> dict[str, NDArray[np.int64]]:
         """Values received so far per tag, by fate."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core import Gap
+from edge_agent.core import Filled, Gap
 from edge_agent.pipeline.ticks import NEVER
 
 STALE_PERIODS: Final = 3
@@ -119,11 +119,27 @@ class Silence:
         """A pass has found that no tag goes stale before `due_ns`."""
         self._due_ns = due_ns
 
-    def overflow(self, tag: int, after_ns: int, before_ns: int, received_ns: int) -> Gap:
-        """The gap that a server's overflowing queue left between two values of a tag."""
-        period = int(self._expected_ns[tag])
-        missing = max(0, (before_ns - after_ns + period // 2) // period - 1) if period else 0
+    def overflow(self, tag: int, after_ns: int, before_ns: int, received_ns: int, last_ns: int = NEVER_HEARD) -> Gap:
+        """The gap that a server's overflowing queue left between two values of a tag.
+
+        An empty interval says that the connection had seen no earlier value: then it begins with the newest one known, `last_ns`, where no
+        period shows the hole anyway.
+        """
+        if after_ns == before_ns and not self._expected_ns[tag] and last_ns != NEVER_HEARD:
+            after_ns = min(after_ns, last_ns)
+        missing = self._between(tag, after_ns, before_ns)
         return Gap(tag=tag, from_ns=after_ns, to_ns=before_ns, missing=missing, cause="queue overflow at the server", received_ns=received_ns)
+
+    def filled(self, entry: Filled) -> Gap:
+        """What a server's history brought for a gap declared before: no more is taken back than was declared."""
+        back = min(entry.values, self._between(entry.tag, entry.after_ns, entry.before_ns))
+        cause = f"filled from history: {entry.values} values"
+        return Gap(tag=entry.tag, from_ns=entry.after_ns, to_ns=entry.before_ns, missing=-back, cause=cause, received_ns=entry.received_ns)
+
+    def _between(self, tag: int, after_ns: int, before_ns: int) -> int:
+        """Values of a periodic tag that belong between two times; 0 where nobody knows."""
+        period = int(self._expected_ns[tag])
+        return max(0, (before_ns - after_ns + period // 2) // period - 1) if period else 0
 
     def left(self, source: int, last_ns: NDArray[np.int64]) -> None:
         """A source is away: its tags are not judged, and what arises meanwhile may be missing."""

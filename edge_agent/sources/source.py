@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from edge_agent.core import Block, Connection, KeepAlive, Overflow, Samples, Tag, Texts
+from edge_agent.core import Block, Connection, Filled, KeepAlive, Overflow, Samples, Tag, Texts
 
-Item = Samples | Texts | Block | KeepAlive | Overflow | Connection
+Item = Samples | Texts | Block | KeepAlive | Overflow | Filled | Connection
 
 
 def _nothing() -> None:
@@ -46,6 +46,8 @@ class Plug:
     clock: Callable[[], int]
     data_dir: Path
     simulated: bool = False
+    newest_ns: Callable[[int], int | None] = lambda _: None
+    """Source time of the newest value of a tag that the pipeline has, None when it never had one."""
     counters: dict[str, int] = field(default_factory=dict)
     """Counts that the connector keeps for /metrics, e.g. {"overflows": 2, "dead_letters": 1}; it only ever adds."""
 

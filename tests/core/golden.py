@@ -28,6 +28,7 @@ from edge_agent.core import (
     Delivered,
     Delivery,
     Diagnostic,
+    Filled,
     Gap,
     Heartbeat,
     KeepAlive,
@@ -147,6 +148,7 @@ ITEMS: Final[dict[str, Any]] = {
     "connection": Connection(received_ns=T, source="press_ua", state="tag_failed", tags=(1, 2), detail="BadNodeIdUnknown", status=0x80340000),
     "keepalive": KeepAlive(received_ns=T, source="press_ua"),
     "overflow": Overflow(received_ns=T, source="press_ua", tag=7, after_ns=T - 10, before_ns=T - 1),
+    "filled": Filled(received_ns=T, source="press_ua", tag=7, after_ns=T - 10, before_ns=T - 1, values=8),
     "start": Start(
         received_ns=T, edge="press-edge-1", config={"fields": 1}, config_hash="ab", tags=(_tag,), models={"ewma": "cd"}, fingerprint={"cpu": "x86-64"}
     ),

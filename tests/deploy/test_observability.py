@@ -45,7 +45,8 @@ def edge(tmp_path: Path) -> Status:
     log = Log(tmp_path / "edge.sqlite", STREAMS)
     growth = Growth(1000)
     engine = SimpleNamespace(
-        pipeline=pipeline, log=log, gaps=1, gap_values=2, alarms_raised=3, held_bytes=10, limit_bytes=1000, to_full_s=growth.seconds_to_full(),
+        pipeline=pipeline, log=log, gaps=1, gap_values=2, filled_values=1, alarms_raised=3,
+        held_bytes=10, limit_bytes=1000, to_full_s=growth.seconds_to_full(),
         commits=4, write_error="", full=False, failed=None, standing=[],
     )  # fmt: skip
     intake = SimpleNamespace(waiting_bytes=0, clock_offset_ns=5 * 10**8)
@@ -103,6 +104,7 @@ def test_values_are_told_by_connector_and_fate(edge):
     fates = sum(value for name, value in ((k[0], v) for k, v in found.items()) if name == "pharmedge_samples_total")
     assert received == fates == 2
     assert found["pharmedge_gap_values_total",] == 2
+    assert found["pharmedge_gap_values_filled_total",] == 1
     assert found["pharmedge_clock_offset_seconds",] == 0.5
     assert np.isinf(found["pharmedge_buffer_seconds_to_full",])
     assert found["pharmedge_ready",] == 1

@@ -11,6 +11,7 @@ from edge_agent.core import (
     Connection,
     Context,
     Definitions,
+    Filled,
     Gap,
     Heartbeat,
     OperatorAction,
@@ -110,6 +111,28 @@ def test_a_resumed_stream_without_a_hole_declares_nothing():
 def test_an_overflow_at_the_server_is_a_gap():
     records = begun().step(Overflow(received_ns=T0 + 9 * S, source="plc", tag=FORCE, after_ns=T0 + 1 * S, before_ns=T0 + 5 * S))
     assert [(r.tag, r.missing) for r in records if isinstance(r, Gap)] == [(FORCE, 3)]
+
+
+def test_what_a_history_brings_is_late_stored_and_taken_back_from_the_gap():
+    p = begun()
+    away = [values(1, 12.0), Connection(received_ns=T0 + 2 * S, source="plc", state="disconnected")]
+    run(p, [*away, Connection(received_ns=T0 + 40 * S, source="plc", state="connected"), values(41, 12.0)])
+    assert p.newest_ns(FORCE) == T0 + 41 * S
+    after = Samples(T0 + np.arange(2, 41) * S, np.full(39, FORCE, np.int32), np.full(39, 19.0), np.zeros(39, np.uint32), T0 + 50 * S)
+    filled = Filled(received_ns=T0 + 50 * S, source="plc", tag=FORCE, after_ns=T0 + 1 * S, before_ns=T0 + 41 * S, values=45)
+    records = run(p, [values(50, 12.0), after, filled])
+    assert [(g.missing, g.cause) for g in records if isinstance(g, Gap)] == [(-39, "filled from history: 45 values")]
+    assert HIGH not in {r.alarm for r in records if isinstance(r, AlarmEvent)}, "19 kN, but long ago"
+    assert p.totals()["late"][FORCE] == 39
+    assert p.newest_ns(FORCE) == T0 + 50 * S
+
+
+def test_an_overflow_behind_an_absence_begins_with_the_last_value_of_a_tag_that_reports_by_exception():
+    p, planned = Pipeline(), start(models=())
+    tags = tuple(msgspec.structs.replace(tag, expected_s=None) for tag in planned.tags)
+    run(p, [msgspec.structs.replace(planned, tags=tags), Connection(received_ns=T0, source="plc", state="connected"), values(1, 50.0, tag=SPEED)])
+    told = p.step(Overflow(received_ns=T0 + 9 * S, source="plc", tag=SPEED, after_ns=T0 + 5 * S, before_ns=T0 + 5 * S))
+    assert [(g.from_ns, g.to_ns, g.missing) for g in told if isinstance(g, Gap)] == [(T0 + 1 * S, T0 + 5 * S, 0)]
 
 
 def test_one_dead_tag_holds_no_window_open_and_one_future_stamp_closes_none():
