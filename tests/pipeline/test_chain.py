@@ -118,13 +118,13 @@ def test_what_a_history_brings_is_late_stored_and_taken_back_from_the_gap():
     away = [values(1, 12.0), Connection(received_ns=T0 + 2 * S, source="plc", state="disconnected")]
     run(p, [*away, Connection(received_ns=T0 + 40 * S, source="plc", state="connected"), values(41, 12.0)])
     assert p.newest_ns(FORCE) == T0 + 41 * S
-    after = Samples(T0 + np.arange(2, 41) * S, np.full(39, FORCE, np.int32), np.full(39, 19.0), np.zeros(39, np.uint32), T0 + 50 * S)
-    filled = Filled(received_ns=T0 + 50 * S, source="plc", tag=FORCE, after_ns=T0 + 1 * S, before_ns=T0 + 41 * S, values=45)
-    records = run(p, [values(50, 12.0), after, filled])
+    after = Samples(T0 + np.arange(2, 41) * S, np.full(39, FORCE, np.int32), np.full(39, 19.0), np.zeros(39, np.uint32), T0 + 63 * S)
+    filled = Filled(received_ns=T0 + 63 * S, source="plc", tag=FORCE, after_ns=T0 + 1 * S, before_ns=T0 + 41 * S, values=45)
+    records = run(p, [*(values(t, 12.0) for t in range(42, 64)), after, filled])
     assert [(g.missing, g.cause) for g in records if isinstance(g, Gap)] == [(-39, "filled from history: 45 values")]
     assert HIGH not in {r.alarm for r in records if isinstance(r, AlarmEvent)}, "19 kN, but long ago"
     assert p.totals()["late"][FORCE] == 39
-    assert p.newest_ns(FORCE) == T0 + 50 * S
+    assert p.newest_ns(FORCE) == T0 + 63 * S
 
 
 def test_an_overflow_behind_an_absence_begins_with_the_last_value_of_a_tag_that_reports_by_exception():
