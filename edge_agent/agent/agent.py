@@ -347,6 +347,7 @@ class Agent:
         """Runners of the sources with these names, or of all."""
         tags = {t.name: t for t in self._start.tags}
         runners: list[SourceRunner] = []
+        windows = settings.windows
         for config in settings.sources:
             if names is not None and config.name not in names:
                 continue
@@ -359,6 +360,7 @@ class Agent:
                 data_dir=self._data_dir / "sources" / config.name,
                 simulated=settings.edge.simulated,
                 newest_ns=self._engine.pipeline.newest_ns,
+                late_after_s=windows.length_s + windows.idle_s + max([windows.lateness_s, *(t.lateness_s or 0.0 for t in mine)]),
             )
             runners.append(SourceRunner(config, plug, self._intake.offer, self._log.value(f"resume/{config.name}")))
         return runners

@@ -122,3 +122,17 @@ def _of_the_running(status: dict[str, Any] | None) -> Iterator[Finding]:
         yield Finding("agent", "ok", f"runs for {status['uptime_s']:.0f} s and is ready")
     for problem in problems:
         yield Finding("agent", "wrong", f"runs and is not ready: {problem}")
+    for source in status.get("sources", []):
+        yield from _filled(source["name"], source.get("counters", {}))
+
+
+def _filled(name: str, counters: dict[str, int]) -> Iterator[Finding]:
+    """What came from the history of an OPC UA server since the start, and what could not be filled."""
+    holes = {key.removeprefix("history_holes_").replace("_", " "): n for key, n in counters.items() if key.startswith("history_holes_")}
+    if not holes:
+        return
+    whole = holes.pop("filled", 0)
+    said = f"{whole} holes filled with {counters.get('history_values', 0)} values"
+    if holes:
+        said += f"; not or not wholly: {', '.join(f'{n} {why}' for why, n in sorted(holes.items()))}; what did not come stays declared as a gap"
+    yield Finding(f"history of {name}", "look" if holes else "ok", said)

@@ -24,6 +24,8 @@ from edge_agent.sources.source import Item, Plug, Received, Source
 
 if TYPE_CHECKING:
     from edge_agent.sources.opcua_decode import Decoder
+    from edge_agent.sources.opcua_history import History
+    from edge_agent.sources.opcua_holes import Holes
     from edge_agent.sources.opcua_messages import Messages
     from edge_agent.sources.opcua_publish import Publisher
     from edge_agent.sources.opcua_session import Session
@@ -57,12 +59,14 @@ class OpcUaSource:
         self._opened = False
         # The last message known to be durable, and the subscription it belongs to.
         self._durable = (0, 0)
+        self._holes: Holes | None = None
         self._session: Session | None = None
         self._reset()
 
     def _reset(self) -> None:
         self._decoder: Decoder | None = None
         self._messages: Messages | None = None
+        self._history: History | None = None
         self._plan = ""
         self._publisher: Publisher | None = None
         self._failed: set[int] = set()
@@ -98,6 +102,25 @@ class OpcUaSource:
         self._arm()
         self._publisher = Publisher(self._session, self._messages.subscription, config.outstanding)
         self._publisher.top_up()
+        if config.history.fill:
+            await self._fill(dict(read_resume(resume)))
+
+    async def _fill(self, resume: dict[str, Any]) -> None:
+        """Have the holes of this connection, and those still open of earlier ones, filled from the server's history."""
+        from edge_agent.sources.opcua_decode import Decoder
+        from edge_agent.sources.opcua_history import History
+        from edge_agent.sources.opcua_holes import Holes
+
+        assert self._session is not None
+        assert self._messages is not None
+        assert self._publisher is not None
+        config, plug = self._config, self._plug
+        if self._holes is None:
+            self._holes = await asyncio.to_thread(Holes, plug.data_dir, plug.tags, plug.newest_ns, resume)
+        self._holes.opened(resumed=self._messages.resumed_from is not None)
+        decoder = Decoder(plug.name, tuple(plug.tags))
+        namespaces = await self._session.namespaces()
+        self._history = History(self._session, config, plug, decoder, self._holes, self._wanted, namespaces, self._publisher.news.set)
 
     def _arm(self) -> None:
         assert self._session is not None
@@ -211,19 +234,30 @@ class OpcUaSource:
             if not messages.ready:
                 await self._take(messages)
             if messages.ready:
-                return self._received(messages)
+                return await self._received(messages)
+            if self._history is not None and (items := self._history.page(asyncio.get_running_loop().time())):
+                return Received(tuple(items), resume=self._bookkeeping(messages))
             if messages.ended is not None:
                 self._distrusted = True
                 raise NotConnected(f"{self._config.url}: the server ended the subscription: {_status_name(messages.ended)}")
             self._publisher.top_up()
+            if self._history is not None:
+                self._history.ask(asyncio.get_running_loop().time())
             await self._wait(self._publisher)
 
-    def _received(self, messages: Messages) -> Received:
+    async def _received(self, messages: Messages) -> Received:
         items, sequences = messages.drain()
+        if self._holes is not None and self._holes.see(items, asyncio.get_running_loop().time()):
+            await asyncio.to_thread(self._holes.write)
         if not sequences:
             return Received(items)
-        resume = json.dumps({"subscription": messages.subscription, "sequence": messages.last, "plan": self._plan}).encode()
-        return Received(items, partial(self._acknowledge, messages.subscription, sequences), resume)
+        return Received(items, partial(self._acknowledge, messages.subscription, sequences), self._bookkeeping(messages))
+
+    def _bookkeeping(self, messages: Messages) -> bytes:
+        found: dict[str, Any] = {"subscription": messages.subscription, "sequence": messages.last, "plan": self._plan}
+        if self._holes is not None:
+            found["history"] = self._holes.told()
+        return json.dumps(found).encode()
 
     def _acknowledge(self, subscription: int, sequences: list[int]) -> None:
         self._durable = (subscription, sequences[-1])
@@ -235,6 +269,8 @@ class OpcUaSource:
     async def _wait(self, publisher: Publisher) -> None:
         now = asyncio.get_running_loop().time()
         until = min(publisher.heard + self._silence_s, self._renew_at, self._verify_at, self._retry_at if self._failed else self._renew_at)
+        if self._history is not None:
+            until = min(until, self._history.due_s(now))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, until - now)):
                 await publisher.news.wait()

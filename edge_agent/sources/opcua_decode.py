@@ -26,6 +26,10 @@ _DATA_CHANGE: Final = 811
 _STATUS_CHANGE: Final = 820
 """Numbers of the binary encodings in namespace 0 (OPC 10000-6, annex A)."""
 
+_SIZES: Final = (0, 1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8)
+"""Bytes of the types 0 (null), 1 Boolean .. 11 Double."""
+_NO_DIAGNOSTICS: Final = b"\xff\xff\xff\xff"
+
 _HEAD: Final = struct.Struct("<BBHqIIBi3B")
 _PUBLISH: Final = struct.Struct("<Ii")
 _MESSAGE: Final = struct.Struct("<Iqi")
@@ -78,7 +82,7 @@ def envelope(body: bytes) -> Envelope:
         four, namespace, type_id, _, _, result, infos, strings, extra0, extra1, extra2 = _HEAD.unpack_from(body)
         at = _HEAD.size
         if (four, namespace, infos, extra0, extra1, extra2) != (1, 0, 0, 0, 0, 0) or strings > 0:
-            type_id, result, at = _unusual_head(body)
+            type_id, result, at = response_head(body)
         if type_id != PUBLISH_RESPONSE or result >> 30:
             return Envelope(type_id, result, 0, (), more=False, at=at)
         subscription, count = _PUBLISH.unpack_from(body, at)
@@ -92,7 +96,8 @@ def envelope(body: bytes) -> Envelope:
         raise DamagedError(f"publish response of {len(body)} bytes: {error}") from error
 
 
-def _unusual_head(body: bytes) -> tuple[int, int, int]:
+def response_head(body: bytes) -> tuple[int, int, int]:
+    """Number of a response's encoding, its service result, and where its parameters start; DamagedError when there is no header."""
     from asyncua import ua
     from asyncua.common.utils import Buffer
     from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
@@ -189,7 +194,7 @@ class Decoder:
         damaged = ""
         try:
             for _ in range(count):
-                kind, start, at = _extension(body, at)
+                kind, start, at = extension(body, at)
                 if kind == _DATA_CHANGE:
                     items += self.data_change(body, start, at, received_ns)
                 elif kind == _STATUS_CHANGE:
@@ -201,6 +206,12 @@ class Decoder:
             self._add("messages_damaged", 1)
             self.suspect()
         return Message(sequence, keep_alive=False, items=tuple(items), status=status, damaged=damaged, end=at)
+
+    def history(self, body: bytes, start: int, end: int, tag: int, received_ns: int) -> Samples:
+        """The values of one numeric tag in the HistoryData of body[start:end]; DamagedError when its bytes make no sense."""
+        told = notification_of(body, start, end, tag) if end > start else b""
+        items = self.data_change(told, 0, len(told), received_ns) if told else []
+        return next((item for item in items if isinstance(item, Samples)), Samples.of([], [], []))
 
     def data_change(self, body: bytes, start: int, end: int, received_ns: int) -> list[Item]:
         """The items of the DataChangeNotification in body[start:end]; DamagedError when its bytes make no sense."""
@@ -289,7 +300,35 @@ class Decoder:
         return n, texts
 
 
-def _extension(body: bytes, at: int) -> tuple[int, int, int]:
+def notification_of(body: bytes, start: int, end: int, handle: int) -> bytes:
+    """The HistoryData in body[start:end] as the DataChangeNotification of one client handle; DamagedError when its bytes make no sense.
+
+    A history hardly ever changes type or mask from value to value: then all values are of one size and nothing is walked.
+    """
+    walker = Walker(body, start, end)
+    count, own = walker.count(1), handle.to_bytes(4, "little")
+    if count and (end - walker.at) % count == 0:
+        rows = np.frombuffer(body, np.uint8, end - walker.at, walker.at).reshape(count, -1)
+        mask, width = int(rows[0, 0]), rows.shape[1]
+        kind = int(rows[0, 1]) if width > 1 else 0
+        size = 2 + _SIZES[kind] if 1 <= kind < len(_SIZES) and mask & 1 else 0
+        size += sum(n for bit, n in ((2, 4), (4, 8), (8, 8), (16, 2), (32, 2)) if mask & bit)
+        if size == width and mask & 1 and mask < 64 and (rows[:, :2] == rows[0, :2]).all():
+            told = np.empty((count, 4 + width), np.uint8)
+            told[:, :4] = np.frombuffer(own, np.uint8)
+            told[:, 4:] = rows
+            return count.to_bytes(4, "little") + told.tobytes() + _NO_DIAGNOSTICS
+    parts = [count.to_bytes(4, "little")]
+    for _ in range(count):
+        at = walker.at
+        walker.data_value()
+        parts += (own, body[at : walker.at])
+    if walker.at != end:
+        raise DamagedError(f"history data: {end - walker.at} bytes behind its end")
+    return b"".join((*parts, _NO_DIAGNOSTICS))
+
+
+def extension(body: bytes, at: int) -> tuple[int, int, int]:
     """Type number, start and end of the ExtensionObject at body[at:]."""
     walker = Walker(body, at, len(body))
     kind = walker.node_number()

@@ -34,6 +34,24 @@ class OpcUaTime(SourceTime):
         return self
 
 
+class OpcUaHistory(Section):
+    """What is asked of the server's history (HistoryRead of raw values) for holes that an absence or an overflow left in numeric tags.
+
+    Values that come so are late: stored, counted and summarised, but no model and no alarm sees them.
+    """
+
+    fill: bool = False
+    """Whether holes are filled at all."""
+    page: int = pydantic.Field(1000, ge=1, le=100_000)
+    """Values asked for at once."""
+    values_per_s: float = pydantic.Field(20_000.0, gt=0)
+    """Pages are asked for no faster; and never while live values wait, nor sooner after a page than it took."""
+    values_per_hole: int = pydantic.Field(1_000_000, ge=1)
+    """Of a longer hole only the beginning is filled; the rest stays declared."""
+    oldest_s: float = pydantic.Field(604_800.0, gt=0)
+    """Holes that ended longer ago are left."""
+
+
 class OpcUaServer(Section):
     """What is set for one OPC UA server: read by every connector to one."""
 
@@ -82,9 +100,12 @@ class OpcUaSettings(OpcUaServer):
     verify_s: float = pydantic.Field(60.0, gt=0)
     """Between two verifying reads of tags that report by exception: one that cannot be read is bad although its subscription is alive."""
     time: OpcUaTime = OpcUaTime()
+    history: OpcUaHistory = OpcUaHistory()
 
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.history.fill and (self.time.basis != "source" or self.time.assumed_zone is not None):
+            raise ValueError("history.fill only where time.basis is source and stamps are UTC: a history is asked for by source time")
         if self.lifetime_count < 3 * self.keepalive_count:
             raise ValueError(f"lifetime_count at least 3 x keepalive_count = {3 * self.keepalive_count}, found {self.lifetime_count}")
         return self

@@ -8,6 +8,7 @@ import time
 from typer.testing import CliRunner
 
 from edge_agent.__main__ import app
+from edge_agent.agent import doctor
 from edge_agent.agent.certificates import ALARM, CertificateWatch
 from edge_agent.agent.doctor import examine
 from edge_agent.config import load_agent, start_of
@@ -70,6 +71,15 @@ def test_the_alarm_stands_from_a_month_before_a_certificate_expires(tmp_path):
     watch = CertificateWatch(lambda: [("site", made.cert)], lambda _: None, wall_s=lambda: time.time() + 2 * 86400)
     assert "has expired" in watch.look()
     assert CertificateWatch(list, lambda _: None).look() == ""
+
+
+def test_what_a_history_could_not_fill_is_told(monkeypatch, tmp_path):
+    counters = {"history_values": 3600, "history_holes_filled": 4, "history_holes_too_old": 2, "history_holes_refused": 1}
+    sources = [{"name": "plc", "counters": counters}, {"name": "other", "counters": {"values": 3}}]
+    monkeypatch.setattr(doctor, "_running", lambda _: {"edge": "x", "problems": [], "uptime_s": 1.0, "sources": sources})
+    (found,) = [f for f in examine(_written(tmp_path)) if f.what.startswith("history")]
+    assert (found.what, found.state) == ("history of plc", "look")
+    assert found.said.startswith("4 holes filled with 3600 values; not or not wholly: 1 refused, 2 too old; ")
 
 
 def _written(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,14 @@ def tags(*names: str, expected_s: float | None = 0.1) -> tuple[Tag, ...]:
 
 
 def source(
-    plant: Plant, folder: Path, names: tuple[str, ...] = ("a", "b"), *, uri: str = URI, expected_s: float | None = 0.1, **config: Any
+    plant: Plant, folder: Path, names: tuple[str, ...] = ("a", "b"), *, uri: str = URI, expected_s: float | None = 0.1,
+    newest_ns: Callable[[int], int | None] = lambda _: None, late_after_s: float = 0.0, **config: Any,
 ) -> OpcUaSource:
     """A source of the plant's variables, publishing every 50 ms."""
     found = OpcUaConfig.model_validate({"kind": "opcua", "name": "plc", "url": plant.url, "publishing_ms": 50, "timeout_s": 5} | config)
     chosen = tags(*names, expected_s=expected_s)
     address = {tag.id: f"nsu={uri};s={tag.name}" for tag in chosen}
-    opened = found.source(Plug("plc", chosen, address, lambda: START_NS, folder))
+    opened = found.source(Plug("plc", chosen, address, lambda: START_NS, folder, newest_ns=newest_ns, late_after_s=late_after_s))
     assert isinstance(opened, OpcUaSource)
     return opened
 
