@@ -84,6 +84,7 @@ soak fuzz: venv
 
 peers: venv
 	@$(BIN)/python -m tests.peers.opcua_conditions
+	@$(BIN)/python -m tests.peers.opcua_server
 	@$(BIN)/python -m tests.peers.sparkplug
 
 bundle: venv

@@ -72,6 +72,9 @@ def reaching(url: str, doing: str) -> Iterator[None]:
 
     try:
         yield
+    except AssertionError as error:
+        # asyncua takes a fault in place of a secure channel for a mistake of its own.
+        raise NotConnected(f"{url}: {doing}: the server refused; it may not trust our certificate") from error
     except (OSError, TimeoutError, ua.UaError, ServiceError, struct.error, ValueError) as error:
         text = str(error) or type(error).__name__
         raise NotConnected(f"{url}: {doing}: {text}") from error

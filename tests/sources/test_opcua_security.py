@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from edge_agent.core import NotConnected
 from edge_agent.sources.opcua import OpcUaConfig
 from edge_agent.sources.opcua_security import check_trusted, own_certificate
+from edge_agent.sources.opcua_session import reaching
 from tests.sources.opcua_plant import Plant, Reader, cut, free_port, source
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -273,3 +274,8 @@ async def test_trust_is_exact_or_through_a_signer_and_never_beyond_the_dates(tmp
 async def test_a_wrong_section_is_refused(key: str, value: Any, message: str) -> None:
     with pytest.raises(pydantic.ValidationError, match=message):
         OpcUaConfig.model_validate({"kind": "opcua", "name": "plc", "url": "opc.tcp://x:4840/", key: value})
+
+
+async def test_a_server_that_refuses_our_certificate_is_not_connected_and_says_so() -> None:
+    with pytest.raises(NotConnected, match="may not trust our certificate"), reaching("opc.tcp://plc/", "opening a channel"):
+        raise AssertionError  # what asyncua makes of the server's fault, as node-opcua sends it
