@@ -72,6 +72,11 @@ class Following:
         """Numbers that are not done."""
         return self._outbox.head(STREAM).seq - sum(b - a + 1 for a, b in self._done.ranges)
 
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left that was missed."""
+        return self.position >= self._live_from
+
     def begin(self) -> None:
         """A new connection: whatever is not done by now is history."""
         self._live = self._live_from = self._outbox.head(STREAM).seq

@@ -42,6 +42,8 @@ class GatewayConfig(BrokerConfig):
     """How many of them must hold a record before this edge may forget it."""
     required: bool = True
     """Whether records are kept until this uplink has delivered them."""
+    gather_s: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """Seconds that values wait for more of them, to be sent as one message: fewer messages for broker and gateway. Alarms never wait."""
     window_bytes: Annotated[int, Field(ge=262144)] = 8_000_000
     """Bytes sent and not yet confirmed, at most."""
 
@@ -64,6 +66,7 @@ class GatewayUplink:
     def __init__(self, config: GatewayConfig, port: Port) -> None:
         self._config = config
         self._port = port
+        self._gather_ns = int(config.gather_s * 1e9)
         self._records = topic(port.site, port.edge, "records")
         self._actions = {topic(port.site, port.edge, f"actions/{gateway}"): gateway for gateway in config.gateways}
         self._anchors = {
@@ -137,7 +140,7 @@ class GatewayUplink:
 
     def _begin(self) -> Outgoing:
         self._epochs = self._port.epochs()
-        return Outgoing(self._port.outbox, window_bytes=self._config.window_bytes, again_ns=_AGAIN_NS)
+        return Outgoing(self._port.outbox, window_bytes=self._config.window_bytes, again_ns=_AGAIN_NS, gather_ns=self._gather_ns)
 
     def _look(self) -> None:
         """Compare what the gateways say with the outbox: what another life of this edge has delivered makes the agent begin a new epoch."""
@@ -191,7 +194,7 @@ class GatewayUplink:
 
     async def _wait(self, link: Link) -> None:
         waiting = [
-            asyncio.ensure_future(self._port.wake(_IDLE_S)),
+            asyncio.ensure_future(self._port.wake(min(_IDLE_S, self._config.gather_s or _IDLE_S))),
             asyncio.ensure_future(self._heard.wait()),
             asyncio.ensure_future(link.lost.wait()),
         ]

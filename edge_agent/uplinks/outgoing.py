@@ -67,10 +67,12 @@ class Outgoing:
 
     window_bytes   unconfirmed data at the most; alarms may take a quarter more, a single record always fits
     again_ns       age at which unconfirmed data is sent again
+    gather_ns      time that live data waits for more before it is sent, once all that was there is sent; alarms and what was missed never wait
     """
 
-    def __init__(self, outbox: Log, *, window_bytes: int, again_ns: int) -> None:
+    def __init__(self, outbox: Log, *, window_bytes: int, again_ns: int, gather_ns: int = 0) -> None:
         self._outbox = outbox
+        self._gather_ns, self._gathered_ns = gather_ns, -gather_ns
         self._window = window_bytes
         self._again_ns = again_ns
         self._held: Int64 = np.empty((0, 2), np.int64)
@@ -108,7 +110,10 @@ class Outgoing:
         if self._bytes < self._window + self._window // 4:
             self._alarms, message = self._take(self._alarms, head, LANE_ALARM)
         if message is None and self._bytes < self._window:
-            self._live, message = self._take(self._live, head, LANE_DATA)
+            if now_ns - self._gathered_ns >= self._gather_ns:
+                self._live, message = self._take(self._live, head, LANE_DATA)
+                if message is not None and self._live >= head:
+                    self._gathered_ns = now_ns
             if message is None:
                 self._backlog, message = self._take(self._backlog, self._live_from, LANE_DATA)
         if message is None:

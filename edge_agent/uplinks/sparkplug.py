@@ -132,14 +132,17 @@ class SparkplugUplink:
             now_ns = self._port.clock()
             if self._host is not None and not (self._state is not None and self._state.online):
                 raise NotConnected(f"primary host {self._config.primary_host} is offline")
-            if self._asked and now_ns >= born_ns + _REBIRTH_NS:
+            # Hosts show nothing of history. Once all of it is told, births say what tags are that have not been told anything live since.
+            owed = self._following.drained and node.outdated
+            if (self._asked or owed) and now_ns >= born_ns + _REBIRTH_NS:
+                self._counts["rebirths"] += self._asked
                 self._asked, born_ns = False, now_ns
-                self._counts["rebirths"] += 1
                 self._born(link, node)
             portion = None if self._asked else await asyncio.to_thread(self._following.next, now_ns)
             if portion is None:
                 self._heard.clear()
-                due = [_IDLE_S, self._following.pause_s(now_ns) or _IDLE_S, (born_ns + _REBIRTH_NS - now_ns) / 1e9 if self._asked else _IDLE_S]
+                birth_s = (born_ns + _REBIRTH_NS - now_ns) / 1e9 if self._asked or owed else _IDLE_S
+                due = [_IDLE_S, self._following.pause_s(now_ns) or _IDLE_S, birth_s]
                 await self._wait(link, max(0.0, min(due)))
                 continue
             await self._send(link, node, portion)

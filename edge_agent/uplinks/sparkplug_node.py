@@ -41,7 +41,14 @@ class EdgeNode:
         self._bd_seq, self._newest, self._simulated = bd_seq, newest, simulated
         self._device = {tag.id: device_id(tag.unit_path) for tag in tags}
         self._said: dict[int, int] = {}
+        self._shown = newest.time_ns.copy()
         self._seq = _NEVER
+
+    @property
+    def outdated(self) -> bool:
+        """Whether hosts show an older value of some tag than the newest: history does not overwrite what a birth or live data said."""
+        ids = list(self._tags)
+        return bool((self._newest.time_ns[ids] > self._shown[ids]).any())
 
     def death(self, now_ms: int) -> Message:
         """NDEATH: the will, and the goodbye of MQTT 3.1.1, which makes the broker forget the will."""
@@ -53,6 +60,7 @@ class EdgeNode:
         """NBIRTH and a DBIRTH for each device, with all metrics that will ever be told; numbering begins anew."""
         self._seq = _NEVER
         self._said = {}
+        self._shown = self._newest.time_ns.copy()
         node = Payload(timestamp=now_ms)
         put(node.metrics.add(name=BD_SEQ, timestamp=now_ms), DataType.INT64, self._bd_seq)
         put(node.metrics.add(name=REBIRTH, timestamp=now_ms), DataType.BOOLEAN, False)
@@ -96,6 +104,9 @@ class EdgeNode:
             if isinstance(item, AlarmEvent):
                 continue
             newer = self._newest.take(item)
+            if not historical:
+                tag = np.full(len(newer), item.tag) if isinstance(item, Block) else np.asarray(item.tag)
+                self._shown[tag[newer]] = self._newest.time_ns[tag[newer]]
             past = np.ones(len(newer), np.bool_) if historical else ~newer
             if isinstance(item, Samples):
                 yield from self._samples(item, past, now_ms)

@@ -48,6 +48,23 @@ def test_alarms_go_first_then_what_is_new_then_the_backlog(log: Log) -> None:
     assert drain(out) == []
 
 
+def test_live_data_waits_for_more_of_it_and_alarms_and_what_was_missed_do_not(log: Log) -> None:
+    fill(log, [10])
+    out = Outgoing(log, window_bytes=1 << 20, again_ns=5 * SECOND, gather_ns=2 * SECOND)
+    assert drain(out, 0) == [1]
+    fill(log, [10])
+    assert drain(out, SECOND) == [2]
+    fill(log, [10])
+    fill(log, [10], lane=0)
+    assert drain(out, 2 * SECOND) == [4]
+    fill(log, [200_000, 100_000])
+    assert drain(out, 3 * SECOND - 1) == []
+    assert drain(out, 3 * SECOND) == [3, 5, 6]  # as many messages as it takes
+    fill(log, [10])
+    assert drain(out, 5 * SECOND - 1) == []
+    assert drain(out, 5 * SECOND) == [7]
+
+
 def test_the_window_bounds_what_is_unconfirmed_and_alarms_may_pass(log: Log) -> None:
     out = outgoing(log, 10_000)
     fill(log, [1000] * 50)

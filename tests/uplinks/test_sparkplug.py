@@ -22,6 +22,7 @@ from edge_agent.sparkplug.payload import encode as bytes_of
 from edge_agent.sparkplug.sparkplug_b_pb2 import Payload
 from edge_agent.sparkplug.topics import State, Topic
 from edge_agent.sparkplug.values import DataType
+from edge_agent.uplinks import sparkplug
 from edge_agent.uplinks.following import Following
 from edge_agent.uplinks.outgoing import STREAM
 from edge_agent.uplinks.sparkplug import SparkplugConfig
@@ -103,6 +104,21 @@ def test_what_is_older_than_what_was_told_is_history_and_births_keep_the_newest(
     assert [m.is_historical for m in missed] == [True]
     metric = read(made.births(0))[1][1].metrics[0]
     assert (metric.double_value, metric.timestamp, metric.is_historical) == (4.0, T0 // MS + 30, False)
+
+
+def test_history_that_is_newer_than_what_hosts_show_leaves_the_node_outdated_until_it_is_born_again() -> None:
+    made = node()
+    made.births(0)
+    assert not made.outdated
+    list(made.data([samples((10, 0, 1.0, 0)), Texts((T0,), (1,), ("B-7",), (0,))], 0, historical=False))
+    list(made.data([samples((5, 0, 0.5, 0))], 0, historical=True))  # older than what was told live
+    assert not made.outdated
+    list(made.data([samples((7, 2, 20.0, 0))], 0, historical=True))
+    assert made.outdated
+    list(made.data([samples((8, 0, 1.5, 0))], 0, historical=False))  # live values of another tag make up for nothing
+    assert made.outdated
+    assert [m.double_value for m in read(made.births(0))[2][1].metrics] == [20.0]
+    assert not made.outdated
 
 
 def test_quality_is_said_when_it_is_not_good_and_when_it_is_good_again() -> None:
@@ -278,6 +294,38 @@ async def test_births_are_given_when_asked_for_once_for_many_and_nothing_else_is
         assert host.kinds().count("NBIRTH") == 2
         assert edge_status["rebirths"] == 1
         assert host.bd_seq("NBIRTH") == [0, 0]
+
+
+async def test_births_follow_a_drained_backlog_so_that_hosts_show_what_is(edge: Edge, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparkplug, "_LOOK_BACK", 2)
+    now = [10**18]
+    put(edge.log, samples((0, 2, 21.5, 0)))  # the room says nothing more: further back than a birth looks
+    for k in range(4):
+        put(edge.log, samples((k, 0, float(k), 0)))
+    async with Host(broker) as host, telling(edge, broker, lambda: now[0]):
+        await until(lambda: edge.moved[-1:] == [5])
+        assert host.kinds().count("NBIRTH") == 1
+        now[0] += 3 * 10**9
+        await until(lambda: host.kinds().count("DBIRTH") == 4)
+        rooms = [p.metrics[0] for topic, p in host.heard if topic.kind == "DBIRTH" and topic.device == "site:area:room"]
+        assert [(m.is_null, m.double_value, qualities_of(m)[0]) for m in rooms] == [(True, 0.0, 500), (False, 21.5, 192)]
+        assert (host.bd_seq("NBIRTH")[0], edge.ports[-1].status["rebirths"]) == (host.bd_seq("NBIRTH")[1], 0)
+        put(edge.log, samples((9, 0, 9.0, 0)))
+        await until(lambda: (9.0, False) in host.values())
+        now[0] += 3 * 10**9
+        put(edge.log, samples((10, 0, 10.0, 0)))
+        await until(lambda: (10.0, False) in host.values())
+        assert host.kinds().count("NBIRTH") == 2
+
+
+def test_the_number_of_connections_goes_round_and_survives_what_is_not_one(edge: Edge) -> None:
+    made = SparkplugConfig.model_validate({"kind": "sparkplug", "name": "spb", "host": "127.0.0.1", "port": 9}).uplink(edge.port(time.time_ns))
+    file = edge.ports[-1].data_dir / "bdseq"
+    assert [made._next_bd_seq(), made._next_bd_seq(), file.read_text()] == [0, 1, "1"]
+    file.write_text("255")
+    assert made._next_bd_seq() == 0
+    file.write_text("")
+    assert made._next_bd_seq() == 0
 
 
 async def test_without_its_primary_host_it_keeps_everything(edge: Edge, broker: Broker) -> None:
