@@ -27,7 +27,8 @@ from edge_agent.pipeline.machines import ENVELOPE, OF_BEARING, UNITS, MachinePla
 from edge_agent.pipeline.plan import WATCH, GroupPlan, JudgementPlan, PipelinePlan, SourcePlan, StaticPlan
 from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
 from models import BANKS, GROUPS, GroupConfig
-from models.auto import CAP, AutoConfig
+from models.auto import AutoConfig
+from models.auto_judge import CAP
 from models.budget import FINDING, BudgetConfig
 from models.drift import Drift
 

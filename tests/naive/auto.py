@@ -197,7 +197,7 @@ class NaiveAuto:
         self.day: dict[int, list[float]] = {}  # hour: [times seen, mean, mean absolute residual]
         self.week: dict[int, list[float]] = {}
         self.members: list[NaiveMember] = []
-        self.bar, self.age = 0.0, 1 << 40
+        self.bar, self.age, self.lasting = 0.0, 1 << 40, 0.0
         self.static = False
         self.seen = (0.0, 0.0)
 
@@ -206,7 +206,7 @@ class NaiveAuto:
         self.static = True
         self.seen = min(0.0, *self.values), max(0.0, *self.values)
         self.values, self.z, self.apart = [], [], []
-        self.bar, self.age = 0.0, 1 << 40
+        self.bar, self.age, self.lasting = 0.0, 1 << 40, 0.0
 
     def row(self, x: float, time_ns: int) -> list[float]:
         n = len(self.values)
@@ -248,8 +248,10 @@ class NaiveAuto:
         if not self.static:
             self.runs.learn(run)
         joint = sum(min(e, 6.0) for e, *_ in said) / len(said)
-        e = max(joint, 0.9 * frozen)
-        alarm = float(e >= self.c.budget and (self.age > self.c.refractory or e > 3 * self.bar))
+        now = max(joint, 0.9 * frozen)
+        self.lasting += (now - self.lasting) / 16
+        e = min(max(now, 1.3 * self.lasting), 6.0)
+        alarm = float(now > 0 and e >= self.c.budget and (self.age > self.c.refractory or e > 3 * self.bar))
         if alarm:
             self.bar, self.age = e, 0
         parts = [sum(p) for p in zip(*(parts for _, *parts in said), strict=True)]
