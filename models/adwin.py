@@ -17,6 +17,7 @@ from models.model import ModelConfig
 LEVELS: Final = 32
 """Lists of buckets: level i holds buckets of 2^i rows."""
 MOST_BUCKETS: Final = 10
+ADAPTIVE: Final = "adwin is always adaptive: it compares parts of its own window; train cusum or page_hinkley against a mean that is known"
 MOST_ROWS: Final = 2.0**33
 """A window that has grown so long is begun anew."""
 
@@ -25,7 +26,8 @@ class AdwinConfig(ModelConfig):
     """Adaptive windowing per tag: `drift` is 1 on the row at which the mean has moved, `width` the rows over which it has not.
 
     Row for row the answers of `drift.ADWIN` of River with the same constants, in a kernel. No constant is in the tag's unit: any tag may have it.
-    It begins anew behind each drift. Prefer CUSUM where mean and sigma are known. Always adaptive, so advisory.
+    It begins anew behind each drift. Always adaptive, so advisory: it compares the halves of one window, and a frozen half is a known mean. Prefer
+    `cusum`, or `page_hinkley` with a file, where there is one.
     """
 
     kind: Literal["adwin"] = "adwin"
@@ -43,7 +45,7 @@ class AdwinConfig(ModelConfig):
     @model_validator(mode="after")
     def _no_file(self) -> Self:
         if self.file is not None:
-            raise ValueError("no file: adwin is always adaptive")
+            raise ValueError(f"no file: {ADAPTIVE}")
         return self
 
     @property
@@ -250,11 +252,11 @@ class Adwin:
     @classmethod
     def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
         """It has no static form."""
-        raise ValueError("adwin is always adaptive: it has no model file")
+        raise ValueError(ADAPTIVE)
 
     def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
         """It has no static form."""
-        raise ValueError("adwin is always adaptive: it has no model file")
+        raise ValueError(ADAPTIVE)
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

@@ -11,8 +11,7 @@ from pydantic import Field
 
 from models.chance import drawn
 from models.compiled import kernel
-from models.reference import standardised
-from models.reference_group import ReferenceConfig, ReferenceGroup, told
+from models.reference_group import ReferenceConfig, ReferenceGroup, closed, opened
 
 
 class HalfSpaceTreesConfig(ReferenceConfig):
@@ -38,83 +37,162 @@ class HalfSpaceTreesConfig(ReferenceConfig):
         return HalfSpaceTrees
 
 
-@kernel("void(float64[:, ::1], int64[::1], int32[:, ::1], float64[:, ::1])")
-def halve(reach: NDArray[np.float64], chance: NDArray[np.int64], tag: NDArray[np.int32], cut: NDArray[np.float64]) -> None:
-    """Draw the halvings of each tree in a space around the reference rows (Tan, Ting and Liu, IJCAI 2011, algorithm 1).
-
-    reach (2, k) lowest and highest of the reference; tag, cut (trees, inner nodes), children of node i are 2 i + 1 and 2 i + 2
-    """
-    k = reach.shape[1]
-    trees, inner = cut.shape
-    low = np.empty((inner, k))
-    high = np.empty((inner, k))
-    for t in range(trees):
-        for j in range(k):
-            width = reach[1, j] - reach[0, j]
-            at = drawn(chance)
-            half = 2.0 * max(at, 1.0 - at)
-            low[0, j] = reach[0, j] + (at - half) * width
-            high[0, j] = reach[0, j] + (at + half) * width
-        for i in range(inner):
-            if i > 0:
-                above = (i - 1) // 2
-                for j in range(k):
-                    low[i, j] = low[above, j]
-                    high[i, j] = high[above, j]
-                if i % 2 == 1:
-                    high[i, tag[t, above]] = cut[t, above]
-                else:
-                    low[i, tag[t, above]] = cut[t, above]
-            j = min(int(drawn(chance) * k), k - 1)
-            tag[t, i] = j
-            cut[t, i] = 0.5 * (low[i, j] + high[i, j])
+@kernel("void(int64[::1], float64[:, ::1], int32[:, ::1])")
+def draw(chance: NDArray[np.int64], at: NDArray[np.float64], tag: NDArray[np.int32]) -> None:
+    """Draw for each tree where in its space the reference lies, at (trees, k), and the tag of each halving, tag (trees, inner nodes)."""
+    for t in range(len(at)):
+        for j in range(at.shape[1]):
+            at[t, j] = drawn(chance)
+        for i in range(tag.shape[1]):
+            tag[t, i] = min(int(drawn(chance) * at.shape[1]), at.shape[1] - 1)
 
 
-@kernel("void(float64[:, ::1], int32[:, ::1], float64[:, ::1], int32[:, ::1])")
-def count(z: NDArray[np.float64], tag: NDArray[np.int32], cut: NDArray[np.float64], mass: NDArray[np.int32]) -> None:
-    """Rows (n, k) in each node of each tree, added to mass (trees, nodes)."""
-    inner = cut.shape[1]
-    for t in range(len(cut)):
-        for i in range(len(z)):
-            node = 0
-            mass[t, 0] += 1
-            while node < inner:
-                node = 2 * node + (2 if z[i, tag[t, node]] > cut[t, node] else 1)
-                mass[t, node] += 1
-
-
-@kernel("void(int32[:, ::1], float64, int64, float64[:, ::1], float64[:, ::1])")
-def weigh(mass: NDArray[np.int32], sparse: float, inner: int, lost: NDArray[np.float64], end: NDArray[np.float64]) -> None:
-    """What follows from the rows in each node, (trees, nodes): the bits lost on the way into it, and the emptiness where the walk ends.
-
-    Emptiness of a node of `mass` rows at some depth of a tree of height h over n rows: log2(n) + h - depth - log2(mass), an empty one counting
-    as half a row; -1 where the walk goes on.
-    """
-    height = math.log2(inner + 1.0)
-    for t in range(len(mass)):
-        n = mass[t, 0]
-        for i in range(mass.shape[1]):
-            here = max(np.float64(mass[t, i]), 0.5)
-            lost[t, i] = 0.0
-            end[t, i] = 0.0
-            if i > 0 and end[t, (i - 1) // 2] >= 0.0:
-                continue  # no walk comes here
-            if i > 0:
-                lost[t, i] = max(math.log2(mass[t, (i - 1) // 2] / (2.0 * here)), 0.0)
-            end[t, i] = -1.0
-            if i >= inner or mass[t, i] <= sparse * n:
-                end[t, i] = math.log2(max(np.float64(n), 1.0)) + height - math.floor(math.log2(i + 1.0)) - math.log2(here)
-
-
-@kernel("float64(float64[::1], int32[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1])")
-def emptiness(
-    x: NDArray[np.float64],
+@kernel("void(float64[:, ::1], float64[:, ::1], float64, int32[:, ::1], float64[:, ::1], int32[:, ::1])")
+def grow(
+    z: NDArray[np.float64],
+    at: NDArray[np.float64],
+    sparse: float,
     tag: NDArray[np.int32],
     cut: NDArray[np.float64],
-    lost: NDArray[np.float64],
-    end: NDArray[np.float64],
-    share: NDArray[np.float64],
-) -> float:
+    mass: NDArray[np.int32],
+) -> None:
+    """Halve the space around the rows z (n, k) wherever it is not sparse (Tan, Ting and Liu, IJCAI 2011, algorithm 1) and count the rows.
+
+    cut (trees, inner nodes), mass (trees, nodes)  children of node i are 2 i + 1 and 2 i + 2; 0 where nothing is halved any more
+    """
+    n, k = z.shape
+    trees, inner = cut.shape
+    low = np.empty(k)
+    high = np.empty(k)
+    row = np.empty(n, np.int64)
+    waiting = np.empty((40, 3), np.int64)
+    least = z[0].copy()
+    most = z[0].copy()
+    for i in range(1, n):
+        for j in range(k):
+            least[j] = min(least[j], z[i, j])
+            most[j] = max(most[j], z[i, j])
+    for t in range(trees):
+        for j in range(k):
+            half = 2.0 * max(at[t, j], 1.0 - at[t, j])
+            low[j] = least[j] + (at[t, j] - half) * (most[j] - least[j])
+            high[j] = least[j] + (at[t, j] + half) * (most[j] - least[j])
+        for i in range(n):
+            row[i] = i
+        for i in range(mass.shape[1]):
+            mass[t, i] = 0
+        for i in range(inner):
+            cut[t, i] = 0.0
+        mass[t, 0] = n
+        waiting[0, 0] = 0
+        waiting[0, 1] = 0
+        waiting[0, 2] = n
+        depth = 1
+        while depth > 0:
+            depth -= 1
+            node = waiting[depth, 0]
+            a = waiting[depth, 1]
+            b = waiting[depth, 2]
+            if node >= inner or b - a <= sparse * n:
+                continue
+            # The nearest halvings above along the same tag bound it.
+            j = tag[t, node]
+            below = low[j]
+            above = high[j]
+            bounded_below = False
+            bounded_above = False
+            here = node
+            while here > 0:
+                up = (here - 1) // 2
+                if tag[t, up] == j:
+                    if here % 2 == 1 and not bounded_above:
+                        above = cut[t, up]
+                        bounded_above = True
+                    elif here % 2 == 0 and not bounded_below:
+                        below = cut[t, up]
+                        bounded_below = True
+                here = up
+            middle = 0.5 * (below + above)
+            cut[t, node] = middle
+            first = a
+            for i in range(a, b):
+                if not z[row[i], j] > middle:
+                    row[i], row[first] = row[first], row[i]
+                    first += 1
+            mass[t, 2 * node + 1] = first - a
+            mass[t, 2 * node + 2] = b - first
+            waiting[depth, 0] = 2 * node + 1
+            waiting[depth, 1] = a
+            waiting[depth, 2] = first
+            waiting[depth + 1, 0] = 2 * node + 2
+            waiting[depth + 1, 1] = first
+            waiting[depth + 1, 2] = b
+            depth += 2
+
+
+@kernel("void(int32[:, ::1], float64[:, ::1], int32[:, ::1], float64, int32[:, ::1], float64[:, ::1])")
+def flatten(
+    tag: NDArray[np.int32],
+    cut: NDArray[np.float64],
+    mass: NDArray[np.int32],
+    sparse: float,
+    way: NDArray[np.int32],
+    number: NDArray[np.float64],
+) -> None:
+    """Lay out the nodes that a walk can reach close together, the roots first; both children of a node lie side by side.
+
+    way (nodes, 2)     tag of the halving, and the lower child; -1 where the walk ends
+    number (nodes, 3)  where it halves; bits lost on the way into the node, negative into the lower child; emptiness where the walk ends
+
+    Emptiness of a node of `mass` rows at some depth of a tree of height h over n rows: log2(n) + h - depth - log2(mass), an empty one counting
+    as half a row.
+    """
+    trees, inner = cut.shape
+    height = math.log2(inner + 1.0)
+    most = 1
+    for t in range(trees):
+        most = max(most, mass[t, 0])
+    bits = np.empty(most + 1)
+    bits[0] = -1.0
+    for i in range(1, most + 1):
+        bits[i] = math.log2(np.float64(i))
+    waiting = np.empty((40, 3), np.int64)
+    nodes = trees
+    for t in range(trees):
+        n = mass[t, 0]
+        waiting[0, 0] = 0
+        waiting[0, 1] = t
+        waiting[0, 2] = 0
+        number[t, 1] = 0.0
+        depth = 1
+        while depth > 0:
+            depth -= 1
+            node = waiting[depth, 0]
+            place = waiting[depth, 1]
+            level = waiting[depth, 2]
+            here = mass[t, node]
+            if node >= inner or here <= sparse * n:
+                way[place, 0] = 0
+                way[place, 1] = -1
+                number[place, 0] = 0.0
+                number[place, 2] = max(bits[n], 0.0) + height - level - bits[here]
+                continue
+            way[place, 0] = tag[t, node]
+            way[place, 1] = nodes
+            number[place, 0] = cut[t, node]
+            number[place, 2] = 0.0
+            for side in range(2):
+                lost = max(bits[here] - 1.0 - bits[mass[t, 2 * node + 1 + side]], 0.0)
+                number[nodes + side, 1] = lost if side == 1 else -lost
+                waiting[depth + side, 0] = 2 * node + 1 + side
+                waiting[depth + side, 1] = nodes + side
+                waiting[depth + side, 2] = level + 1
+            nodes += 2
+            depth += 2
+
+
+@kernel("float64(float64[::1], int64, int32[:, ::1], float64[:, ::1], float64[::1])")
+def emptiness(x: NDArray[np.float64], trees: int, way: NDArray[np.int32], number: NDArray[np.float64], share: NDArray[np.float64]) -> float:
     """Bits by which the half space of x (k,) holds fewer rows than the fullest could, mean over the trees.
 
     share (k,) becomes the part of each tag in the halvings that led away from the rows, negative where they led downwards.
@@ -123,41 +201,33 @@ def emptiness(
         share[j] = 0.0
     total = 0.0
     away = 0.0
-    for t in range(len(cut)):
-        node = 0
-        while end[t, node] < 0.0:
-            j = tag[t, node]
-            up = x[j] > cut[t, node]
-            node = 2 * node + (2 if up else 1)
-            away += lost[t, node]
-            share[j] += lost[t, node] if up else -lost[t, node]
-        total += end[t, node]
+    for t in range(trees):
+        node = np.int64(t)
+        child = np.int64(way[node, 1])
+        while child >= 0:
+            j = way[node, 0]
+            node = child + (1 if x[j] > number[node, 0] else 0)
+            child = np.int64(way[node, 1])
+            lost = number[node, 1]
+            away += abs(lost)
+            share[j] += lost
+        total += number[node, 2]
     for j in range(len(x)):
         share[j] /= max(away, 1e-300)
-    return total / len(cut)
+    return total / trees
 
 
-@kernel("void(float64[:, ::1], float64[::1], int32[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])")
-def emptinesses(
-    z: NDArray[np.float64],
-    out: NDArray[np.float64],
-    tag: NDArray[np.int32],
-    cut: NDArray[np.float64],
-    lost: NDArray[np.float64],
-    end: NDArray[np.float64],
-) -> None:
+@kernel("void(float64[:, ::1], float64[::1], int64, int32[:, ::1], float64[:, ::1])")
+def emptinesses(z: NDArray[np.float64], out: NDArray[np.float64], trees: int, way: NDArray[np.int32], number: NDArray[np.float64]) -> None:
     """Emptiness of each row (n, k)."""
     share = np.empty(z.shape[1])
-    x = np.empty(z.shape[1])
     for i in range(len(z)):
-        for j in range(len(x)):
-            x[j] = z[i, j]
-        out[i] = emptiness(x, tag, cut, lost, end, share)
+        out[i] = emptiness(z[i], trees, way, number, share)
 
 
 @kernel(
     "void(Array(float64, 2, 'C', readonly=True), Array(uint8, 2, 'C', readonly=True), int64, float64[:, ::1], float64[::1], float64[::1],"
-    " float64[:, ::1], float64[::1], int64[::1], int32[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])"
+    " float64[:, ::1], float64[::1], int64[::1], int64, int32[:, ::1], float64[:, ::1])"
 )
 def judge(
     value: NDArray[np.float64],
@@ -169,10 +239,9 @@ def judge(
     plain: NDArray[np.float64],
     limit: NDArray[np.float64],
     ints: NDArray[np.int64],
-    tag: NDArray[np.int32],
-    cut: NDArray[np.float64],
-    lost: NDArray[np.float64],
-    end: NDArray[np.float64],
+    trees: int,
+    way: NDArray[np.int32],
+    number: NDArray[np.float64],
 ) -> None:
     """Judge instants from `begin` on."""
     k = len(mean)
@@ -180,43 +249,40 @@ def judge(
     known = np.empty(k, np.uint8)
     share = np.empty(k)
     for i in range(begin, len(value)):
-        for c in range(out.shape[1]):
-            out[i, c] = np.nan
-        out[i, 2] = 0.0
-        if not standardised(value, usable, i, mean, sd, plain, z, known):
+        if not opened(value, usable, i, out, mean, sd, plain, z, known):
             continue
-        score = emptiness(z, tag, cut, lost, end, share)
-        told(out, i, score / limit[0], ints)
-        out[i, 3] = score
-        for j in range(k):
-            out[i, 4 + j] = share[j]
+        closed(out, i, emptiness(z, trees, way, number, share), share, limit, ints)
 
 
 class HalfSpaceTrees(ReferenceGroup):
     """Model of one unit (`models.model.Group`); `score` is in bits, shares are of the tags whose halvings led away from the reference."""
 
     def __init__(self, config: HalfSpaceTreesConfig, k: int) -> None:
-        self._inner = inner = 2**config.height - 1
+        inner = 2**config.height - 1
         model: dict[str, NDArray[Any]] = {
             "tag": np.zeros((config.trees, inner), np.int32), "cut": np.zeros((config.trees, inner)),
             "mass": np.zeros((config.trees, 2 * inner + 1), np.int32),
         }  # fmt: skip
         super().__init__(config, k, model)
-        self._trees = (model["tag"], model["cut"], np.zeros(model["mass"].shape), np.zeros(model["mass"].shape))
+        nodes = config.trees * (2 * inner + 1)
+        self._walk = (config.trees, np.zeros((nodes, 2), np.int32), np.zeros((nodes, 3)))
+        self._at: NDArray[np.float64] | None = None
 
     def _ready(self) -> None:
-        weigh(self._model["mass"], self._config.sparse, self._inner, *self._trees[2:])
+        m = self._model
+        flatten(m["tag"], m["cut"], m["mass"], self._config.sparse, *self._walk[1:])
 
     def _fit(self, rows: NDArray[np.float64], used: NDArray[np.bool_]) -> None:
-        m, z = self._model, rows[used]
-        m["mass"][:] = 0
-        halve(np.stack([z.min(axis=0), z.max(axis=0)]), np.array([self._config.seed], np.int64), m["tag"], m["cut"])
-        count(z, m["tag"], m["cut"], m["mass"])
+        m = self._model
+        if self._at is None:
+            self._at = np.empty((self._config.trees, rows.shape[1]))
+            draw(np.array([self._config.seed], np.int64), self._at, m["tag"])
+        grow(rows[used], self._at, self._config.sparse, m["tag"], m["cut"], m["mass"])
         self._ready()
 
     def _scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         out = np.empty(len(rows))
-        emptinesses(rows, out, *self._trees)
+        emptinesses(rows, out, *self._walk)
         return out.reshape(-1, 1)
 
     def _judge(
@@ -228,4 +294,4 @@ class HalfSpaceTrees(ReferenceGroup):
         out: NDArray[np.float64],
     ) -> None:
         m = self._model
-        judge(value, usable, begin, out, m["mean"], m["sd"], m["plain"], m["limit"], self._now["ints"], *self._trees)
+        judge(value, usable, begin, out, m["mean"], m["sd"], m["plain"], m["limit"], self._now["ints"], *self._walk)

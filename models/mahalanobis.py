@@ -10,8 +10,7 @@ from pydantic import Field
 
 from models.compiled import kernel
 from models.linear import add_ridge, distance, inverse, mean_and_covariance
-from models.reference import standardised
-from models.reference_group import ReferenceConfig, ReferenceGroup, told
+from models.reference_group import ReferenceConfig, ReferenceGroup, closed, opened
 
 
 class MahalanobisConfig(ReferenceConfig):
@@ -53,20 +52,17 @@ def judge(
     z = np.empty(k)
     weighted = np.empty(k)
     known = np.empty(k, np.uint8)
+    share = np.empty(k)
     for i in range(begin, len(value)):
-        for c in range(out.shape[1]):
-            out[i, c] = np.nan
-        out[i, 2] = 0.0
-        if not standardised(value, usable, i, mean, sd, plain, z, known):
+        if not opened(value, usable, i, out, mean, sd, plain, z, known):
             continue
         for j in range(k):
             z[j] -= centre[j]
         d = distance(precision, z, weighted)
-        told(out, i, d / limit[0], ints)
-        out[i, 3] = d
         for j in range(k):
-            share = z[j] * weighted[j] / max(d, 1e-300)
-            out[i, 4 + j] = share if z[j] >= 0.0 else -share
+            part = z[j] * weighted[j] / max(d, 1e-300)
+            share[j] = part if z[j] >= 0.0 else -part
+        closed(out, i, d, share, limit, ints)
 
 
 class Mahalanobis(ReferenceGroup):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from models.baseline import HUGE, check_rows, take_up
+from models.baseline import HUGE, check_learned, check_rows, enough, take_up
 from models.compiled import kernel
 from models.model import ModelConfig
 
@@ -18,7 +18,7 @@ class PageHinkleyConfig(ModelConfig):
     """Page-Hinkley test per tag: `drift` is 1 on the row at which the mean has moved, `ratio` the test statistic over its threshold.
 
     Row for row the answers of `drift.PageHinkley` of River with the same constants, in a kernel. Constants are in the tag's unit: prefer CUSUM
-    where sigma is known. The test begins anew behind each drift. Always adaptive, so advisory.
+    where sigma is known. The test begins anew behind each drift. With a `file` its mean is that of the training (Page 1954) and stays.
     """
 
     kind: Literal["page_hinkley"] = "page_hinkley"
@@ -29,20 +29,9 @@ class PageHinkleyConfig(ModelConfig):
     memory: float = Field(0.9999, gt=0, le=1)
     """Factor with which older departures are forgotten from row to row (River's alpha)."""
     least_rows: int = Field(30, ge=1, le=1_000_000)
-    """Usable values before the first answer (River's min_instances)."""
+    """Usable values before the first answer (River's min_instances); a trained one answers at once."""
     direction: Literal["both", "up", "down"] = "both"
     """Which drifts are told."""
-
-    @model_validator(mode="after")
-    def _no_file(self) -> Self:
-        if self.file is not None:
-            raise ValueError("no file: page_hinkley is always adaptive")
-        return self
-
-    @property
-    def learns(self) -> bool:
-        """Always: its mean is that of the rows since the last drift."""
-        return True
 
     @classmethod
     def bank(cls) -> type[PageHinkley]:
@@ -67,7 +56,7 @@ def page_hinkley(
 ) -> None:
     """Judge n rows (Page 1954; Mouss et al. 2004; River's form).
 
-    constants (slots, 3)  delta, threshold, memory; counts (slots, 2): least rows, direction (0 both, 1 up, 2 down)
+    constants (slots, 3)  delta, threshold, memory; counts (slots, 3): least rows, direction (0 both, 1 up, 2 down), static or not
     sums (slots, 4)       upward sum and its minimum, downward sum and its maximum, since the last drift
     """
     for i in range(len(slot)):
@@ -78,19 +67,19 @@ def page_hinkley(
         if usable[i] == 0 or not abs(x) <= HUGE:
             continue
         if rows[s] == 0:
-            mean[s] = 0.0
             sums[s, 0] = 0.0
-            sums[s, 1] = 1e300
+            sums[s, 1] = 0.0 if counts[s, 2] == 1 else 1e300
             sums[s, 2] = 0.0
-            sums[s, 3] = -1.0
+            sums[s, 3] = 0.0 if counts[s, 2] == 1 else -1.0
         rows[s] += 1
-        mean[s] += (x - mean[s]) / rows[s]
+        if counts[s, 2] == 0:
+            mean[s] = mean[s] + (x - mean[s]) / rows[s] if rows[s] > 1 else x
         away = x - mean[s]
         sums[s, 0] = constants[s, 2] * sums[s, 0] + away - constants[s, 0]
         sums[s, 2] = constants[s, 2] * sums[s, 2] + away + constants[s, 0]
         sums[s, 1] = min(sums[s, 1], sums[s, 0])
         sums[s, 3] = max(sums[s, 3], sums[s, 2])
-        if rows[s] < counts[s, 0]:
+        if rows[s] < counts[s, 0] and counts[s, 2] == 0:
             continue
         up = sums[s, 0] - sums[s, 1] if counts[s, 1] != 2 else 0.0
         down = sums[s, 3] - sums[s, 2] if counts[s, 1] != 1 else 0.0
@@ -115,7 +104,9 @@ class PageHinkley:
     def __init__(self, configs: Sequence[PageHinkleyConfig]) -> None:
         n = len(configs)
         self._constants = np.array([[c.delta, c.threshold, c.memory] for c in configs], np.float64).reshape(n, 3)
-        self._counts = np.array([[c.least_rows, ("both", "up", "down").index(c.direction)] for c in configs], np.int64).reshape(n, 2)
+        self._counts = np.array(
+            [[c.least_rows, ("both", "up", "down").index(c.direction), c.file is not None] for c in configs], np.int64
+        ).reshape(n, 3)  # fmt: skip
         self._state: dict[str, NDArray[Any]] = {"rows": np.zeros(n, np.int64), "mean": np.zeros(n), "sums": np.zeros((n, 4))}
 
     @property
@@ -136,13 +127,15 @@ class PageHinkley:
         page_hinkley(slot, value, usable, out, self._constants, self._counts, *self._state.values())
 
     @classmethod
-    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """It has no static form."""
-        raise ValueError("page_hinkley is always adaptive: it has no model file")
+    def train(cls, config: PageHinkleyConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
+        """The mean of n usable values; see `models.model.Bank.train`."""
+        enough(len(value), max(config.least_rows, 10))
+        return {"mean": np.array(value[0] + (value - value[0]).mean())}
 
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
-        """It has no static form."""
-        raise ValueError("page_hinkley is always adaptive: it has no model file")
+    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up the mean that `train` found; see `models.model.Bank.settle`."""
+        check_learned({"mean": np.zeros(())}, learned)
+        self._state["mean"][slot] = learned["mean"]
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,7 @@ from pydantic import Field
 
 from models.chance import drawn
 from models.compiled import kernel
-from models.reference import standardised
-from models.reference_group import ReferenceConfig, ReferenceGroup, told
+from models.reference_group import ReferenceConfig, ReferenceGroup, closed, opened
 
 
 class RandomCutForestConfig(ReferenceConfig):
@@ -35,6 +34,23 @@ class RandomCutForestConfig(ReferenceConfig):
         return RandomCutForest
 
 
+SURE: Final = 1e-12
+"""A walk ends where the chance that the row has not been cut off yet is less."""
+
+
+@kernel("void(float64[:, ::1], int64[::1], float64[:, :, ::1])")
+def choose(z: NDArray[np.float64], chance: NDArray[np.int64], sample: NDArray[np.float64]) -> None:
+    """Draw the rows of each tree, sample (trees, m, k), from z (n, k); a row comes again only when there are not enough."""
+    row = np.arange(len(z))
+    for t in range(len(sample)):
+        for i in range(sample.shape[1]):
+            at = i % len(row)
+            other = at + int(drawn(chance) * (len(row) - at))
+            row[at], row[other] = row[other], row[at]
+            for j in range(z.shape[1]):
+                sample[t, i, j] = z[row[at], j]
+
+
 @kernel(
     "void(float64[:, :, ::1], int64[::1], int32[:, ::1], float64[:, ::1], int32[:, :, ::1], int32[:, ::1], float64[:, :, ::1], float64[:, :, ::1])"
 )
@@ -53,11 +69,12 @@ def grow(
     sample (trees, m, k); per node (2 m - 1): tag and value of its cut, two children (-1: a leaf), rows in it, their lowest and highest values
     """
     trees, m, k = sample.shape
-    row = np.empty(m, np.int64)
+    rows = np.empty((m, k))
     waiting = np.empty((2 * m, 3), np.int64)
     for t in range(trees):
         for i in range(m):
-            row[i] = i
+            for j in range(k):
+                rows[i, j] = sample[t, i, j]
         nodes = 1
         depth = 1
         waiting[0, 0] = 0
@@ -73,11 +90,13 @@ def grow(
             child[t, node, 1] = -1
             whole = 0.0
             for j in range(k):
-                low[t, node, j] = sample[t, row[a], j]
-                high[t, node, j] = sample[t, row[a], j]
-                for i in range(a + 1, b):
-                    low[t, node, j] = min(low[t, node, j], sample[t, row[i], j])
-                    high[t, node, j] = max(high[t, node, j], sample[t, row[i], j])
+                low[t, node, j] = rows[a, j]
+                high[t, node, j] = rows[a, j]
+            for i in range(a + 1, b):
+                for j in range(k):
+                    low[t, node, j] = min(low[t, node, j], rows[i, j])
+                    high[t, node, j] = max(high[t, node, j], rows[i, j])
+            for j in range(k):
                 whole += high[t, node, j] - low[t, node, j]
             if not whole > 0.0:
                 continue
@@ -95,8 +114,9 @@ def grow(
             cut[t, node] = at
             middle = a
             for i in range(a, b):
-                if sample[t, row[i], j] <= at:
-                    row[i], row[middle] = row[middle], row[i]
+                if rows[i, j] <= at:
+                    for c in range(k):
+                        rows[i, c], rows[middle, c] = rows[middle, c], rows[i, c]
                     middle += 1
             for side in range(2):
                 child[t, node, side] = nodes
@@ -127,6 +147,7 @@ def displacement(
     """
     k = len(x)
     trees = len(mass)
+    over = np.empty(k)
     for j in range(k):
         share[j] = 0.0
     total = 0.0
@@ -136,24 +157,21 @@ def displacement(
         most = 0.0
         while True:
             outside = 0.0
+            width = 0.0
             for j in range(k):
-                if x[j] > high[t, node, j]:
-                    outside += x[j] - high[t, node, j]
-                elif x[j] < low[t, node, j]:
-                    outside += low[t, node, j] - x[j]
+                over[j] = max(x[j] - high[t, node, j], 0.0) - max(low[t, node, j] - x[j], 0.0)
+                outside += abs(over[j])
+                width += high[t, node, j] - low[t, node, j]
             if outside > 0.0:
-                width = 0.0
-                for j in range(k):
-                    width += high[t, node, j] - low[t, node, j]
                 chance = outside / (outside + width)
                 found = reach * chance * max(most, np.float64(mass[t, node]))
                 total += found
+                part = found / outside
                 for j in range(k):
-                    if x[j] > high[t, node, j]:
-                        share[j] += found * (x[j] - high[t, node, j]) / outside
-                    elif x[j] < low[t, node, j]:
-                        share[j] -= found * (low[t, node, j] - x[j]) / outside
+                    share[j] += part * over[j]
                 reach *= 1.0 - chance
+                if reach < SURE:
+                    break
             if child[t, node, 0] < 0:
                 total += reach * most  # as one of the rows of this leaf, where anything is left of the chance
                 break
@@ -181,11 +199,8 @@ def displacements(
 ) -> None:
     """Displacement of each row (n, k)."""
     share = np.empty(z.shape[1])
-    x = np.empty(z.shape[1])
     for i in range(len(z)):
-        for j in range(len(x)):
-            x[j] = z[i, j]
-        out[i] = displacement(x, tag, cut, child, mass, low, high, share)
+        out[i] = displacement(z[i], tag, cut, child, mass, low, high, share)
 
 
 @kernel(
@@ -216,16 +231,9 @@ def judge(
     known = np.empty(k, np.uint8)
     share = np.empty(k)
     for i in range(begin, len(value)):
-        for c in range(out.shape[1]):
-            out[i, c] = np.nan
-        out[i, 2] = 0.0
-        if not standardised(value, usable, i, mean, sd, plain, z, known):
+        if not opened(value, usable, i, out, mean, sd, plain, z, known):
             continue
-        score = displacement(z, tag, cut, child, mass, low, high, share)
-        told(out, i, score / limit[0], ints)
-        out[i, 3] = score
-        for j in range(k):
-            out[i, 4 + j] = share[j]
+        closed(out, i, displacement(z, tag, cut, child, mass, low, high, share), share, limit, ints)
 
 
 class RandomCutForest(ReferenceGroup):
@@ -243,16 +251,7 @@ class RandomCutForest(ReferenceGroup):
         grow(self._model["sample"], np.array([self._config.seed], np.int64), *self._forest)
 
     def _fit(self, rows: NDArray[np.float64], used: NDArray[np.bool_]) -> None:
-        z = rows[used]
-        chance = np.array([self._config.seed], np.int64)
-        sample = self._model["sample"]
-        row = np.arange(len(z))
-        for t in range(len(sample)):
-            for i in range(sample.shape[1]):  # a row comes again only when there are not enough
-                at = i % len(row)
-                other = at + int(drawn(chance) * (len(row) - at))
-                row[at], row[other] = row[other], row[at]
-                sample[t, i] = z[row[at]]
+        choose(rows[used], np.array([self._config.seed], np.int64), self._model["sample"])
         self._ready()
 
     def _scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:

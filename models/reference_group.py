@@ -14,7 +14,7 @@ from models.baseline import check_learned, enough, take_up
 from models.compiled import kernel
 from models.linear import add_ridge, inverse, mean_and_covariance
 from models.model import GroupConfig
-from models.reference import MOST_ROWS, gather, moments
+from models.reference import MOST_ROWS, gather, moments, standardised
 
 OF_LAST: Final = 5
 """Alarm when ABOVE of so many instants were above the limit."""
@@ -46,6 +46,39 @@ def told(out: NDArray[np.float64], i: int, ratio: float, ints: NDArray[np.int64]
     out[i, 1] = alarm
     out[i, 2] = 1.0
     return alarm
+
+
+@kernel(
+    "boolean(Array(float64, 2, 'C', readonly=True), Array(uint8, 2, 'C', readonly=True), int64, float64[:, ::1], float64[::1], float64[::1],"
+    " float64[:, ::1], float64[::1], uint8[::1])"
+)
+def opened(
+    value: NDArray[np.float64],
+    usable: NDArray[np.uint8],
+    i: int,
+    out: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    sd: NDArray[np.float64],
+    plain: NDArray[np.float64],
+    z: NDArray[np.float64],
+    known: NDArray[np.uint8],
+) -> bool:
+    """Begin instant i: nothing said, not evaluated, z (k,) the row in standard deviations; false when too much of it is missing."""
+    for c in range(out.shape[1]):
+        out[i, c] = np.nan
+    out[i, 2] = 0.0
+    return standardised(value, usable, i, mean, sd, plain, z, known)
+
+
+@kernel("void(float64[:, ::1], int64, float64, float64[::1], float64[::1], int64[::1])")
+def closed(
+    out: NDArray[np.float64], i: int, score: float, share: NDArray[np.float64], limit: NDArray[np.float64], ints: NDArray[np.int64]
+) -> None:
+    """End instant i of a model with one score: ratio, alarm and evaluated, the score, and the share of each tag (k,)."""
+    told(out, i, score / limit[0], ints)
+    out[i, 3] = score
+    for j in range(len(share)):
+        out[i, 4 + j] = share[j]
 
 
 class ReferenceGroup:

@@ -19,18 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import HUGE, check_rows, offsets, take_up
+from models.baseline import HUGE, check_learned, check_rows, enough, offsets, take_up
 from models.model import ModelConfig
 
 _NAME: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*\.[A-Z][A-Za-z_]*")
 _DEFECTS: Final = (ArithmeticError, LookupError, ValueError)
 """What an estimator may fail with at a row that is too large for it or comes too early; the row then says nothing."""
+ADAPTIVE: Final = "a drift detector is always adaptive: it compares with what it saw last"
 
 
 class RiverConfig(ModelConfig):
     """A detector of the River library per tag; score is what the estimator says of an anomaly, or 1 on a row at which it detects drift, else 0.
 
-    Always adaptive, so advisory. Tens of microseconds a row: for a few slow tags. Prefer `auto` where nothing is known of a tag.
+    Tens of microseconds a row: for a few slow tags. Prefer `auto` where nothing is known of a tag. With a `file` an anomaly detector scores by what
+    it learned in the training and learns nothing more; a drift detector compares with what it saw last, so it is always adaptive.
     """
 
     kind: Literal["river"] = "river"
@@ -45,18 +47,12 @@ class RiverConfig(ModelConfig):
     generation: int = Field(5000, ge=4, le=100_000)
     """Rows after which an estimator that has learned beside for as many takes over; at a restart up to twice as many are learned again."""
 
-    @property
-    def learns(self) -> bool:
-        """Always."""
-        return True
-
     @model_validator(mode="after")
     def _made(self) -> Self:
-        if self.file is not None:
-            raise ValueError("no file: an estimator of River is always adaptive")
         if self.scale is not None and not self.scale[0] < self.scale[1]:
             raise ValueError("scale: expected low < high")
-        detector(self)
+        if isinstance(detector(self), _DriftDetector) and self.file is not None:
+            raise ValueError(f"no file: {ADAPTIVE}")
         return self
 
     @classmethod
@@ -113,13 +109,14 @@ class _Detector:
     def __init__(self, made: Any) -> None:
         self._made = made
 
-    def row(self, x: float, *, score: bool) -> float:
-        """Score (NaN where it has none) and learn a row; without `score` it is only learned."""
+    def row(self, x: float, *, score: bool, learn: bool = True) -> float:
+        """Score (NaN where it has none) and learn a row; without `score` it is only learned, without `learn` only scored."""
         said = math.nan
         with contextlib.suppress(*_DEFECTS):
             said = self._score(x) if score else math.nan
         with contextlib.suppress(*_DEFECTS):
-            self._learn(x)
+            if learn:
+                self._learn(x)
         return said if math.isfinite(said) else math.nan
 
     def _score(self, x: float) -> float:
@@ -142,12 +139,20 @@ class _DriftDetector(_Detector):
         super().__init__(made)
         self._binary = binary
 
-    def row(self, x: float, *, score: bool) -> float:  # noqa: ARG002 - a drift detector says what it found when it learns
+    def row(self, x: float, *, score: bool, learn: bool = True) -> float:  # noqa: ARG002 - a drift detector says what it found when it learns
         try:
             self._made.update(x > 0.5 if self._binary else x)
         except _DEFECTS:
             return math.nan
         return float(bool(self._made.drift_detected))
+
+
+def _scaled(config: RiverConfig, x: float) -> float:
+    """The value as the estimator sees it."""
+    if config.scale is None:
+        return x
+    low, high = config.scale
+    return (x - low) / (high - low)
 
 
 class _Generations:
@@ -189,9 +194,7 @@ class _Generations:
             self._step(float(rows[i]), score=born == 0 or i >= self._length)
 
     def _step(self, x: float, *, score: bool) -> float:
-        if self._config.scale is not None:
-            low, high = self._config.scale
-            x = (x - low) / (high - low)
+        x = _scaled(self._config, x)
         said = self._charge.row(x, score=score)
         if self._beside is not None:
             self._beside.row(x, score=False)
@@ -203,15 +206,16 @@ class River:
 
     outputs: ClassVar[tuple[str, ...]] = ("score",)
     units: ClassVar[tuple[str, ...]] = ("",)
-    watched: ClassVar[tuple[str, ...]] = ()
+    watched: ClassVar[tuple[str, ...]] = ("score",)
     reasons: ClassVar[tuple[str, ...]] = ()
     ragged: ClassVar[tuple[str, ...]] = ("rows",)
 
     def __init__(self, configs: Sequence[RiverConfig]) -> None:
         self._configs = configs
-        self._start = offsets(np.array([2 * c.generation for c in configs], np.int64))
+        self._start = offsets(np.array([2 * c.generation if c.file is None else 0 for c in configs], np.int64))
         self._state: dict[str, NDArray[Any]] = {"seen": np.zeros(len(configs), np.int64), "rows": np.zeros(int(self._start[-1]))}
         self._running: dict[int, _Generations] = {}
+        self._frozen: dict[int, _Detector] = {}
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -232,6 +236,9 @@ class River:
         for i, (s, x, use) in enumerate(zip(slot.tolist(), value.tolist(), usable.tolist(), strict=True)):
             if not use or not abs(x) <= HUGE:
                 continue
+            if s in self._frozen:
+                out[i, 0] = self._frozen[s].row(_scaled(self._configs[s], x), score=True, learn=False)
+                continue
             seen = int(self._state["seen"][s])
             said = self._of(s).row(seen, x, self._rows(s))
             self._state["seen"][s] = seen + 1
@@ -246,6 +253,27 @@ class River:
             self._running[s] = made = _Generations(self._configs[s])
             made.again(int(self._state["seen"][s]), self._rows(s))
         return self._running[s]
+
+    @classmethod
+    def train(cls, config: RiverConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
+        """The last rows of n usable values, twice a generation at the most: what the estimator learns again at each start."""
+        if isinstance(detector(config), _DriftDetector):
+            raise ValueError(ADAPTIVE)
+        enough(len(value), max(config.warmup, 10))
+        most = 2 * config.generation
+        rows = np.zeros(most)
+        used = value[-most:]
+        rows[: len(used)] = used
+        return {"rows": rows, "seen": np.array(len(used), np.int64)}
+
+    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Let the estimator learn the rows of `train`; see `models.model.Bank.settle`."""
+        config = self._configs[slot]
+        check_learned({"rows": np.zeros(2 * config.generation), "seen": np.zeros((), np.int64)}, learned)
+        made = detector(config)
+        for x in learned["rows"][: int(learned["seen"])].tolist():
+            made.row(_scaled(config, x), score=False)
+        self._frozen[slot] = made
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

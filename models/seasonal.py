@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from models.baseline import HUGE, SCORE_LIMIT, check_rows, floored, offsets, take_up
+from models.baseline import HUGE, SCORE_LIMIT, check_learned, check_rows, enough, floored, offsets, take_up
 from models.compiled import kernel
 from models.model import ModelConfig
 
@@ -23,7 +23,7 @@ class SeasonalConfig(ModelConfig):
     """Mean and spread of a tag in each part of a period (shift 8, day 24, week 168 hours); z is the distance from them in sigma.
 
     Learns from good values in production only, each part by itself. Prefer `auto` where the period is not known: it looks for day and week.
-    Always adaptive, so advisory.
+    With a `file` it keeps the profile that it was trained with.
     """
 
     kind: Literal["seasonal"] = "seasonal"
@@ -39,17 +39,6 @@ class SeasonalConfig(ModelConfig):
     """Values of a part over which its mean and spread are remembered."""
     min_sigma: float = Field(0.0, ge=0)
     """Least sigma in the tag's unit, e.g. its resolution."""
-
-    @model_validator(mode="after")
-    def _no_file(self) -> Self:
-        if self.file is not None:
-            raise ValueError("no file: seasonal is always adaptive")
-        return self
-
-    @property
-    def learns(self) -> bool:
-        """Always."""
-        return True
 
     @classmethod
     def bank(cls) -> type[Seasonal]:
@@ -76,7 +65,7 @@ def seasonal(
 ) -> None:
     """Judge n rows, each against its part as it was before, then teach the part.
 
-    settings (slots, 4)                     period and offset in ns, least values, memory in values
+    settings (slots, 5)                     period and offset in ns, least values, memory in values, whether it is static
     count, mean, variance (sum of parts,)   of each part, slot s from start[s]
     """
     for i in range(len(slot)):
@@ -97,6 +86,8 @@ def seasonal(
             out[i, 1] = mean[p]
             out[i, 2] = sigma
             away = min(max(away, -WINSOR * sigma), WINSOR * sigma)
+        if settings[s, 4] == 1:
+            continue
         count[p] += 1.0
         rate = max(1.0 / count[p], 1.0 / settings[s, 3])
         mean[p] += rate * away
@@ -108,13 +99,13 @@ class Seasonal:
 
     outputs: ClassVar[tuple[str, ...]] = ("z",)
     units: ClassVar[tuple[str, ...]] = ("",)
-    watched: ClassVar[tuple[str, ...]] = ()
+    watched: ClassVar[tuple[str, ...]] = ("z",)
     reasons: ClassVar[tuple[str, ...]] = ("expected", "sigma")
     ragged: ClassVar[tuple[str, ...]] = ("count", "mean", "variance")
 
     def __init__(self, configs: Sequence[SeasonalConfig]) -> None:
-        rows = [[round(c.period_h * HOUR_NS), round(c.offset_h * HOUR_NS), c.least, c.memory] for c in configs]
-        self._settings = np.array(rows, np.int64).reshape(len(configs), 4)
+        rows = [[round(c.period_h * HOUR_NS), round(c.offset_h * HOUR_NS), c.least, c.memory, c.file is not None] for c in configs]
+        self._settings = np.array(rows, np.int64).reshape(len(configs), 5)
         self._lowest = np.array([c.min_sigma for c in configs], np.float64)
         self._start = offsets(np.array([c.parts for c in configs], np.int64))
         self._state: dict[str, NDArray[Any]] = {name: np.zeros(int(self._start[-1])) for name in self.ragged}
@@ -137,13 +128,19 @@ class Seasonal:
         seasonal(slot, time_ns, value, usable, out, self._settings, self._lowest, self._start, *self._state.values())
 
     @classmethod
-    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """It has no static form."""
-        raise ValueError("seasonal is always adaptive: it has no model file")
+    def train(cls, config: SeasonalConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Values, mean and spread of each part behind n usable values; see `models.model.Bank.train`."""
+        enough(len(value), max(config.least, 10))
+        bank = cls([config.model_copy(update={"file": None})])
+        bank.step(np.zeros(len(value), np.int32), time_ns, value, np.ones(len(value), np.uint8), np.empty((len(value), 3)))
+        return bank.state()
 
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
-        """It has no static form."""
-        raise ValueError("seasonal is always adaptive: it has no model file")
+    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `train` found; see `models.model.Bank.settle`."""
+        own = {name: array[self._start[slot] : self._start[slot + 1]] for name, array in self._state.items()}
+        check_learned(own, learned)
+        for name, array in own.items():
+            array[...] = learned[name]
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""

@@ -104,7 +104,7 @@ def test_detectors_find_a_shift() -> None:
         ({"estimator": "../etc.Passwd"}, "the name of a class in River"),
         ({"estimator": "linear_model.LinearRegression", "params": {}}, "an anomaly or drift detector, found linear_model.LinearRegression"),
         ({"params": {"trees": 3}}, r"parameters of anomaly.HalfSpaceTrees \(n_trees, .*\), found trees"),
-        ({"file": "x.model"}, "an estimator of River is always adaptive"),
+        ({"estimator": "drift.ADWIN", "params": {}, "file": "x.model"}, "a drift detector is always adaptive"),
         ({"scale": [1, 1]}, "scale: expected low < high"),
     ],
 )
@@ -113,5 +113,32 @@ def test_what_is_no_detector_is_refused(changes: dict[str, Any], said: str) -> N
         config("anomaly.HalfSpaceTrees", **changes)
 
 
-def test_it_is_never_anything_but_adaptive() -> None:
+def static(name: str, x: NDArray[np.float64]) -> River:
+    bank = River([config(name).model_copy(update={"file": "0" * 64})])
+    bank.settle(0, unpack(pack(River.train(config(name), np.arange(len(x)), x))))
+    return bank
+
+
+@pytest.mark.parametrize("name", ["anomaly.GaussianScorer", "anomaly.HalfSpaceTrees", "anomaly.LocalOutlierFactor"])
+def test_a_trained_one_scores_by_its_training_and_learns_nothing(name: str) -> None:
+    x = values(name)
+    whole = run(static(name, x[:160]), x)
+    assert np.isfinite(whole).all()
+    other = static(name, x[:160])
+    run(other, np.full(40, 9.0))  # what it sees leaves no trace, and a restart begins with the training again
+    assert run(other, x).tobytes() == whole.tobytes()
+    restored = static(name, x[:160])
+    restored.restore(unpack(pack(other.state())))
+    assert run(restored, x).tobytes() == whole.tobytes()
+
+
+def test_what_cannot_be_trained_says_why() -> None:
+    x = values("drift.ADWIN")
+    with pytest.raises(ValueError, match="a drift detector is always adaptive"):
+        River.train(config("drift.ADWIN"), np.arange(len(x)), x)
+    with pytest.raises(ValueError, match="expected at least 30 usable rows, found 9"):
+        River.train(config("anomaly.HalfSpaceTrees"), np.arange(9), x[:9])
+    with pytest.raises(ValueError, match="arrays: expected"):
+        River([config("anomaly.HalfSpaceTrees")]).settle(0, {})
     assert config("drift.ADWIN").learns
+    assert not config("anomaly.HalfSpaceTrees", file="x.model").learns

@@ -76,6 +76,11 @@ class NaiveDiscord:
         self.v: list[float] = []
         self.usual, self.distances = 0.0, []
         self.tail: Any = None
+        self.own: list[float] | None = None
+
+    def settle(self) -> None:
+        """Keep the history, begin with no values of its own."""
+        self.own = []
 
     def shape(self, end: int, floor: float) -> list[float]:
         part = self.v[end - self.c.rows + 1 : end + 1]
@@ -89,7 +94,26 @@ class NaiveDiscord:
         mean = math.fsum(away) / len(away)
         return math.sqrt(math.fsum((x - mean) ** 2 for x in away) / len(away))
 
+    def fixed(self, x: float) -> list[float]:
+        """Against the history of the training, which ends with its last value."""
+        assert self.own is not None
+        assert self.first is not None
+        m, whole = self.c.rows, self.v
+        self.own = [*self.own, x - self.first][-m:]
+        if len(self.own) < m:
+            return [NAN] * 4
+        floor = max(0.1 * self.usual, self.c.min_sigma, 1e-12 * abs(self.first), 1e-30)
+        self.v = [*whole, *self.own]
+        mine = self.shape(len(self.v) - 1, floor)
+        others = [self.shape(end, floor) for end in range(max(m - 1, len(whole) - 1 - self.c.history + m), len(whole))]
+        self.v = whole
+        away = min(math.sqrt(math.fsum((a - b) ** 2 for a, b in zip(mine, other, strict=True)) / (2 * m)) for other in others)
+        e = self.tail.surprise(away)
+        return [e / self.c.budget, away, NAN, e]
+
     def row(self, x: float, time_ns: int = 0) -> list[float]:
+        if self.own is not None:
+            return self.fixed(x)
         self.first = x if self.first is None else self.first
         self.v.append(x - self.first)
         m, n = self.c.rows, len(self.v) - 1

@@ -201,8 +201,11 @@ class NaiveFlatline:
 
 class NaiveSeasonal:
     def __init__(self, config: SeasonalConfig) -> None:
-        self.config = config
+        self.config, self.static = config, False
         self.parts: dict[int, tuple[int, float, float]] = {}
+
+    def settle(self) -> None:
+        self.static = True
 
     def row(self, x: float, time_ns: int = 0) -> list[float]:
         c = self.config
@@ -214,6 +217,8 @@ class NaiveSeasonal:
             sigma = _floor(math.sqrt(variance), mean, c.min_sigma)
             said = [_clip(away / sigma, 1e6), mean, sigma]
             away = _clip(away, 5 * sigma)
+        if self.static:
+            return said
         rate = max(1 / (n + 1), 1 / c.memory)
         self.parts[part] = n + 1, mean + rate * away, (1 - rate) * (variance + rate * away**2)
         return said
@@ -236,6 +241,27 @@ class NaivePageHinkley:
         up = test._sum_increase - test._min_increase if self.config.direction != "down" else 0.0
         down = test._max_decrease - test._sum_decrease if self.config.direction != "up" else 0.0
         return [float(test.drift_detected), min(max(up, down) / self.config.threshold, 1e6), test._x_mean.get(), 1.0 if up >= down else -1.0]
+
+
+class _Page:
+    """Sums of departures from a mean that is known; each begins anew behind a drift."""
+
+    def __init__(self, config: PageHinkleyConfig, mean: float) -> None:
+        self.c, self.mean = config, mean
+        self.away: list[float] = []
+
+    def row(self, x: float, time_ns: int = 0) -> list[float]:
+        self.away.append(x - self.mean)
+        up, down = self.sums(-self.c.delta), self.sums(self.c.delta)
+        over = up[-1] - min(up) if self.c.direction != "down" else 0.0
+        under = max(down) - down[-1] if self.c.direction != "up" else 0.0
+        drift = max(over, under) > self.c.threshold
+        if drift:
+            self.away = []
+        return [float(drift), min(max(over, under) / self.c.threshold, 1e6), self.mean, 1.0 if over >= under else -1.0]
+
+    def sums(self, more: float) -> list[float]:
+        return list(itertools.accumulate(self.away, lambda s, a: self.c.memory * s + a + more, initial=0.0))
 
 
 class NaiveRobustZ:
@@ -365,6 +391,8 @@ def settled(config: Any, times: list[int], values: list[float]) -> Any:
     """The static form of a model, trained on these rows."""
     if isinstance(config, RobustZConfig):
         return _Fixed(config, values)
+    if isinstance(config, PageHinkleyConfig):
+        return _Page(config, statistics.fmean(values))
     if isinstance(config, ResidualConfig):
         mu, sigma, phi = autoregression(values, config.min_sigma) if config.phi is None else (config.mu, config.sigma, config.phi)
         return NaiveResidual(config.model_copy(update={"mu": mu, "sigma": sigma, "phi": phi}))
