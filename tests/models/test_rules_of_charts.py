@@ -181,7 +181,7 @@ def test_constant_tag_noise_on_a_large_offset_and_a_single_value(model: dict[str
 @pytest.mark.parametrize(
     "wrong",
     [{"kind": "spc", "without": [9]}, {"kind": "spc", "rules": "mine"}, {"kind": "shewhart", "mu": 1}, {"kind": "flatline", "file": "a.model"},
-     {"kind": "page_hinkley", "file": "a.model"}, {"kind": "page_hinkley", "threshold": 0}],
+     {"kind": "adwin", "file": "a.model"}, {"kind": "page_hinkley", "threshold": 0}],
 )  # fmt: skip
 def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(pydantic.ValidationError):
