@@ -59,16 +59,13 @@ def run(
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     from edge_agent.agent.agent import run_agent
+    from edge_agent.agent.memory import be_frugal
     from edge_agent.agent.words import Words
     from edge_agent.config.approved import choose_of
 
-    try:
-        choice = choose_of(config, time.time_ns())
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
     words = Words(log_format, log_level)
-    run_agent(choice, config.resolve(), record, words.toggle)
+    be_frugal()
+    run_agent(choose_of(config, time.time_ns()), config.resolve(), record, words.toggle)
 
 
 @app.command()

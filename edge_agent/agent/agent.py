@@ -10,8 +10,9 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 import structlog
 import uvicorn
 
@@ -24,7 +25,7 @@ from edge_agent.agent.commit import STREAMS
 from edge_agent.agent.engine import Engine
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
-from edge_agent.agent.memory import settle, share_arenas
+from edge_agent.agent.memory import settle
 from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.recording import Recording
 from edge_agent.agent.recovery import Recovered, recover
@@ -33,7 +34,7 @@ from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
 from edge_agent.config.approved import Choice, choose_of
 from edge_agent.config.credentials import certificates_of
-from edge_agent.config.reload import Changes, changes_of
+from edge_agent.config.reload import Changes, SetAside, changes_of
 from edge_agent.config.trained import load_whole
 from edge_agent.core import (
     Action,
@@ -51,6 +52,7 @@ from edge_agent.core import (
     supervised,
 )
 from edge_agent.core.approval import KEY_FOLDER
+from edge_agent.pipeline.chain import Pipeline
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
 from edge_agent.uplinks.gateway import GatewayConfig
@@ -125,10 +127,11 @@ class Agent:
             self._identity = Identity(file)
             recovered = recover(file)
         clock = Clock(recovered.last_received_ns)
-        previous = self._previous(recovered.pipeline)
         self._clock = clock
-        self._watch = watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
-        self._start = start = start_of(self.settings, clock(), previous, watch.begin(clock(), previous))
+        self._watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
+        whole = self.settings
+        start = self._planned(whole, self._watch, recovered.pipeline)
+        self._keep(whole, start)
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}
         recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._identity.epochs.born) if self._record else None
@@ -136,14 +139,17 @@ class Agent:
             file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._safe_through, cursors=self._cursors,
             on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
         )  # fmt: skip
-        beside = self._beside = Beside(self.settings, self._data_dir, start, self._engine, self._intake, file, clock, act=self._act_here)
+        beside = self._beside = Beside(self.settings, self._data_dir, self._start, self._engine, self._intake, file, clock, act=self._act_here)
         self._say_what_was_found(damaged, recovered, clock)
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._file)
+        self._choice = None
         self._approving.say()
         self._engine.start(start)
         epoch = self._identity.epochs.current
-        log.info("started", edge=start.edge, epoch=epoch, restepped=recovered.restepped, tags=len(start.tags), alarms=len(start.alarms))
-        self._reading.begin(self._sources(self.settings))
+        tags, alarms = len(self._start.tags), len(self._start.alarms)
+        log.info("started", edge=self._start.edge, epoch=epoch, restepped=recovered.restepped, tags=tags, alarms=alarms)
+        self._reading.begin(self._sources(whole))
+        del whole, start  # this frame stays as long as the agent
         self._delivering.begin(self._uplinks(self.settings))
         tasks = [
             asyncio.create_task(self._change(stop), name="approvals"),
@@ -153,7 +159,7 @@ class Agent:
             asyncio.create_task(self._certified(), name="certificates"),
         ]
         status = Status(
-            edge=start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._identity.epochs.current,
+            edge=self._start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._identity.epochs.current,
             engine=self._engine, intake=self._intake, sources=self._reading.status, uplinks=self._delivering.status,
             listening=lambda: beside.listening,
             required=lambda: frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
@@ -250,7 +256,7 @@ class Agent:
             settings = await asyncio.to_thread(load_whole, self._file)
             if settings.edge.gmp:
                 raise ConfigError([Mistake(str(self._file), 1, "edge.gmp", "false, or a new start of the agent", "true")])
-            changes = changes_of(self.settings, settings)
+            changes = await asyncio.to_thread(lambda: changes_of(self._aside.whole(), settings))
             said = changes.words()
             if changes.anew:
                 self.again = True
@@ -270,21 +276,19 @@ class Agent:
     async def _take_up(self, settings: AgentSettings, changes: Changes) -> None:
         """Run other settings; sources and uplinks that are not concerned go on. ConfigError before anything has changed."""
         watch = ModelWatch(settings, self._data_dir / KEY_FOLDER)
-        trained = await asyncio.to_thread(watch.begin, self._clock(), self._start)
-        start = await asyncio.to_thread(start_of, settings, self._clock(), self._start, trained)
+        start = await asyncio.to_thread(self._planned, settings, watch, self._engine.pipeline)
         await self._reading.end(changes.sources_end)
         await self._delivering.end(changes.uplinks_end)
         for name in {*changes.uplinks_end} - {*changes.uplinks_begin}:
             self._grown.pop(name, None)
+        self._keep(settings, start)
         self._plan_anew(start)
         self._watch.become(watch)
-        self.settings = settings
         self._reading.begin(self._sources(settings, changes.sources_begin))
         self._delivering.begin(self._uplinks(settings, changes.uplinks_begin))
 
     def _plan_anew(self, start: Start, follow: Callable[[], None] | None = None) -> None:
         """Another plan holds from here on; sources that are connected stay so."""
-        self._start = start
         self._engine.revise(start)
         self._beside.desk.revise(start.tags, start.alarms)
         self._intake.plan_anew(start, follow)
@@ -303,7 +307,8 @@ class Agent:
             if following.look(self._clock(), ahead, *self._stamped()):
                 said = f"received time follows the wall clock by {ahead / 1e9:+.3f} s"
                 log.warning("clock", said=said)
-                self._plan_anew(self._start, self._clock.follow)
+                if (start := pipeline.start) is not None:
+                    self._plan_anew(start, self._clock.follow)
                 self._intake.put(lambda now, why=said: Note(received_ns=now, action="clock_followed", object="clock", reason=why))  # type: ignore[misc]
 
     def _stamped(self) -> tuple[int, int]:
@@ -314,8 +319,16 @@ class Agent:
 
     # -- identity and what was found ----------------------------------------------------------------------------------------------
 
-    def _previous(self, pipeline: Any) -> Start | None:
-        return pipeline.start if pipeline.started else None
+    def _planned(self, settings: AgentSettings, watch: ModelWatch, pipeline: Pipeline) -> Start:
+        """The Start entry of settings behind the one of a pipeline. ConfigError for what nobody approved."""
+        previous = pipeline.start
+        return start_of(settings, self._clock(), previous, watch.begin(settings, self._clock(), previous))
+
+    def _keep(self, settings: AgentSettings, start: Start) -> None:
+        """Run by these: the journal and the pipeline have the plan, and the sources their tags, so that neither is kept here as objects."""
+        self._aside = SetAside(settings)
+        self.settings = self._aside.kept
+        self._start = msgspec.structs.replace(start, config={})
 
     def _say_what_was_found(self, damaged: Path | None, recovered: Recovered, clock: Clock) -> None:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.
@@ -472,11 +485,11 @@ def run_agent(choice: Choice, file: Path, record: Path | None, louder: Callable[
             running.clear()
 
     os.umask(0o077)
-    share_arenas()
     record = record.resolve() if record is not None else None
     os.chdir(file.parent)
     while True:
         agent = Agent(choice.settings, file.parent, record, choice=choice, file=file)
+        del choice  # the agent lets go of thousands of tags as soon as it can
         agent.frugal = True
         asyncio.run(lived(agent))
         if not agent.again:

@@ -27,7 +27,9 @@ class Approving:
     def __init__(self, choice: Choice, data_dir: Path, intake: Intake, file: Path | None) -> None:
         """Without the configuration file nothing takes effect before the next start."""
         edge = choice.settings.edge
-        self._choice, self._intake, self._file, self._on = choice, intake, file, edge.gmp
+        self._choice: Choice | None = choice
+        self._runs_by, self._sha256 = choice.approval, choice.sha256
+        self._intake, self._file, self._on = intake, file, edge.gmp
         self._folder = Approvals(data_dir, site=edge.site, edge=edge.id)
         self._untrusted: set[str] = set()
         self._came: tuple[ChangeApproval, ...] = ()
@@ -36,9 +38,9 @@ class Approving:
         """What was waiting, and how the files were, when the configuration was last read."""
 
     def say(self) -> None:
-        """Put what runs in force, and tell the audit trail and the operator."""
-        choice = self._choice
-        if not self._on:
+        """Put what runs in force, and tell the audit trail and the operator: once."""
+        choice, self._choice = self._choice, None  # its settings hold every tag as an object
+        if not self._on or choice is None:
             return
         for wrong in self._folder.wrong_keys():
             log.error("a key file is passed over", why=wrong)
@@ -50,7 +52,8 @@ class Approving:
         elif choice.applied and choice.approval is not None:
             self._folder.keep(choice.settings, choice.approval)
             self._note("config_applied", choice.approval.words(), new=choice.sha256)
-        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=ALARM, active=bool(choice.problem), explanation=words))
+        active = bool(choice.problem)
+        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=ALARM, active=active, explanation=words))
 
     def take(self, approvals: tuple[ChangeApproval, ...]) -> None:
         """A gateway says what was approved: it is verified and kept beside the event loop."""
@@ -83,9 +86,9 @@ class Approving:
 
     def _took_effect(self, file: Path) -> bool:
         """Reading a large configuration takes seconds: only when an approval waits for it, and it or the approvals changed since."""
-        now, runs_by = time.time_ns(), self._choice.approval
+        now, runs_by = time.time_ns(), self._runs_by
         oldest = runs_by.approved_ns if runs_by is not None else 0
-        waiting = {a.sha256 for a in self._folder.known() if oldest <= a.approved_ns and a.effective_ns <= now} - {self._choice.sha256}
+        waiting = {a.sha256 for a in self._folder.known() if oldest <= a.approved_ns and a.effective_ns <= now} - {self._sha256}
         seen = waiting, [_stamp(path) for path in self._files]
         if not waiting or seen == self._seen:
             return False

@@ -8,7 +8,11 @@ from typing import Final
 
 ARENAS: Final = 1
 """Threads share one arena of the allocator: what one has freed another uses. Numbers of the hot path stand in arrays that are kept anyway."""
+MAPPED: Final = 131_072
+"""Bytes from which a piece of memory is mapped on its own, for good: glibc raises this number with the first large piece that is freed, and arrays
+of zeros, most of whose pages are never used, would from then on be written at once."""
 _M_ARENA_MAX: Final = -8
+_M_MMAP_THRESHOLD: Final = -3
 
 
 def _libc() -> ctypes.CDLL | None:
@@ -22,10 +26,11 @@ def _libc() -> ctypes.CDLL | None:
 _LIBC: Final = _libc()
 
 
-def share_arenas() -> None:
-    """Before threads begin; nothing where the allocator is another one."""
+def be_frugal() -> None:
+    """Before threads begin and anything large is made; nothing where the allocator is another one."""
     if _LIBC is not None and hasattr(_LIBC, "mallopt"):
         _LIBC.mallopt(_M_ARENA_MAX, ARENAS)
+        _LIBC.mallopt(_M_MMAP_THRESHOLD, MAPPED)
 
 
 def settle() -> None:

@@ -24,12 +24,12 @@ class ModelWatch:
     """The model files of a configuration, as they are on the disk."""
 
     def __init__(self, settings: AgentSettings, keys: Path, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self._settings, self._keys, self._sleep = settings, keys, sleep
+        self._keys, self._sleep = keys, sleep
         self.files = {Path(m.file): f"model {m.kind} {model_name(m)}" for m in settings.models if m.file is not None}
         self._stamps: dict[Path, tuple[int, int] | None] = {}
         self._hashes: dict[Path, str] = {}
 
-    def begin(self, now_ns: int, previous: Start | None) -> TrainedModels:
+    def begin(self, settings: AgentSettings, now_ns: int, previous: Start | None) -> TrainedModels:
         """The models to start with; where a file is refused, the one of the plan in force goes on, and the log says so.
 
         ConfigError for a soft sensor whose adjustment nobody approved.
@@ -37,17 +37,17 @@ class ModelWatch:
         for path in self.files:
             self._stamps[path], self._hashes[path] = _stamp(path), _hash(path)
         keys = public_keys(self._keys)
-        unapproved = adjusted_mistakes(self._settings, keys, now_ns)
+        unapproved = adjusted_mistakes(settings, keys, now_ns)
         if unapproved:
             raise ConfigError([Mistake(e.path, 1, e.key, e.expected, e.found) for _, e in unapproved])
-        found = trained_models(self._settings, keys=keys, now_ns=now_ns, previous=previous)
+        found = trained_models(settings, keys=keys, now_ns=now_ns, previous=previous)
         for place, error in found.refused.items():
             log.error("a model file is refused", error=str(error), goes_on_with=found.by_place[place].sha256 if place in found.by_place else "none")
         return found
 
     def become(self, other: ModelWatch) -> None:
         """Watch what another one watches: the configuration was read again."""
-        self._settings, self.files, self._stamps, self._hashes = other._settings, other.files, other._stamps, other._hashes
+        self.files, self._stamps, self._hashes = other.files, other._stamps, other._hashes
 
     async def run(self, put: Callable[[Callable[[int], Any]], Any]) -> None:
         """Look every 10 s; a change becomes a note in the journal."""

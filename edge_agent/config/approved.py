@@ -11,10 +11,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent.config.agent import AgentSettings, load_agent
 from edge_agent.config.sections import EdgeSection
@@ -22,6 +21,9 @@ from edge_agent.core import ConfigError, Refused
 from edge_agent.core.change import ChangeApproval, Difference, check_change, config_sha256, differences
 from edge_agent.core.settings import read_yaml
 from edge_agent.core.signing import public_keys, wrong_keys
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FOLDER: Final = "approved"
 KEPT: Final = 50

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+import zstandard
+
 from edge_agent.config.agent import AgentSettings
+from edge_agent.config.approved import document_of
 from edge_agent.config.sections import TagSection
 
 JUDGED: Final = ("tags", "models", "sensors", "machines", "alarms", "alarm_rules", "mode_rules", "windows")
@@ -47,6 +51,21 @@ class Changes:
         if self.plan and not self.anew:
             said.append("tags, models and alarms are planned anew")
         return "; ".join(said) or "nothing changed"
+
+
+class SetAside:
+    """The settings that run, packed until a reload asks what differs from them: thousands of tags and alarms take megabytes as objects.
+
+    kept  the settings without tags and alarms, for whoever runs by them; these are in the plan
+    """
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._packed = zstandard.compress(msgspec.json.encode(document_of(settings)), 1)
+        self.kept = settings.model_copy(update={"tags": (), "alarms": ()})
+
+    def whole(self) -> AgentSettings:
+        """The settings as they were."""
+        return AgentSettings.model_validate(msgspec.json.decode(zstandard.decompress(self._packed)))
 
 
 def changes_of(old: AgentSettings, new: AgentSettings) -> Changes:

@@ -82,14 +82,15 @@ def judged_tags(
     for place, model in enumerate(settings.models):
         static = trained.get(place)
         config = model.model_dump(mode="json", by_alias=True) | ({"file": static.sha256} if static else {})
+        about = f"{model.kind}:{static.sha256 if static else _hash(model.model_dump(mode='json', exclude={'tags', 'name'}))[:16]}"
         if isinstance(model, GroupConfig):
             parents = [known[n] for n in settings.gathered(model)]
             made = GROUPS[model.kind]
             outputs = tuple(f"{model.name}.{model.kind}.{output}" for output in made.outputs)
-            gathered += [_gathered(output, unit, parents, model, static) for output, unit in zip(outputs, made.units, strict=True)]
+            gathered += [_gathered(output, unit, parents, model, about) for output, unit in zip(outputs, made.units, strict=True)]
             learned, watched = (static.learned[model.name], {o: part[model.name] for o, part in static.watched.items()}) if static else (b"", {})
             watches = tuple(_watch(f"{model.name}.{model.kind}.{output}") for output in watched)
-            gathered += [_gathered(name, "", parents, model, static, WATCH) for name in watches]
+            gathered += [_gathered(name, "", parents, model, about, WATCH) for name in watches]
             groups.append(GroupPlan(model.kind, model.name, tuple(p.name for p in parents), (*outputs, *watches), config, learned, watched))
             continue
         bank = BANKS[model.kind]
@@ -103,13 +104,13 @@ def judged_tags(
             outputs = tuple(f"{name}.{model.kind}.{output}" for output in bank.outputs)
             plans.append(JudgementPlan(model.kind, name, outputs, config | mine, level[name], static.learned[name] if static else b""))
             for output, unit in zip(outputs, bank.units, strict=True):
-                derived.append(_derived(output, unit, known[name], model, static))
+                derived.append(_derived(output, unit, known[name], model, about))
                 level[output] = level[name] + 1
             for watched_output, calibrations in static.watched.items() if static else ():
                 output = f"{name}.{model.kind}.{watched_output}"
                 drift = {"kind": WATCH, "tags": [output], "file": config["file"]}
                 plans.append(JudgementPlan(WATCH, output, (_watch(output),), drift, level[output], calibrations[name]))
-                watches_of_tags.append(_derived(_watch(output), "", known[name], model, static, WATCH, parent_name=output))
+                watches_of_tags.append(_derived(_watch(output), "", known[name], model, about, WATCH, parent_name=output))
         known |= {t.name: t for t in derived}
     return [*derived, *watches_of_tags, *gathered], plans, groups
 
@@ -119,14 +120,14 @@ def _watch(output: str) -> str:
     return output + DRIFT
 
 
-def _gathered(name: str, unit: str, parents: list[Tag], model: Any, static: Trained | None, what: str = "") -> Tag:
+def _gathered(name: str, unit: str, parents: list[Tag], model: Any, about: str, what: str = "") -> Tag:
     """A derived tag of several: as critical as the most critical of them."""
     worst = min(parents, key=lambda t: _CRITICALITY.index(t.class_))
     words = dict.fromkeys(worst.description, " · ".join(filter(None, (model.name, model.kind, what))))
-    return msgspec.structs.replace(_derived(name, unit, worst, model, static), description=words, derived_from=tuple(p.name for p in parents))
+    return msgspec.structs.replace(_derived(name, unit, worst, model, about), description=words, derived_from=tuple(p.name for p in parents))
 
 
-def _derived(name: str, unit: str, parent: Tag, model: Any, static: Trained | None, what: str = "", parent_name: str = "") -> Tag:
+def _derived(name: str, unit: str, parent: Tag, model: Any, about: str, what: str = "", parent_name: str = "") -> Tag:
     return Tag(
         id=0,
         name=name,
@@ -137,7 +138,7 @@ def _derived(name: str, unit: str, parent: Tag, model: Any, static: Trained | No
         record="summary",
         record_reason="recomputed bit for bit from the journal",
         derived_from=(parent_name or parent.name,),
-        model=f"{model.kind}:{static.sha256 if static else _hash(model.model_dump(mode='json', exclude={'tags', 'name'}))[:16]}",
+        model=about,
         adaptive=model.learns,
     )
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_agent.config.agent import AgentSettings, load_agent
 from edge_agent.core import Start, pack
@@ -22,6 +21,9 @@ from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, plan_of
 from models import BANKS, GROUPS, GroupConfig, ModelConfig
 from models.drift import Drift, DriftConfig
 from models.prognosis.running import RemainingConfig, Running, packed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MOST_BYTES: Final = 32 << 20
 """Arrays of all static models of an edge together: they stand in the journal and in every checkpoint."""

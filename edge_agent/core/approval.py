@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge_agent.core.errors import Refused
 from edge_agent.core.model_file import ModelFile, ModelFileError
 from edge_agent.core.signing import key_id
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 KEY_FOLDER: Final = "model_keys"
 """Folder in the edge's data folder that holds its key for approvals of models, and the public keys (`*.pub`) whose approvals of models count."""
@@ -99,6 +100,8 @@ def read_approval(path: Path) -> Approval | None:
 
 def verified(path: Path, model: ModelFile, keys: Mapping[str, Ed25519PublicKey]) -> Approval:
     """The approval of the model file at `path` that is its own, by another than its trainer, and signed with a trusted key; else ModelFileError."""
+    from cryptography.exceptions import InvalidSignature
+
     approval, file = read_approval(path), approval_path(path)
     if approval is None:
         raise ModelFileError(path, "approval", f"one beside it ({file.name})", "none")

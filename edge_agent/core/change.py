@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge_agent.core.errors import Refused, WireError
 from edge_agent.core.signing import key_id
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 MAX_DOCUMENT: Final = 8 << 20
 """Bytes of one configuration at the most."""
@@ -150,6 +151,8 @@ def sign_change(approval: ChangeApproval, key: Ed25519PrivateKey) -> ChangeAppro
 
 def check_change(approval: ChangeApproval, keys: Mapping[str, Ed25519PublicKey], *, site: str, edge: str) -> None:
     """Refused unless it is for this edge, by two different people, and signed with a key that is trusted here."""
+    from cryptography.exceptions import InvalidSignature
+
     if (approval.site, approval.edge) != (site, edge):
         raise Refused(f"approval: expected one for {edge} of {site}, found one for {approval.edge} of {approval.site}")
     if approval.approved_by.strip().casefold() == approval.proposed_by.strip().casefold():

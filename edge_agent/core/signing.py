@@ -1,24 +1,31 @@
-"""Signing keys (Ed25519): made once, the private half readable by its owner only, public halves beside it under their short names."""
+"""Signing keys (Ed25519): made once, the private half readable by its owner only, public halves beside it under their short names.
+
+The library is loaded by what signs or checks: an edge that has nothing signed does without its 8 MB.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
+from typing import TYPE_CHECKING
 
 from edge_agent.core.errors import LogError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 
 def key_id(public: Ed25519PublicKey) -> str:
     """The short name of a public key."""
-    return hashlib.sha256(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
+    return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
 
 
 def signing_key(folder: Path, name: str = "manifest.key") -> Ed25519PrivateKey:
     """The key in `folder/name`, made at the first call; LogError when the file holds another kind of key."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
     path = folder / name
     if path.exists():
         key = load_pem_private_key(path.read_bytes(), None)
@@ -28,7 +35,7 @@ def signing_key(folder: Path, name: str = "manifest.key") -> Ed25519PrivateKey:
     folder.mkdir(parents=True, exist_ok=True)
     key = Ed25519PrivateKey.generate()
     public = key.public_key()
-    (folder / f"{key_id(public)}.pub").write_text(public.public_bytes(Encoding.Raw, PublicFormat.Raw).hex() + "\n")
+    (folder / f"{key_id(public)}.pub").write_text(public.public_bytes_raw().hex() + "\n")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -50,6 +57,8 @@ def wrong_keys(folder: Path) -> list[str]:
 
 def _public_key(path: Path) -> Ed25519PublicKey | str:
     """The key, or what is wrong with its file."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(path.read_text("ascii").strip()))
     except OSError as error:

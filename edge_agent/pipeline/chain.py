@@ -64,7 +64,7 @@ class Pipeline:
 
     def __init__(self, observe: Observe | None = None) -> None:
         self._observe = observe
-        self._start: Start | None = None
+        self._begun = False
         self._audit_link = ""
 
     def step(self, entry: Entry) -> list[Record]:
@@ -77,7 +77,7 @@ class Pipeline:
         return records
 
     def _stepped(self, entry: Entry) -> list[Record]:
-        if self._start is None:
+        if not self._begun:
             raise NotStarted(f"pipeline: expected a Start entry first, found {type(entry).__name__}")
         now = entry.received_ns
         records = self._advance(now)
@@ -117,7 +117,7 @@ class Pipeline:
 
         The records are the same, bit for bit, and so is the state behind each part; all of them have to be taken.
         """
-        if self._start is None:
+        if not self._begun:
             raise NotStarted("pipeline: expected a Start entry first, found Samples")
         at, alone = 0, 0
         while at < len(run):
@@ -173,7 +173,7 @@ class Pipeline:
         """Plan anew, with the state of before where it still fits; while the agent was down no tick ran and no tag went stale."""
         records: list[Record] = []
         parts, before = Parts(start), None
-        if self._start is not None:
+        if self._begun:
             before = self._parts.plan
             if self._parts.windows.length_ns != parts.windows.length_ns:
                 records += self._summaries(self._parts.windows.flush())
@@ -197,19 +197,19 @@ class Pipeline:
         return records
 
     def _become(self, parts: Parts) -> None:
-        self._start, self._parts = parts.start, parts
+        self._begun, self._parts = True, parts
         self._conditions = Conditions(parts)
         self._judging = Judging(parts, self._conditions, self._observe)
         self._passes = Passes(parts, self._conditions, self._judging)
 
     def state(self) -> dict[str, Any]:
         """Everything of which the next records are a function beside the entries: for `edge_agent.core.pack`."""
-        return {"start": None} if self._start is None else {**self._parts.state(), "audit_link": self._audit_link}
+        return {"start": None} if not self._begun else {**self._parts.state(), "audit_link": self._audit_link}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become the pipeline that gave this state."""
         if state["start"] is None:
-            self._start = None
+            self._begun = False
         else:
             self._become(Parts.restored(state))
         self._audit_link = state.get("audit_link", "")
@@ -219,7 +219,7 @@ class Pipeline:
     @property
     def due_ns(self) -> int:
         """The earliest time at which a tick could have something to do if nothing more arrives."""
-        return self._parts.due_ns if self._start is not None else NEVER
+        return self._parts.due_ns if self._begun else NEVER
 
     @property
     def open_windows(self) -> int:
@@ -229,12 +229,12 @@ class Pipeline:
     @property
     def started(self) -> bool:
         """Whether a Start entry has come."""
-        return self._start is not None
+        return self._begun
 
     @property
     def start(self) -> Start | None:
-        """The Start entry that planned it."""
-        return self._start
+        """The Start entry that planned it; unpacked at each call."""
+        return self._parts.start if self._begun else None
 
     @property
     def catalogue(self) -> Catalogue:

@@ -20,7 +20,7 @@ class Conditions:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._known = frozenset(a.name for a in parts.start.alarms)
+        self._known = parts.alarm_names
 
     def condition(self, alarm: str, active: bool, time_ns: int, received_ns: int, why: str) -> list[AlarmEvent]:
         """Events of a diagnostic alarm whose condition is true or false now; none where the plan has no such alarm."""

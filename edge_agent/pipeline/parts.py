@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
+from zstandard import compress, decompress
 
 from edge_agent.alarms import Alarms
 from edge_agent.core import Catalogue, Start, decode, encode
@@ -32,8 +34,11 @@ class Parts:
 
     def __init__(self, start: Start) -> None:
         """Everything as at the very beginning; msgspec.ValidationError when the plan in `start` is none."""
-        self.start = start
-        self.plan = plan = plan_of(start)
+        self._start = compress(encode(start), 1)
+        plan = plan_of(start)
+        # The entry as objects, with a judgement for each tag and model, takes tens of megabytes; it is asked for at the next start alone.
+        self.plan = msgspec.structs.replace(plan, judgements=(), tag_source={})
+        """What holds for all; the judgements and the source of each tag are in `start`."""
         self.tick_ns = 0
         self.catalogue = catalogue = Catalogue(start.tags)
         self.tags = tags = TagArrays(catalogue, plan)
@@ -54,7 +59,13 @@ class Parts:
         self.diverters = Diverters(plan.diverters, catalogue, tags.source, simulated=plan.simulated)
         self.advisor = Advisor(plan, catalogue)
         self.alarms = Alarms(start.alarms, catalogue, plan.alarm_rules)
+        self.alarm_names = frozenset(a.name for a in start.alarms)
         self.bad = np.zeros(len(catalogue), np.uint8)
+
+    @property
+    def start(self) -> Start:
+        """The entry that planned them; unpacked at each call."""
+        return _start_in(decompress(self._start))
 
     @property
     def due_ns(self) -> int:
@@ -88,7 +99,7 @@ class Parts:
 
     def state(self) -> dict[str, Any]:
         """The Start entry, the last tick and the state of every part: for `edge_agent.core.pack`."""
-        start = np.frombuffer(encode(self.start), np.uint8)
+        start = np.frombuffer(decompress(self._start), np.uint8)
         return {"start": start, "tick_ns": self.tick_ns, "bad": self.bad.copy(), **{name: part.state() for name, part in self._with_state().items()}}
 
     def take_up(self, state: Mapping[str, Any]) -> None:
@@ -104,9 +115,13 @@ class Parts:
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Parts:
         """The parts that gave this state."""
-        start = decode(state["start"].tobytes())
-        if not isinstance(start, Start):
-            raise ValueError(f"pipeline state: expected a Start entry, found {type(start).__name__}")
-        parts = cls(start)
+        parts = cls(_start_in(state["start"].tobytes()))
         parts.take_up(state)
         return parts
+
+
+def _start_in(data: bytes) -> Start:
+    start = decode(data)
+    if not isinstance(start, Start):
+        raise ValueError(f"pipeline state: expected a Start entry, found {type(start).__name__}")
+    return start

@@ -152,10 +152,16 @@ class TagArrays:
 def banks_of(plan: PipelinePlan, catalogue: Catalogue) -> Banks:
     """The model banks of a plan, by level and kind in the order of their first appearance."""
     levels: dict[int, dict[str, list[Judgement]]] = {}
+    read: dict[str, tuple[ModelConfig, str]] = {}
     for j in plan.judgements:
-        config: ModelConfig = DriftConfig(**j.config) if j.kind == WATCH else _model.validate_python(j.config)
+        # A model stands here once for each of its tags, alike but for them: it is read once.
+        alike = j.kind + repr({key: option for key, option in j.config.items() if key != "tags"})
+        if alike not in read:
+            one: ModelConfig = DriftConfig(**j.config) if j.kind == WATCH else _model.validate_python(j.config)
+            read[alike] = one, one.model_dump_json(exclude={"tags", "name"})
+        config, text = read[alike]
         outputs = tuple(catalogue.id(name) for name in j.outputs)
-        key = f"{j.tag}\n{config.model_dump_json(exclude={'tags', 'name'})}"
+        key = f"{j.tag}\n{text}"
         learned = unpack(j.learned) if j.learned else None
         levels.setdefault(j.level, {}).setdefault(j.kind, []).append(Judgement(catalogue.id(j.tag), config, outputs, key, learned))
     banks: dict[str, Any] = {**BANKS, WATCH: Drift}

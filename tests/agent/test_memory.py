@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from edge_agent.agent.memory import give_back, share_arenas
+from edge_agent.agent.memory import be_frugal, give_back
 
 
 def resident() -> int:
@@ -16,7 +18,7 @@ def resident() -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_freed_memory_goes_back_to_the_system():
-    share_arenas()
+    be_frugal()
     kept = []
     pieces = []
     for _ in range(4000):  # pieces below the size that is mapped of its own, with something kept between them
@@ -27,3 +29,24 @@ def test_freed_memory_goes_back_to_the_system():
     give_back()
     assert resident() < used - 64_000_000
     assert len(kept) == 4000
+
+
+UNUSED = """
+import sys
+import numpy as np
+from edge_agent.agent.memory import be_frugal
+if len(sys.argv) > 1:
+    be_frugal()
+large = np.ones(2_000_000)
+del large
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+before = resident()
+kept = [np.zeros(250_000) for _ in range(8)]
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_zeros_that_nobody_has_written_take_no_memory_also_after_a_large_piece_was_freed():
+    grown = [int(subprocess.run([sys.executable, "-c", UNUSED, *more], capture_output=True, check=True).stdout) for more in ([], ["frugal"])]
+    assert grown[1] < 1_000_000 < grown[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -59,13 +60,13 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="pharmedge-fault-") as folder:
             try:
                 outcome = suffer(one, seed, Path(folder), long=long)
-            except AssertionError:
+            except (AssertionError, subprocess.SubprocessError):
                 broken.append(one.name)
                 print(f"BROKEN  {one.name}: promised: {one.promised}\n{traceback.format_exc()}", flush=True)
                 continue
         outcomes.append(outcome)
+        PAGE.write_text(updated(PAGE.read_text("utf-8"), [outcome], f"seed {seed}, {'long' if long else 'small'}"), "utf-8")
         print(f"{outcome.seconds:6.1f} s  {outcome.fault}: {outcome.happened}; lost {outcome.lost}, duplicated {outcome.duplicated}", flush=True)
-    PAGE.write_text(updated(PAGE.read_text("utf-8"), outcomes, f"seed {seed}, {'long' if long else 'small'}"), "utf-8")
     print(json.dumps({"seed": seed, "seconds": round(time.monotonic() - began, 1), "broken": broken, "outcomes": [asdict(o) for o in outcomes]}))
     return 1 if broken else 0
 

@@ -16,7 +16,8 @@ HOUR_NS = 3_600_000_000_000
 def stepped(seed: int, folder: Path, long: bool) -> Happened:
     """The wall clock of the running agent jumps by hours; it is also restarted with a clock that lies behind its journal."""
     steps = [6, -3, -9, 1, 30, -30] if long else [6, -3]
-    with Road(folder, Recording(rows=1500 * len(steps), speed=200.0), seed).start() as road:
+    # The file must not end before the last step, however long the word of each takes to reach the gateway.
+    with Road(folder, Recording(rows=1500 * len(steps), speed=25.0 if long else 100.0), seed).start() as road:
         offset = 0
         for hours in steps:
             before = road.taken()
@@ -30,7 +31,7 @@ def stepped(seed: int, folder: Path, long: bool) -> Happened:
         (folder / "clock_ns").write_text(str(offset - 48 * HOUR_NS))
         road.start("agent")
         road.until("a word about the clock", lambda: "clock_behind" in road.export("audit").read_text())
-        books = road.settle()
+        books = road.settle(600.0 if long else 90.0)  # what is left of the file is still to be played
         books.closed()
         said = road.export("audit").read_text().count("clock_step")
         assert said >= len(steps), said

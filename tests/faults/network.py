@@ -67,7 +67,7 @@ def flood(seed: int, folder: Path, long: bool) -> Happened:
         client.loop_start()
         for _, (name, t, v) in sends:
             client.publish(f"plant/{name}", json.dumps({"t": t, "v": v}), qos=1)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + (900 if long else 120)
         while (client._out_messages or client._out_packet) and time.monotonic() < deadline:
             time.sleep(0.05)
         client.loop_stop()

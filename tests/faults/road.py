@@ -22,6 +22,8 @@ from tests.faults.outcome import NotHere
 START_S: Final = 1_767_225_600
 """Recorded time of the first row: 2026-01-01T00:00:00Z."""
 QUIET_S: Final = 8.0
+EXPORT_S: Final = 300.0
+"""Patience with one export, on a computer that has much else to do."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ http: {{port: {self.ports.console}}}
         out = self.folder / f"{gateway}-{kind}.csv"
         with out.open("wb") as to:
             subprocess.run([sys.executable, "-m", "gateway", "export", "-c", str(self.folder / f"{gateway}.yaml"), "--kind", kind, "--format", "csv"],
-                           stdout=to, check=True, timeout=60)  # fmt: skip
+                           stdout=to, check=True, timeout=EXPORT_S)  # fmt: skip
         return out
 
     def said(self, text: str, name: str = "agent") -> bool:

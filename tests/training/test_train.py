@@ -269,8 +269,9 @@ def test_where_no_approval_is_asked_for_a_new_file_takes_over_and_is_audited(pla
 
 
 def test_a_running_agent_notices_that_a_file_changed_and_says_it_once(plant: Path) -> None:
-    watch = ModelWatch(load_agent(config(plant, ewma="force.model", advisory=True)), plant / "data" / "model_keys")
-    watch.begin(0, None)
+    settings = load_agent(config(plant, ewma="force.model", advisory=True))
+    watch = ModelWatch(settings, plant / "data" / "model_keys")
+    watch.begin(settings, 0, None)
     assert watch.changes() == []
     old = read(plant / "force.model").sha256
     (plant / "force.model").write_bytes((plant / "press1.model").read_bytes())
@@ -316,8 +317,9 @@ async def test_a_change_becomes_a_note_in_the_journal(plant: Path) -> None:
         if looks == 5:
             raise asyncio.CancelledError
 
-    watch = ModelWatch(load_agent(config(plant, ewma="force.model", advisory=True)), plant / "data" / "model_keys", sleep)
-    watch.begin(0, None)
+    settings = load_agent(config(plant, ewma="force.model", advisory=True))
+    watch = ModelWatch(settings, plant / "data" / "model_keys", sleep)
+    watch.begin(settings, 0, None)
     notes: list[Note] = []
     with pytest.raises(asyncio.CancelledError):
         await watch.run(lambda entry_at: notes.append(entry_at(9)))
