@@ -307,7 +307,7 @@ class Agent:
             if following.look(self._clock(), ahead, *self._stamped()):
                 said = f"received time follows the wall clock by {ahead / 1e9:+.3f} s"
                 log.warning("clock", said=said)
-                if (start := pipeline.start) is not None:
+                if (start := self._engine.pipeline.start) is not None:
                     self._plan_anew(start, self._clock.follow)
                 self._intake.put(lambda now, why=said: Note(received_ns=now, action="clock_followed", object="clock", reason=why))  # type: ignore[misc]
 
