@@ -253,7 +253,7 @@ class Pipeline:
 
     def newest_ns(self, tag: int) -> int | None:
         """Source time of the newest value of a tag that was not rejected; None when there was none."""
-        last_ns = self._parts.screen.last_ns if self._start is not None else ()
+        last_ns = self._parts.screen.last_ns if self._begun else ()
         found = int(last_ns[tag]) if tag < len(last_ns) else NEVER_HEARD
         return None if found == NEVER_HEARD else found
 
