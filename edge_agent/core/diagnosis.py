@@ -6,7 +6,6 @@ Each check looks at one thing, changes nothing that stays, and gives a `Finding`
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import datetime
 import errno
 import os
@@ -21,6 +20,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from edge_agent.core.timex import kernel_clock
+
 State = Literal["ok", "look", "wrong"]
 """ok; look: works, and somebody should look at it; wrong: does not work, or loses something."""
 
@@ -28,7 +29,6 @@ SLOW_SYNC_MS: Final = 50.0
 """Everything is tested to work with syncs of this length; above it alarms become durable late."""
 EXPIRES_SOON_DAYS: Final = 30
 REACH_S: Final = 3.0
-_TIME_ERROR: Final = 5
 _BUILT: Final = 1_767_225_600  # 2026-01-01: no clock that is right shows an earlier time
 
 
@@ -75,17 +75,10 @@ def disk(folder: Path, budget_bytes: int, held_bytes: int = 0) -> list[Finding]:
     return [*findings, Finding("durable writes", "look" if slow else "ok", said)]
 
 
-class _Timex(ctypes.Structure):
-    _fields_ = [("modes", ctypes.c_uint), ("pad", ctypes.c_int), ("rest", ctypes.c_long * 64)]
-
-
 def synchronised() -> bool | None:
     """Whether the kernel holds its clock for synchronised (adjtimex(2)); None where it cannot be asked."""
-    try:
-        found = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(_Timex()))
-    except (OSError, AttributeError):
-        return None
-    return None if found < 0 else found != _TIME_ERROR
+    found = kernel_clock()
+    return None if found is None else found.synchronised
 
 
 def clock(now_s: float, newest_ns: int = 0, sync: Callable[[], bool | None] = synchronised) -> Finding:

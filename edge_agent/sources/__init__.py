@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from edge_agent.sources.clock import ClockConfig
 from edge_agent.sources.csv import CsvConfig
 from edge_agent.sources.modbus import ModbusConfig
 from edge_agent.sources.mqtt import MqttConfig
@@ -13,5 +14,6 @@ from edge_agent.sources.sparkplug import SparkplugConfig
 from edge_agent.sources.spectra import SpectraConfig
 
 AnySource = Annotated[
-    OpcUaConfig | OpcUaSpectraConfig | MqttConfig | SparkplugConfig | ModbusConfig | CsvConfig | SpectraConfig, Field(discriminator="kind")
+    OpcUaConfig | OpcUaSpectraConfig | MqttConfig | SparkplugConfig | ModbusConfig | CsvConfig | SpectraConfig | ClockConfig,
+    Field(discriminator="kind"),
 ]
