@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
+import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +25,14 @@ STEP_NS = 100_000_000
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port on loopback that nobody listens on, below those that outgoing connections are given.
+
+    A server builds its address space for seconds before it listens: of a port that the system chose, some connection would have become the owner.
+    """
+    while True:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", random.randrange(15_000, 32_000)))
+            return int(s.getsockname()[1])
 
 
 def utc(time_ns: int) -> datetime.datetime:
