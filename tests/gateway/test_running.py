@@ -92,10 +92,11 @@ def test_a_record_comes_through_and_an_acknowledge_goes_back(stack: ExitStack, t
     assert get(http_port, "/api/v1/alarms")["alarms"][0]["state"] == "ACKED"
     assert get(http_port, "/readyz") == {"ready": True, "why": []}
     assert len(_export(config, "sample")) == 20_060
-    second = subprocess.run([sys.executable, "-m", "gateway", "run", "-c", str(config)], capture_output=True, text=True, check=False, timeout=20)
+    second = subprocess.run([sys.executable, "-m", "gateway", "run", "-c", str(config)], capture_output=True, text=True, check=False, timeout=60)
     assert second.returncode == 1
     assert "found one running" in second.stderr
-    assert [r["event"] for r in _export(config, "alarm")] == ["raise", "acknowledge"]
+    own = [r["event"] for r in _export(config, "alarm") if r["alarm"] == alarm["alarm"]]  # on a slow machine the edge falls silent, too
+    assert own == ["raise", "acknowledge"]
     assert process.kill(signal.SIGTERM) == 0, process.said
 
 
