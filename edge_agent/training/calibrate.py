@@ -6,7 +6,7 @@ import csv
 import hashlib
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,9 @@ from models.spectra.sensor import FAR, STRANGE, Sensor, pls_arrays, sensor_array
 from models.spectra.treatment import AnyStep, SavitzkyGolay, Snv, Treatment, named
 
 Float64 = NDArray[np.float64]
-FOLDS: Final = 10
+FOLDS: Final = (10, 5)
+"""Parts that are left out in turn: of few samples, and of MANY or more, where a fifth less to learn from costs nothing that could be measured."""
+MANY: Final = 200
 MOST_FACTORS: Final = 15
 
 
@@ -101,12 +103,16 @@ class Calibrated:
 
 
 def calibrated(
-    table: Table, *, name: str, tag: str, unit: str, method: str, coverage: float, saturation: float, trained_by: str, trained_ns: int, reason: str
-) -> Calibrated:
-    """Calibrate, cross-validate everything, and freeze; samples of one group are left out together. PharmedgeError when the data do not suffice."""
+    table: Table, *, name: str, tag: str, unit: str, method: str, coverage: float, saturation: float, trained_by: str, trained_ns: int, reason: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibrated:  # fmt: skip
+    """Calibrate, cross-validate everything, and freeze; samples of one group are left out together. PharmedgeError when the data do not suffice.
+
+    progress  is called with the calibrations done and how many there will be: one for each part left out, and the one that is kept
+    """
     X, y = table.X, table.y
     try:
-        fold = folds(y, FOLDS, groups=table.group)
+        fold = folds(y, FOLDS[len(y) >= MANY], groups=table.group)
         chain, said = _best(X, y, table.axis, fold)
         rmsecv = np.array([rmse(p - y) for p in said])
         factors = int(np.flatnonzero(rmsecv <= 1.03 * rmsecv.min())[0]) + 1
@@ -116,10 +122,12 @@ def calibrated(
             arrays = pls_arrays(chain, whole, X, y, _half(left - y, coverage), saturation=saturation)
             words = [f"pls, {factors} factors, {named(chain.steps)}"]
         else:
-            left = np.empty(len(y))
-            for k in range(fold.max() + 1):
+            left, parts = np.empty(len(y)), int(fold.max()) + 1
+            for k in range(parts):
                 train = fold != k
                 left[~train] = calibrate(X[train], y[train], table.axis).predict(X[~train])
+                if progress is not None:
+                    progress(k + 1, parts + 1)
             found = calibrate(X, y, table.axis)
             arrays = sensor_arrays(found, X, y, _half(left - y, coverage), saturation=saturation)
             words = [f"{w:.2f} {m.words}" for m, w in zip(found.members, found.weights, strict=True)]

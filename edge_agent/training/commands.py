@@ -6,6 +6,7 @@ import getpass
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -62,6 +63,17 @@ def _time(text: str | None, option: str, default: int) -> int:
         raise _fail(f"{option}: expected a time such as 2026-01-31T06:00:00Z, found {text!r}", 2) from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+
+def _progress(begin: float) -> Callable[[int, int], None]:
+    """Says on standard error how far a long command is, in seconds since `begin`."""
+
+    def told(done: int, of: int) -> None:
+        spent = time.monotonic() - begin
+        left = f", about {spent / done * (of - done):.0f} s to go" if 0 < done < of else ""
+        print(f"{done} of {of} calibrations, {spent:.0f} s{left}", file=sys.stderr, flush=True)
+
+    return told
 
 
 @app.command()
@@ -126,7 +138,7 @@ def calibrate(
         data = read_table(table, reference, group)
         found = calibrated(
             data, name=name, tag=tag, unit=unit, method=method, coverage=coverage, saturation=saturation, trained_by=user or getpass.getuser(),
-            trained_ns=time.time_ns(), reason=reason,
+            trained_ns=time.time_ns(), reason=reason, progress=_progress(time.monotonic()),
         )  # fmt: skip
         made = write(out, found.file)
         if page is not None:

@@ -9,7 +9,7 @@ cross-validation of the whole elimination and taken only when it is far better.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ Float64 = NDArray[np.float64]
 WIDTHS: Final = (7, 15, 21, 31, 41, 61, 101)
 _SCREENED: Final = 150
 _KEPT: Final = 6
+_FINALISTS: Final = 4
 _LEAST: Final = 0.04
 _TEMPER: Final = 0.5
 _SHARE: Final = 0.7
@@ -126,15 +127,17 @@ def _ranked(X: Float64, y: Float64, axis: Float64, before: Sequence[AnyStep], se
             found.append(_judged(chain, Z, y, some, seed))
     found.sort(key=lambda t: t.error)
     if len(some) < len(y):
-        found = sorted((_judged(t.treatment, t.Z, y, np.arange(len(y)), seed) for t in found[:_KEPT]), key=lambda t: t.error)
+        whole = np.arange(len(y))
+        found = sorted((_judged(t.treatment, t.Z, y, whole, seed, begin=t.model.amounts) for t in found[:_KEPT]), key=lambda t: t.error)
     return found
 
 
 def _region(best: Tried, X: Float64, y: Float64, axis: Float64, before: Sequence[AnyStep], seed: int) -> Region | None:
     """The part of the axis with which the best treatment errs least; None where cutting gains less than chance would."""
-    found: tuple[float, Region] | None = None
     edges = np.linspace(0, len(axis) - 1, _BLOCKS + 1).round().astype(int)
     steps = best.treatment.steps[len(before) :]
+    some, whole = _some(y, seed), np.arange(len(y))
+    cuts: list[tuple[float, Region, Tried]] = []
     for left in range(_CUTS):
         for right in range(_CUTS):
             first, last = axis[edges[left]], axis[edges[_BLOCKS - right]]
@@ -143,19 +146,21 @@ def _region(best: Tried, X: Float64, y: Float64, axis: Float64, before: Sequence
                 continue
             chain = Treatment((region, *before, *steps), axis, X.mean(axis=0))
             Z, valid = chain.apply(X)
-            if not valid.all():
-                continue
-            error = _judged(chain, Z, y, np.arange(len(y)), seed).error
-            if found is None or error < found[0]:
-                found = (error, region)
+            if valid.all():
+                there = _judged(chain, Z, y, some, seed)
+                cuts.append((there.error, region, there))
+    cuts.sort(key=lambda c: c[0])
+    if len(some) < len(y):
+        again = [(_judged(t.treatment, t.Z, y, whole, seed, begin=t.model.amounts).error, region, t) for _, region, t in cuts[:_FINALISTS]]
+        cuts = sorted(again, key=lambda c: c[0])
     # Half a standard error of a root mean square: the two errors are of the same samples.
     gain = 1.0 - 0.5 / np.sqrt(2 * len(y))
-    return found[1] if found is not None and found[0] < gain * best.error else None
+    return cuts[0][1] if cuts and cuts[0][0] < gain * best.error else None
 
 
-def _judged(chain: Treatment, Z: Float64, y: Float64, rows: NDArray[np.intp], seed: int) -> Tried:
+def _judged(chain: Treatment, Z: Float64, y: Float64, rows: NDArray[np.intp], seed: int, *, begin: Float64 | None = None) -> Tried:
     A, b = Z[rows], y[rows]
-    model = gaussian.fit(gaussian.kernels(A), b, iterations=30)
+    model = gaussian.fit(gaussian.kernels(A), b, iterations=30, begin=begin)
     left = rmse(model.left_out - b)
     if len(rows) > _SCREENED:
         return Tried(chain, Z, model, left)
@@ -193,32 +198,40 @@ def _ridge(X: Float64, y: Float64) -> tuple[Float64, Float64]:
     """Coefficients (k,) of ridge regression by the largest evidence, and the left-out predictions (n,)."""
     mean, y_mean = X.mean(axis=0), y.mean()
     Z, z = X - mean, y - y_mean
-    gram = Z @ Z.T
-    scale = max(float(np.trace(gram)) / len(y), 1e-300)
-    values, vectors = np.linalg.eigh(gram / scale)
-    values = np.maximum(values, 0.0)
-    square = (vectors.T @ z) ** 2
+    scale = max(float(np.vdot(Z, Z)) / len(y), 1e-300)
+    values, vectors = _directions(Z, scale)
+    along = vectors.T @ z
+    # What of z lies where no spectrum does: nothing shrinks it.
+    rest = max(float(z @ z - along @ along), 0.0)
     grown = _RATIOS[:, None] * values + 1.0
-    evidence = -0.5 * len(y) * np.log((square / grown).sum(axis=1)) - 0.5 * np.log(grown).sum(axis=1)
+    evidence = -0.5 * len(y) * np.log((along**2 / grown).sum(axis=1) + rest) - 0.5 * np.log(grown).sum(axis=1)
     ratio = float(_RATIOS[np.argmax(evidence)])
-    shrunk = vectors / (ratio * values + 1.0)
-    alpha = shrunk @ (vectors.T @ z)
+    taken = 1.0 - 1.0 / (ratio * values + 1.0)
+    alpha = z - vectors @ (taken * along)
     # The mean is free: of its direction nothing is left in the inverse.
-    left = np.einsum("ij,ij->i", shrunk, vectors) - 1.0 / len(y)
+    left = 1.0 - (vectors**2) @ taken - 1.0 / len(y)
     return Z.T @ alpha * (ratio / scale), y - alpha / np.maximum(left, 1e-12)
 
 
-def _path(X: Float64, y: Float64, least: int) -> list[NDArray[np.intp]]:
-    """Ever fewer columns: the weakest 30 % (by coefficient times spread) go at each step, down to `least`."""
-    columns = np.arange(X.shape[1])
-    steps = [columns]
-    while len(columns) > least:
+def _directions(Z: Float64, scale: float) -> tuple[Float64, Float64]:
+    """Eigenvalues of Z Z' / scale that are not 0 and their vectors (n, m), from the smaller of the two products."""
+    n, k = Z.shape
+    values, vectors = np.linalg.eigh((Z @ Z.T if n <= k else Z.T @ Z) / scale)
+    real = values > 1e-13 * values[-1]
+    values, vectors = values[real], vectors[:, real]
+    return values, vectors if n <= k else (Z @ vectors) / np.sqrt(scale * values)
+
+
+def _path(X: Float64, y: Float64, least: int) -> Iterator[tuple[NDArray[np.intp], Float64]]:
+    """Ever fewer columns and their coefficients: the weakest 30 % (by coefficient times spread) go at each step, down to `least`."""
+    columns, spread = np.arange(X.shape[1]), X.std(axis=0)
+    while True:
         b, _ = _ridge(X[:, columns], y)
-        strength = np.abs(b) * X[:, columns].std(axis=0)
+        yield columns, b
+        if len(columns) <= least:
+            return
         keep = max(least, int(len(columns) * _SHARE))
-        columns = np.sort(columns[np.argsort(-strength, kind="stable")[:keep]])
-        steps.append(columns)
-    return steps
+        columns = np.sort(columns[np.argsort(-np.abs(b) * spread[columns], kind="stable")[:keep]])
 
 
 def _few(treated: Sequence[tuple[Treatment, Float64]], y: Float64, best: float, seed: int) -> Calibration | None:
@@ -232,13 +245,12 @@ def _few(treated: Sequence[tuple[Treatment, Float64]], y: Float64, best: float, 
         for k in range(5):
             train, test = fold != k, fold == k
             here = []
-            for columns in _path(Z[train], y[train], 2):
-                b, _ = _ridge(Z[train][:, columns], y[train])
+            for columns, b in _path(Z[train], y[train], 2):
                 centre = Z[train][:, columns].mean(axis=0)
                 here.append(float(np.square((Z[test][:, columns] - centre) @ b + y[train].mean() - y[test]).sum()))
             squares.append(np.array(here))
-            if np.min(np.sum(squares, axis=0)) > len(y) * best**2:
-                break  # already worse than what is to be beaten
+            if np.min(np.sum(squares, axis=0)) > len(y) * (_BETTER * best) ** 2:
+                break  # it can no longer be so much better that it would be taken
         else:
             total = np.sum(squares, axis=0)
             step = int(np.argmin(total))
@@ -249,7 +261,7 @@ def _few(treated: Sequence[tuple[Treatment, Float64]], y: Float64, best: float, 
         return None
     error, i, step = found
     chain, Z = treated[i]
-    columns = _path(Z, y, 2)[step]
+    columns = next(c for at, (c, _) in enumerate(_path(Z, y, 2)) if at == step)
     model = gaussian.fit(gaussian.kernels(Z[:, columns]), y, local=False)
     return Calibration((Member(chain, columns, model),), (1.0,), error)
 

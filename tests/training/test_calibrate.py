@@ -19,7 +19,7 @@ def table(path, X, y, replicates=1):
 
 @pytest.mark.parametrize("method", ["pls", "default"])
 def test_a_table_becomes_a_model_file_and_a_report(tmp_path, method, monkeypatch):
-    monkeypatch.setattr("edge_agent.training.calibrate.FOLDS", 4)  # seconds
+    monkeypatch.setattr("edge_agent.training.calibrate.FOLDS", (4, 4))  # seconds
     X, y = spectra(30, 1)
     said = CliRunner().invoke(
         app,
@@ -29,6 +29,7 @@ def test_a_table_becomes_a_model_file_and_a_report(tmp_path, method, monkeypatch
     )  # fmt: skip
     assert said.exit_code == 0, said.output
     assert "30 samples, RMSECV" in said.output
+    assert ("4 of 5 calibrations" in said.stderr) is (method == "default")
     file = read(tmp_path / "api.model")
     assert (file.kind, file.units, file.trained_by, file.training.rows_used) == ("spectra", {"value": "%"}, "anna", 30)
     fresh, truth = spectra(40, 2)
