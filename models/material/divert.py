@@ -35,6 +35,8 @@ START: Final = 32
 """Reason: nothing is known yet of what is in the line."""
 REASONS: Final = (FEED, MEASURED, FEED_UNKNOWN, INSTRUMENT_UNKNOWN, UNSEEN, START)
 
+APART: Final = 1
+SILENT: Final = 2
 ACCOUNTS: Final = ("accepted_kg", "diverted_kg", "unconfirmed_kg", "against_kg", "unseen_s")
 """accepted and diverted: by the diverter's feedback; unconfirmed: it gave none; against: accepted although a divert had long been asked for;
 unseen: how long the edge did not run, or the flow was not known."""
@@ -80,8 +82,8 @@ class Decided:
     """Seconds until the first material outside its limits reaches the diverter, if the feed is right from now on; NaN when there is none."""
     ends_s: float = math.nan
     """Seconds until the last of it has passed."""
-    mismatch: bool = False
-    """The diverter has not been where it was asked to be for longer than it takes."""
+    mismatch: int = 0
+    """For longer than the diverter takes it has not been where it was asked to be: APART, or its feedback has said nothing: SILENT."""
     accounts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(ACCOUNTS, 0.0))
 
 
@@ -223,7 +225,7 @@ class Divert:
     def _watch_diverter(self, diverted: bool | None, *, feedback: bool) -> None:
         apart = feedback and diverted is not self.now.request
         self._apart_s = self._apart_s + self.rules.step_s if apart else 0.0
-        self.now.mismatch = self._apart_s > self.rules.actuator_s
+        self.now.mismatch = 0 if not self._apart_s > self.rules.actuator_s else SILENT if diverted is None else APART
 
     def state(self) -> dict[str, Any]:
         """All of it."""
@@ -239,7 +241,7 @@ class Divert:
         """Take up a state of the same rules and train; the accounts are kept apart."""
         self._train.restore(state["train"])
         t = state["told"].tolist()
-        self.now = Decided(bool(t[0]), int(t[1]), int(t[2]), t[3], t[4], t[5], t[6], bool(t[7]), self.now.accounts)
+        self.now = Decided(bool(t[0]), int(t[1]), int(t[2]), t[3], t[4], t[5], t[6], int(t[7]), self.now.accounts)
         self._pending[:], self._smooth[:] = state["pending"], state["smooth"]
         self._clear, self._apart_s, self._asked_s = state["runs"].tolist()
         self._steps, self._before = int(state["steps"]), int(state["before"])

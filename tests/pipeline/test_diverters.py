@@ -215,7 +215,8 @@ def test_a_diverter_that_does_not_obey_is_told():
 def test_a_source_that_is_away_confirms_nothing():
     pipeline = Pipeline()
     run(pipeline, [*life(to=100), Connection(received_ns=at(99.5), source="plc", state="disconnected")])
-    run(pipeline, [Heartbeat(received_ns=at(120))])
+    records = run(pipeline, [Heartbeat(received_ns=at(120))])
+    assert told(records)["mismatch"][-1][1] == 2.0  # it is not apart from the request: nobody knows where it is
     accounts = pipeline.state()["diverters"]["lines"]["cm1/divert"]["accounts"]
     assert accounts["unconfirmed_kg"] > 0.0
     assert accounts["unseen_s"] > 15.0  # and flows that are old are none: nobody knows how much moved

@@ -129,7 +129,7 @@ export function divert(root, params) {
     const cells = [
       ["state", known ? t(`divert.state.${STATES[at]}`) : "—"], ["since", since && known ? `${clock(since.from_ns / MS)} · ${span((plant.now() - since.from_ns / MS) / 1000)}` : "—"],
       ["arrives", coming("starts_s")], ["passed", coming("ends_s")], ["content", both], ["limits", limits],
-      ["valve", value("mismatch") ? t("divert.stuck") : known ? t("divert.obeys") : "—"],
+      ["valve", value("mismatch") ? t(value("mismatch") === 2 ? "divert.silent" : "divert.stuck") : known ? t("divert.obeys") : "—"],
     ];
     facts.replaceChildren(...cells.map(([key, words]) => h("div", { class: key === "valve" && value("mismatch") ? "trouble" : null }, h("dt", null, t(`divert.${key}`)), h("dd", { "data-fact": key }, words))));
   }
