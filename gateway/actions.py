@@ -6,17 +6,20 @@ The edge decides; what can be seen here to be impossible is refused at once, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from edge_agent.core import OperatorAction, PharmedgeError, Refused, UnitMode, parse_occurrence_id
 from edge_agent.core.alarm import TO_ACKNOWLEDGE, ActionKind
 from gateway.applying import Applier
+from gateway.audit import Actor
 from gateway.journal import Journal, Outcome
 from gateway.query import Asked, ModeAsked, NotFound
 from gateway.rows import ActionRow
 from gateway.standing import OVER, Occurrence, pending_row
 from gateway.units import subject, units
 
+MACHINE: Final = "machine:"
+"""What an action about a machine is about begins with this, where actions about alarms have an occurrence."""
 LAYS: Final = {"shelve": "shelved", "out_of_service": "out_of_service"}
 LIFTS: Final = {"unshelve": "shelved", "in_service": "out_of_service"}
 
@@ -131,6 +134,16 @@ class Actions:
         )  # fmt: skip
         self._journal.apply(actions=[(action, asked.edge, about)])
         self._open[id_] = (action, asked.edge, about)
+        return id_
+
+    def ask_maintained(self, edge: str, subject: str, kind: Literal["renewed", "no_fault"], by: Actor, reason: str, id_: str) -> str:
+        """Write down what people found where an edge had advised maintenance; its id."""
+        about = f"{MACHINE}{edge}/{subject}"
+        action = OperatorAction(
+            id=id_, kind=kind, alarm=subject, raised_ns=0, user=by.user, role=by.role, station=by.station, reason=reason, time_ns=self._clock()
+        )  # fmt: skip
+        self._journal.apply(actions=[(action, edge, about)])
+        self._open[id_] = (action, edge, about)
         return id_
 
     def settle(self, settled: Mapping[str, Outcome]) -> set[str]:

@@ -25,6 +25,8 @@ FILE: Final = "advice.sqlite"
 ROLE: Final = "advice"
 OUTCOMES: Final = ("confirmed", "other_fault", "no_fault")
 
+Tell = Callable[[str, str, Literal["renewed", "no_fault"], Actor, str], None]
+"""Hands an edge what was found at what it had advised on, by whom and with which remark."""
 Outcome = Literal["", "confirmed", "other_fault", "no_fault"]
 
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS decision (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;"
@@ -53,6 +55,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     receivers: tuple[str, ...] = ()
     """Where the work request went."""
     outcome: Outcome = ""
+    renewed: bool = False
+    """The part was made as new: the edge judges it anew."""
     outcome_by: str = ""
     outcome_ns: int | None = None
     remark: str = ""
@@ -71,9 +75,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the advice of one kind: how far it can be trusted here."""
+    """What became of the advice of one kind, or of one kind about one machine: how far it can be trusted here."""
 
     kind: str
+    edge: str = ""
+    unit: str = ""
     given: int = 0
     accepted: int = 0
     rejected: int = 0
@@ -86,10 +92,11 @@ class Advices:
     """Advice read from the journal, decisions from advice.sqlite; any thread."""
 
     def __init__(
-        self, data_dir: Path, trail: Trail, journal: Journal, *, request: Callable[[WorkRequest, int], tuple[str, ...]], clock: Callable[[], int]
-    ) -> None:
-        """`request` hands a work request to its receivers and says to which; the same one twice is sent once."""
-        self._trail, self._journal, self._request, self._clock = trail, journal, request, clock
+        self, data_dir: Path, trail: Trail, journal: Journal, *, request: Callable[[WorkRequest, int], tuple[str, ...]], tell: Tell,
+        clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        """`request` hands a work request to its receivers and says to which, and sends the same one once; `tell` hands the edge what was found."""
+        self._trail, self._journal, self._request, self._tell, self._clock = trail, journal, request, tell, clock
         self._lock = threading.RLock()
         self._db = sqlite3.connect(data_dir / FILE, check_same_thread=False, isolation_level=None, timeout=10)
         (data_dir / FILE).chmod(0o600)
@@ -153,13 +160,20 @@ class Advices:
 
     def counts(self) -> list[Counts]:
         """What became of the advice, by kind."""
-        found: dict[str, dict[str, int]] = {}
+        return self._counted(lambda row: (row.advice.kind, "", ""))
+
+    def records(self) -> list[Counts]:
+        """What became of the advice of each machine."""
+        return self._counted(lambda row: (row.advice.kind, row.edge, row.unit))
+
+    def _counted(self, of: Callable[[Row], tuple[str, str, str]]) -> list[Counts]:
+        found: dict[tuple[str, str, str], dict[str, int]] = {}
         for row in self.all(1_000_000):
-            n = found.setdefault(row.advice.kind, {})
+            n = found.setdefault(of(row), {})
             for key in ("given", row.decision.state if row.decision else "", row.decision.outcome if row.decision else ""):
                 if key:
                     n[key] = n.get(key, 0) + 1
-        return [Counts(kind=kind, **n) for kind, n in sorted(found.items())]
+        return [Counts(kind=kind, edge=edge, unit=unit, **n) for (kind, edge, unit), n in sorted(found.items())]
 
     def accept(self, by: Actor, id_: str, reason: str) -> Row:
         """Make a work request of it. Refused when it is decided already."""
@@ -184,15 +198,21 @@ class Advices:
             self._trail.append(by, Act("advice_reject", f"{row.edge} {row.unit}", "", f"{row.advice.what.get('en', '')}", reason.strip()), now)
             return self._put(row, self._decided("rejected", by, reason, now, ()))
 
-    def outcome(self, by: Actor, id_: str, outcome: Outcome, remark: str) -> Row:
-        """What maintenance found. It may be corrected; the trail keeps what was said before."""
+    def outcome(self, by: Actor, id_: str, outcome: Literal["confirmed", "other_fault", "no_fault"], remark: str, *, renewed: bool = False) -> Row:
+        """What maintenance found, and whether the part is as new: kept, and told the edge. It may be corrected; the trail keeps what was said."""
         with self._lock:
             row = self.get(id_)
             if row.decision is None:
                 raise Refused(f"advice {id_}: expected one that was accepted or rejected, found one that nobody decided on")
             now = self._clock()
-            self._trail.append(by, Act("advice_outcome", f"{row.edge} {row.unit}", row.decision.outcome, outcome, remark.strip()), now)
-            done = msgspec.structs.replace(row.decision, outcome=outcome, outcome_by=by.user, outcome_ns=now, remark=remark.strip())
+            words = f"{outcome}, as new" if renewed else outcome
+            self._trail.append(by, Act("advice_outcome", f"{row.edge} {row.unit}", row.decision.outcome, words, remark.strip()), now)
+            # The edge first: a crash behind it leaves the outcome open, and the same said twice changes nothing.
+            if renewed or outcome == "no_fault":
+                self._tell(row.edge, row.unit, "renewed" if renewed else "no_fault", by, remark.strip())
+            done = msgspec.structs.replace(
+                row.decision, outcome=outcome, renewed=renewed, outcome_by=by.user, outcome_ns=now, remark=remark.strip()
+            )  # fmt: skip
             return self._put(row, done)
 
     @staticmethod

@@ -22,7 +22,7 @@ import uvicorn
 from edge_agent.core import LogError, PharmedgeError, supervised
 from edge_agent.core.signing import signing_key
 from gateway import __version__
-from gateway.audit import Trail
+from gateway.audit import Actor, Trail
 from gateway.audit_watch import Watch
 from gateway.backup import sealing_lock
 from gateway.batches import BatchRow
@@ -126,6 +126,7 @@ class Gateway:
             clock=self._clock,
             journal=self.store.journal,
             request=self.notifier.request,
+            tell=self._maintained,
         )
         self.watch.configured(self.config.model_dump(mode="json"))
 
@@ -331,6 +332,9 @@ class Gateway:
     def set_mode(self, asked: ModeAsked) -> str:
         """See Query."""
         return self._writer.submit(self.store.set_mode, asked, uuid.uuid4().hex).result()
+
+    def _maintained(self, edge: str, subject: str, kind: Literal["renewed", "no_fault"], by: Actor, remark: str) -> None:
+        self._writer.submit(self.store.maintained, edge, subject, kind, by, remark, uuid.uuid4().hex).result()
 
     def modes(self, from_ns: int, to_ns: int) -> list[ModeRow]:
         """See Query."""

@@ -70,6 +70,8 @@ EXCEPTIONS: Final = (
     "withdraw_mode_refused",
     "unit_mode",
     "unit_mode_refused",
+    "renewed_refused",
+    "no_fault_refused",
     "model_refused",
     "model_file_changed",
     "people_refused",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.advice import Advices
+from gateway.advice import Advices, Tell
 from gateway.audit import Trail
 from gateway.handover import Handovers
 from gateway.journal import Journal
@@ -37,12 +37,14 @@ class Office:
         clock: Callable[[], int],
         journal: Journal | None = None,
         request: Callable[[WorkRequest, int], tuple[str, ...]] = lambda _work, _now: (),
+        tell: Tell = lambda _edge, _subject, _kind, _by, _remark: None,
     ) -> Office:
-        """Open them in a data folder; maintenance advice is read from the journal, and `request` sends work requests."""
+        """Open them in a data folder; maintenance advice is read from the journal, `request` sends work requests, and `tell` says to an
+        edge what was found."""
         return cls(
             Proposals(data_dir, trail, key, gateway=gateway, site=site, clock=clock),
             Handovers(data_dir, trail, every_s=handover_s, clock=clock),
-            Advices(data_dir, trail, journal, request=request, clock=clock) if journal is not None else None,
+            Advices(data_dir, trail, journal, request=request, tell=tell, clock=clock) if journal is not None else None,
         )
 
     def close(self) -> None:

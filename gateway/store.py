@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from edge_agent.core.signing import public_keys
 from gateway.actions import Actions
 from gateway.answers import CONNECTED_S, Answers
 from gateway.applying import Applied, Applier
+from gateway.audit import Actor
 from gateway.config import StoreSection
 from gateway.inbox import STREAM, Inbox, Kept, Taken
 from gateway.journal import ALARM, FILE, Entry, Journal
@@ -240,6 +241,13 @@ class Store:
         self._tell(Applied(), {asked.edge} & self.inbox.facts.keys())
         self.actions_changed(asked.edge)
         return found
+
+    def maintained(self, edge: str, subject: str, kind: Literal["renewed", "no_fault"], by: Actor, reason: str, id_: str) -> str:
+        """Hand to an edge what people found where it had advised maintenance, in the writer thread."""
+        self.asked.ask_maintained(edge, subject, kind, by, reason, id_)
+        self._tell(Applied(), {edge} & self.inbox.facts.keys())
+        self.actions_changed(edge)
+        return id_
 
     def _act_here(self, asked: Asked, id_: str) -> str:
         """What people do about an alarm of the gateway itself."""

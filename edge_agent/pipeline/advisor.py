@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from edge_agent.core import Catalogue, Context, Samples
+from edge_agent.core import Audit, Catalogue, Context, OperatorAction, Record, Samples
 from edge_agent.core.samples import Int64
 from edge_agent.core.status import BAD
 from models.prognosis.advice import Advice, of_bearing, of_life, of_trend
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.plan import PipelinePlan
 
 ROLE: Final = "advice"
+ROLES: Final = ("shift_lead", "maintenance", "engineer")
+"""Who may say what was found."""
+REMEMBERED_ACTIONS: Final = 256
+"""Operator actions whose repetition is recognised."""
 AGREE: Final = 3
 """Waveforms in a row that must say the same of a machine before it is told; findings in a row before anything is taken back."""
 _RANK: Final = {"plan": 1, "act": 2}
@@ -41,7 +45,11 @@ class _Source:
 
 
 class Advisor:
-    """Everything that advice is given for; `now` is what was told last, by name, `seen` what was found since then and how often in a row."""
+    """Everything that advice is given for; `now` is what was told last, by name, `seen` what was found since then and how often in a row.
+
+    `quiet` is what people found to be wrong, by name, and how often in a row it has not been found since: as long as the same is found it is
+    not told again. It counts no more when something else or something more urgent is found, or nothing AGREE times in a row.
+    """
 
     def __init__(self, plan: PipelinePlan, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -60,6 +68,48 @@ class Advisor:
         self._of = {tag: source for source in self._sources for tag in source.tags.values()}
         self._now: dict[str, str] = {}
         self._seen: dict[str, tuple[str, int]] = {}
+        self._quiet: dict[str, tuple[str, int]] = {}
+        self._acted: dict[str, None] = {}
+
+    def act(self, action: OperatorAction, received_ns: int) -> tuple[list[Record], frozenset[int]]:
+        """What people found, in answer to advice: an audit entry that cites the action and, where the advice stood, its end.
+
+        Also the derived tags of what is as new: what was judged of it before counts no more. Nothing at all when the action was seen before.
+        """
+        none: frozenset[int] = frozenset()
+        if action.id in self._acted:
+            return [], none
+        self._acted[action.id] = None
+        while len(self._acted) > REMEMBERED_ACTIONS:
+            del self._acted[next(iter(self._acted))]
+        subject, renewed = action.alarm, action.kind == "renewed"
+        # A machine that is as new takes the drifts of its own figures along.
+        mine = [s for s in self._sources if s.name == subject or (renewed and s.name.startswith(subject + "."))]
+        refusal = ""
+        if not action.user.strip() or action.role not in ROLES:
+            refusal = f"what was found is said by {' or '.join(ROLES)}, not by the role {action.role or 'of nobody'}"
+        elif not any(s.name == subject for s in mine):
+            refusal = f"expected a machine, a tag of a wear model or a model of remaining life, found {subject!r}"
+        what = f"{action.kind}_refused" if refusal else action.kind
+        before = self._now.get(subject, "")
+        answer = Audit(
+            time_ns=received_ns, user=action.user, role=action.role, station=action.station, action=what, object=subject, old=before, new="",
+            reason=refusal or action.reason, action_id=action.id,
+        )  # fmt: skip
+        if refusal:
+            return [answer], none
+        told: list[Record] = [answer]
+        for source in mine:
+            before = self._now.get(source.name, "")
+            self._seen.pop(source.name, None)
+            self._quiet.pop(source.name, None)
+            if not before:
+                continue
+            if not renewed:
+                self._quiet[source.name] = before, 0
+            self._now[source.name] = ""
+            told.append(self._context(source, None, received_ns, received_ns, before))
+        return told, frozenset(tag for s in mine for tag in s.tags.values()) if renewed else none
 
     def derived(self, derived: Derived, received_ns: Int64) -> list[tuple[int, Context]]:
         """What follows from values that wear and remaining life computed, each with the row that it came from; received_ns (n,) of these rows."""
@@ -122,25 +172,45 @@ class Advisor:
     def _tell(self, source: _Source, advice: Advice | None, time_ns: int, received_ns: int) -> list[Context]:
         """The advice as context where it is another than before: another urgency, or another thing to do."""
         key = "" if advice is None or advice.urgency == "watch" else f"{advice.urgency}: {advice.what['en']}"
+        if self._hushed(source.name, key):
+            key, advice = "", None
         before = self._now.get(source.name, "")
         if key == before:
             return []
         self._now[source.name] = key
-        value = "" if not key or advice is None else written(source.kind, advice)
+        return [self._context(source, advice if key else None, time_ns, received_ns, before)]
+
+    def _hushed(self, name: str, key: str) -> bool:
+        """Whether this is what people found to be wrong, and nothing else was found since."""
+        wrong, gone = self._quiet.get(name, ("", 0))
+        if not wrong:
+            return False
+        same = key and (key == wrong or _RANK.get(key.partition(":")[0], 0) < _RANK.get(wrong.partition(":")[0], 0))
+        if same or (not key and gone + 1 < AGREE):
+            self._quiet[name] = wrong, 0 if same else gone + 1
+            return True
+        del self._quiet[name]
+        return False
+
+    def _context(self, source: _Source, advice: Advice | None, time_ns: int, received_ns: int, before: str) -> Context:
+        value, reason = ("", "") if advice is None else (written(source.kind, advice), advice.text("en"))
         tag = next(iter(source.tags.values()))
-        reason = "" if not key or advice is None else advice.text("en")
-        return [
-            Context(unit=source.unit, role=ROLE, value=value, time_ns=time_ns, received_ns=received_ns, tag=tag, previous=before, reason=reason)
-        ]
+        return Context(unit=source.unit, role=ROLE, value=value, time_ns=time_ns, received_ns=received_ns, tag=tag, previous=before, reason=reason)
 
     def state(self) -> dict[str, Any]:
-        """What was told last, and what waveforms say; pairs in a fixed order."""
-        return {"now": sorted([k, v] for k, v in self._now.items()), "seen": sorted([k, said, n] for k, (said, n) in self._seen.items())}
+        """What was told last, what waveforms say and what people said; pairs in a fixed order."""
+        return {
+            "now": sorted([k, v] for k, v in self._now.items()), "seen": sorted([k, said, n] for k, (said, n) in self._seen.items()),
+            "quiet": sorted([k, wrong, n] for k, (wrong, n) in self._quiet.items()), "acted": list(self._acted),
+        }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state."""
         self._now = dict(state["now"])
         self._seen = {k: (said, n) for k, said, n in state["seen"]}
+        # A checkpoint of an earlier version knows nothing of what people found.
+        self._quiet = {k: (wrong, n) for k, wrong, n in state.get("quiet", ())}
+        self._acted = dict.fromkeys(state.get("acted", ()))
 
 
 def written(kind: str, advice: Advice) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +132,14 @@ class _Seat:
             if self.slot[tag] >= 0:
                 begin(int(self.slot[tag]), role)
 
+    def renew(self, outputs: Collection[int]) -> None:
+        begin: Callable[[int], None] | None = getattr(self.bank, "renew", None)
+        if begin is None:
+            return
+        for slot, mine in enumerate(self.outputs.tolist()):
+            if any(tag in outputs for tag in mine):
+                begin(slot)
+
     def state(self) -> dict[str, Any]:
         return {"keys": self.keys, "sizes": np.array(self.bank.sizes), "bank": self.bank.state()}
 
@@ -181,6 +189,12 @@ class Banks:
         for level in self._levels:
             for _, seat in level:
                 seat.restart(tags, role)
+
+    def renew(self, outputs: Collection[int]) -> None:
+        """What these derived tags are about was made as new: what their models saw of it before counts no more."""
+        for level in self._levels:
+            for _, seat in level:
+                seat.renew(outputs)
 
     def state(self) -> dict[str, Any]:
         """States by level and kind."""

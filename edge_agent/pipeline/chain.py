@@ -98,6 +98,8 @@ class Pipeline:
             case Action():
                 if entry.action.kind in ("set_mode", "withdraw_mode"):
                     records += self._judging.of_units(self._parts.modes.act(entry.action, now))
+                elif entry.action.kind in ("renewed", "no_fault"):
+                    records += self._judging.found(entry.action, now)
                 else:
                     records += self._parts.alarms.act(entry.action, now)
             case Diagnostic():

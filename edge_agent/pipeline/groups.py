@@ -128,6 +128,13 @@ class Groups:
         for seat in self._seats:
             seat.turned(change)
 
+    def renew(self, outputs: Collection[int]) -> None:
+        """What these derived tags are about was made as new: what their models saw of it before counts no more."""
+        for seat in self._seats:
+            begin: Callable[[], None] | None = getattr(seat.group, "renew", None)
+            if begin is not None and any(tag in outputs for tag in seat.gathering.outputs):
+                begin()
+
     def state(self) -> dict[str, Any]:
         """States by key."""
         return {seat.gathering.key: seat.state() for seat in self._seats}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.alarms.detect import Found
-from edge_agent.core import AlarmEvent, Block, Context, Record, Samples, Texts
+from edge_agent.core import AlarmEvent, Block, Context, OperatorAction, Record, Samples, Texts
 from edge_agent.core.status import qualities
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.conditions import Conditions
@@ -118,6 +118,14 @@ class Judging:
         if any(change.role == "mode" for change in changes):
             records += parts.alarms.modes(parts.modes.now, changes[-1].time_ns, changes[-1].received_ns)
         return records
+
+    def found(self, action: OperatorAction, received_ns: int) -> list[Record]:
+        """What people found where maintenance was advised, and what is judged anew since."""
+        parts = self._parts
+        told, renewed = parts.advisor.act(action, received_ns)
+        parts.banks.renew(renewed)
+        parts.groups.renew(renewed)
+        return told
 
     def arisen(self, told: Samples) -> list[Record]:
         """Values that a tick brought forth: recorded, summarised, judged; they are no news of any source."""

@@ -34,6 +34,7 @@ class Found(Body):
     """What maintenance found."""
 
     outcome: Literal["confirmed", "other_fault", "no_fault"]
+    renewed: bool = False
     remark: Line = ""
 
 
@@ -61,9 +62,9 @@ def advice(access: Access, advices: Advices | None) -> APIRouter:
 
     @routes.get("/advice")
     def all_(limit: Annotated[int, Parameter(ge=1, le=10_000)] = 200) -> Response:
-        """Advice, what waits for a decision first, and what became of advice of each kind."""
+        """Advice, what waits for a decision first, and what became of advice of each kind and of each machine."""
         store = kept()
-        return _json({"advice": store.all(limit), "counts": store.counts()})
+        return _json({"advice": store.all(limit), "counts": store.counts(), "machines": store.records()})
 
     @routes.post("/advice/{id}/accept")
     def accept(request: Request, id: Id, body: Accepting) -> Response:  # noqa: A002 - the name in the address
@@ -79,8 +80,8 @@ def advice(access: Access, advices: Advices | None) -> APIRouter:
 
     @routes.post("/advice/{id}/outcome")
     def outcome(request: Request, id: Id, body: Found) -> Response:  # noqa: A002
-        """Say what was found: the advice was right, something else was wrong, or nothing."""
+        """Say what was found: the advice was right, something else was wrong, or nothing; and whether the part is as new. The edge is told."""
         store, by = acting(request, f"advice {id}")
-        return _json(store.outcome(by, id, body.outcome, body.remark))
+        return _json(store.outcome(by, id, body.outcome, body.remark, renewed=body.renewed))
 
     return routes

@@ -206,7 +206,7 @@ class Divert:
         elif self._clear > 0.0:
             now.state = CLEARING
             self._clear -= kg_h * r.step_s
-        request = outside or self._clear > 0.0
+        request = bool(outside) or self._clear > 0.0
         self._asked_s = self._asked_s + r.step_s if request == now.request else 0.0
         now.request = request
 
@@ -223,7 +223,7 @@ class Divert:
             now.starts_s, now.ends_s = float(outside[0]) * parcel_s, float(outside[-1] + 1) * parcel_s
 
     def _watch_diverter(self, diverted: bool | None, *, feedback: bool) -> None:
-        apart = feedback and diverted is not self.now.request
+        apart = feedback and diverted != self.now.request
         self._apart_s = self._apart_s + self.rules.step_s if apart else 0.0
         self.now.mismatch = 0 if not self._apart_s > self.rules.actuator_s else SILENT if diverted is None else APART
 

@@ -130,6 +130,11 @@ class Running(Counting):
         starts = np.array([first[max(b - _STARTS, a) : b].mean() for a, b in itertools.pairwise(begin.tolist())])
         self._ends = float(np.median(starts)), float(np.median(ends))
 
+    def renew(self) -> None:
+        """The unit is as new: its cycles begin anew, as behind a change of `overhauls`."""
+        for name in ("cycles", "sums", "counts", "untold"):
+            self._kept[name][:] = 0
+
     def _run(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
         out[:] = np.nan
         kept = self._kept

@@ -241,6 +241,11 @@ class Wear:
         """Nothing can be settled."""
         raise ValueError("wear learns nothing: it has no model file")
 
+    def renew(self, slot: int) -> None:
+        """The part is as new: the means before count no more, nor do the values of the open one."""
+        self._state["ints"][slot, 0] = self._state["ints"][slot, 2] = 0
+        self._state["total"][slot] = 0.0
+
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as independent copies."""
         return {name: array.copy() for name, array in self._state.items()}

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from edge_agent.core import Context
+from edge_agent.core import Audit, Context
 from edge_agent.core.signing import signing_key
 from gateway.audit_verify import faults
 from gateway.console.app import create_app
@@ -69,7 +69,7 @@ async def office(store: Store, clock: Clock, desk: Desk, tmp_path: Path) -> Asyn
     key = signing_key(tmp_path / "gw" / "keys")
     made = Office.open(
         tmp_path / "gw", desk.trail, key, gateway="gw1", site="demo", handover_s=0, clock=lambda: desk.now, journal=store.journal,
-        request=notifier.request,
+        request=notifier.request, tell=lambda *found: store.maintained(*found, "m1"),
     )  # fmt: skip
     yield made
     made.close()
@@ -83,7 +83,7 @@ async def client(desk: Desk, office: Office) -> AsyncIterator[httpx.AsyncClient]
 
 
 async def test_accepted_advice_becomes_one_work_request_and_its_outcome_is_kept(
-    client: httpx.AsyncClient, edge: Edge, desk: Desk, tmp_path: Path
+    client: httpx.AsyncClient, store: Store, edge: Edge, desk: Desk, tmp_path: Path
 ) -> None:
     shown = (await client.get("/api/v1/advice")).json()
     (row,) = shown["advice"]
@@ -97,11 +97,21 @@ async def test_accepted_advice_becomes_one_work_request_and_its_outcome_is_kept(
     done = (await client.post(f"{at}/accept", json={"reason": "spare is in store"}, headers=token)).json()
     assert (done["decision"]["state"], done["decision"]["by"], done["decision"]["receivers"]) == ("accepted", "zhou", ["workshop"])
     is_problem(await client.post(f"{at}/reject", json={"reason": "no"}, headers=token), 409)
-    found = (await client.post(f"{at}/outcome", json={"outcome": "confirmed", "remark": "clogged"}, headers=token)).json()
-    assert found["decision"]["outcome"] == "confirmed"
-    assert (await client.get("/api/v1/advice")).json()["counts"] == [
-        {"kind": "wear", "given": 1, "accepted": 1, "rejected": 0, "confirmed": 1, "other_fault": 0, "no_fault": 0}
-    ]
+    wish = {"outcome": "confirmed", "remark": "clogged", "renewed": True}
+    found = (await client.post(f"{at}/outcome", json=wish, headers=token)).json()
+    assert (found["decision"]["outcome"], found["decision"]["renewed"]) == ("confirmed", True)
+    numbers = {"kind": "wear", "given": 1, "accepted": 1, "rejected": 0, "confirmed": 1, "other_fault": 0, "no_fault": 0}
+    shown = (await client.get("/api/v1/advice")).json()
+    assert shown["counts"] == [numbers | {"edge": "", "unit": ""}]
+    assert shown["machines"] == [numbers | {"edge": "press-edge-1", "unit": "filter1/dp"}]
+    # The edge is told, and asked until it has answered.
+    (action,) = store.asked.of_edge("press-edge-1")
+    assert (action.kind, action.alarm, action.user, action.role, action.reason) == ("renewed", "filter1/dp", "zhou", "maintenance", "clogged")
+    before = len(edge.records)
+    answer = Audit(time_ns=START + 200 * S, user="zhou", role="maintenance", action="renewed", object="filter1/dp", action_id=action.id)
+    edge.add(answer)
+    feed(store, edge.deliver(edge.records[before:]))
+    assert store.asked.of_edge("press-edge-1") == []
     queue = Queue(tmp_path / "gw" / FILE)
     queued = queue.next("workshop", 2**62)
     queue.close()

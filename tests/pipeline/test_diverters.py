@@ -212,6 +212,20 @@ def test_a_diverter_that_does_not_obey_is_told():
     assert accounts["against_kg"] == pytest.approx(accounts["accepted_kg"], abs=4 * 20 / 3600)
 
 
+def test_a_diverter_that_obeys_is_never_told_to_be_apart():
+    def api(s):
+        return 2.6 if 100 <= s < 115 else 2.0
+
+    spans = requested(run(Pipeline(), life(to=200, api=api)))
+    assert len(spans) == 2
+
+    def feedback(s):
+        return float(any(a + 1 <= s < b + 1 for a, b in spans) or s < 2)
+
+    mismatch = told(run(Pipeline(), life(to=200, api=api, feedback=feedback)))["mismatch"]
+    assert {v for _, v in mismatch} == {0.0}
+
+
 def test_a_source_that_is_away_confirms_nothing():
     pipeline = Pipeline()
     run(pipeline, [*life(to=100), Connection(received_ns=at(99.5), source="plc", state="disconnected")])

@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 from edge_agent.config import load_agent, start_of
-from edge_agent.core import Block, ConfigError, Connection, Context, Heartbeat, Run, Samples, pack
+from edge_agent.core import (
+    Action,
+    Audit,
+    Block,
+    ConfigError,
+    Connection,
+    Context,
+    Heartbeat,
+    OperatorAction,
+    Run,
+    Samples,
+    pack,
+)  # fmt: skip
 from edge_agent.pipeline.chain import Pipeline
 from edge_agent.pipeline.machines import NO_SPEED
 from edge_agent.training.fleet import read_fleet, trained
@@ -106,8 +118,68 @@ def test_a_unit_of_a_fleet_says_cycle_by_cycle_what_its_file_says(pumps: Any) ->
     mark = next(t.id for t in start.tags if t.name == "pump1/overhauls")
     at = T0 - T0 % HOUR + 40 * HOUR
     more = [Samples.of([at + i * HOUR], [mark], [3.0 + (i > 0)], 0, at + i * HOUR) for i in range(2)]
-    again = values(run(pipeline, [*more, *[later(e, 42 * HOUR) for e in cycles(start, settings[:3], sensors[:3])]]), start)
+    again = values(run(pipeline, [*more, *[later(e, 42 * HOUR) for e in cycles(start, settings[:25], sensors[:25])]]), start)
+    assert again["pump1.remaining.status"][-1] == 0.0
+    # The same said by maintenance: as young as behind an overhaul.
+    run(pipeline, [found("m1", "renewed", "pump1", at + 29 * HOUR)])
+    again = values(run(pipeline, [later(e, 72 * HOUR) for e in cycles(start, settings[:3], sensors[:3])]), start)
     assert again["pump1.remaining.status"][-1] == 1.0
+
+
+def found(id_: str, kind: Any, subject: str, at_ns: int, role: str = "maintenance") -> Action:
+    action = OperatorAction(id=id_, kind=kind, alarm=subject, raised_ns=0, user="zhou", role=role, reason="R", time_ns=at_ns)
+    return Action(received_ns=at_ns, action=action)
+
+
+def clogging(dp: int, first: int, last: int, level: float = 0.5) -> list[Samples]:
+    """Half hours of a filter: from `level` on, a quarter of a percent of a kPa each."""
+    half = HOUR // 2
+    return [
+        Samples.of([T0 + i * half], [dp], [level + 0.0025 * (i - first) + 0.01 * (i * 7 % 5)], 0, T0 + i * half) for i in range(first, last)
+    ]  # fmt: skip
+
+
+def advised(records: Any) -> list[str]:
+    found = [r for r in records if isinstance(r, Context) and r.role == "advice"]
+    return [msgspec.json.decode(r.value)["urgency"] if r.value else "" for r in found]
+
+
+def test_a_part_that_maintenance_made_new_is_judged_anew(machine: Any) -> None:
+    start = shown(machine)
+    dp = next(t.id for t in start.tags if t.name == "filter1/dp")
+    pipeline = Pipeline()
+    # 0.2 kPa lower behind the service: less than what is taken for one without being told.
+    assert advised(run(pipeline, [start, *clogging(dp, 0, 160)])) == ["plan"]
+    at = T0 + 160 * HOUR // 2
+    told = run(pipeline, [found("m1", "renewed", "filter1/dp", at), found("m1", "renewed", "filter1/dp", at)])
+    (audit,) = [a for a in told if isinstance(a, Audit)]
+    assert (audit.action, audit.object, audit.action_id, audit.user) == ("renewed", "filter1/dp", "m1", "zhou")
+    assert audit.old.startswith("plan: ")
+    assert advised(told) == [""]
+    said = values(run(pipeline, clogging(dp, 161, 181, 0.7)), start)
+    assert "filter1/dp.wear.rul" not in said  # ten means are too few for a drift: those from before the service are gone
+    assert said["filter1/dp.wear.health"][0] == pytest.approx(0.8, abs=0.05)
+
+
+def test_what_was_no_fault_is_not_advised_again_while_the_same_is_found(machine: Any) -> None:
+    start = shown(machine)
+    dp = next(t.id for t in start.tags if t.name == "filter1/dp")
+    pipeline = Pipeline()
+    assert advised(run(pipeline, [start, *clogging(dp, 0, 120)])) == ["plan"]
+    assert advised(run(pipeline, [found("m1", "no_fault", "filter1/dp", T0 + 120 * HOUR // 2)])) == [""]
+    pipeline = reborn(pipeline)
+    assert advised(run(pipeline, clogging(dp, 121, 150, 0.8))) == []  # it drifts on as it did
+    assert advised(run(pipeline, clogging(dp, 150, 240, 0.8725))) == ["act"]  # more urgent: that is news
+
+
+def test_what_nobody_may_say_and_what_is_not_there_is_refused(machine: Any) -> None:
+    pipeline = Pipeline()
+    wrong = [found("a", "renewed", "filter1/dp", T0 + S, role="operator"), found("b", "no_fault", "filter9/dp", T0 + S)]
+    records = run(pipeline, [shown(machine), *wrong])
+    refused = [(r.action_id, r.reason) for r in records if isinstance(r, Audit) and r.action.endswith("_refused")]
+    assert [r[0] for r in refused] == ["a", "b"]
+    assert "not by the role operator" in refused[0][1]
+    assert "found 'filter9/dp'" in refused[1][1]
 
 
 def later(samples: Samples, by_ns: int) -> Samples:

@@ -33,7 +33,7 @@ const OUTCOMES = ["confirmed", "other_fault", "no_fault"];
 
 export function machines(root, params) {
   let chosen = params.get("machine") ?? "";
-  let found = { advice: [], counts: [] };
+  let found = { advice: [], counts: [], machines: [] };
   let missing = "";
   let drawn = "";
   let last = 0;
@@ -120,7 +120,14 @@ export function machines(root, params) {
         fault ? fact(t("machines.signal"), h("span", { class: "trouble" }, faults(fault))) : null,
         a.vibration.outer ? fact(t("machines.bearing"), parts_.length ? h("span", { class: "trouble" }, parts_.map(([p, v]) => `${t(`machines.part.${p}`)} ×${plain(Math.round(v))}`).join(", ")) : h("span", { class: "quiet" }, t("machines.noLine"))) : null,
         a.wear.map((m) => [fact(t("machines.healthOf", { tag: title(m) }), meter(value(m.outputs.health))), fact(t("machines.life"), life(m.outputs))]),
-        a.remaining ? [fact(t("machines.health"), meter(value(a.remaining.outputs.health))), fact(t("machines.life"), life(a.remaining.outputs))] : null].flat(Infinity)));
+        a.remaining ? [fact(t("machines.health"), meter(value(a.remaining.outputs.health))), fact(t("machines.life"), life(a.remaining.outputs))] : null, record(a)].flat(Infinity)));
+  }
+
+  /** What became of the advice about a machine so far: how far its models can be trusted here. */
+  function record(a) {
+    const mine = found.machines.filter((c) => c.edge === a.edge && (c.unit === a.name || c.unit.startsWith(`${a.name}.`) || c.unit === a.remaining?.base));
+    const sum = (key) => mine.reduce((n, c) => n + c[key], 0);
+    return mine.length ? fact(t("machines.record"), t("machines.recordOf", { given: plain(sum("given")), right: plain(sum("confirmed")), other: plain(sum("other_fault")), none: plain(sum("no_fault")) })) : null;
   }
 
   const title = (m) => { const tag = plant.tags.get(`${m.edge}:${m.base}`); return tag && !VIBRATION.test(m.base) ? tagTitle(tag) : VIBRATION.test(m.base) ? t(`machines.feature.${VIBRATION.exec(m.base)[2]}`) : m.base; };
@@ -161,7 +168,7 @@ export function machines(root, params) {
     const d = a.decision;
     return h("div", null,
       h("p", null, t(`machines.${d.state}`, { name: d.name || d.by, time: stamp(d.time_ns / MS).slice(0, 16) }), d.reason ? `: ${d.reason}` : "", d.receivers.length ? h("span", { class: "quiet" }, ` · ${t("machines.sent", { to: d.receivers.join(", ") })}`) : ""),
-      d.outcome ? h("p", null, `${t("machines.outcome")}: ${t(`machines.outcome.${d.outcome}`)}`, d.remark ? ` — ${d.remark}` : "") : null,
+      d.outcome ? h("p", null, `${t("machines.outcome")}: ${t(`machines.outcome.${d.outcome}`)}`, d.renewed ? `, ${t("machines.asNew")}` : "", d.remark ? ` — ${d.remark}` : "") : null,
       may ? h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => outcome(a) }, t("machines.outcome"))) : null);
   }
 
@@ -185,7 +192,8 @@ export function machines(root, params) {
   async function outcome(a) {
     const what = choice(OUTCOMES.map((o) => [o, t(`machines.outcome.${o}`)]), a.decision.outcome || "confirmed");
     const remark = input({});
-    const done = await ask({ title: t("machines.outcome"), go: t("machines.save"), first: what, fields: [h("p", null, said(a.advice.what)), field(t("machines.outcome"), what), field(t("machines.remark"), remark)], act: () => session.send(`advice/${a.id}/outcome`, "POST", { outcome: what.value, remark: remark.value.trim() }) });
+    const renewed = h("input", { type: "checkbox", checked: Boolean(a.decision.renewed) });
+    const done = await ask({ title: t("machines.outcome"), go: t("machines.save"), first: what, fields: [h("p", null, said(a.advice.what)), field(t("machines.outcome"), what), h("label", { class: "check" }, renewed, t("machines.renewed")), h("p", { class: "quiet" }, t("machines.told")), field(t("machines.remark"), remark)], act: () => session.send(`advice/${a.id}/outcome`, "POST", { outcome: what.value, renewed: renewed.checked, remark: remark.value.trim() }) });
     if (done) load();
   }
 

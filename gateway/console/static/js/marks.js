@@ -107,11 +107,17 @@ function behind(row) {
   return from.length ? names.map((name) => `${row.edge}:${name}`) : [];
 }
 
+/** How many decimals a limit needs to be read as it was set: half way between 0 and 1 is 0.5, whatever the decimals of the tag. */
+function places(limit, decimals) {
+  for (let n = decimals; n < 6; n++) if (Number(limit.toFixed(n)) === limit) return n;
+  return decimals;
+}
+
 /** "16.52 kN, limit 16.00" with the tag's decimals. */
 export function alarmValue(row) {
   const tag = plant.tags.get(`${row.edge}:${row.tag}`);
   if (row.value === null) return "";
   const decimals = tag?.decimals ?? 2;
   const shown = `${number(row.value, decimals)} ${unit(row.unit || tag?.unit)}`.trim();
-  return row.limit === null ? shown : t("alarm.value", { value: shown, limit: number(row.limit, decimals) });
+  return row.limit === null ? shown : t("alarm.value", { value: shown, limit: number(row.limit, places(row.limit, decimals)) });
 }
