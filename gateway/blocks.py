@@ -19,7 +19,7 @@ _AXIS_TOLERANCE: Final = 1e-9
 
 
 class ReferenceRow(TypedDict):
-    """What good blocks of the span look like: median and mean +- 3 standard deviations, point by point, and of how many."""
+    """What good blocks of the span look like: median and 3 robust standard deviations on either side, point by point, and of how many."""
 
     n: int
     median: list[float]
@@ -102,11 +102,12 @@ def _same_axis(one: Block, other: Block) -> bool:
 
 
 def _reference(good: NDArray[np.float64]) -> ReferenceRow | None:
-    """Three or more good blocks; a few odd ones among them move the median little."""
+    """Three or more good blocks. A few odd ones, such as a saturated detector's, hide nothing: the spread is 1.4826 times the median distance from
+    the median; where most are alike to the last bit it is the standard deviation."""
     good = good[np.isfinite(good).all(axis=1)] if good.size else good
     if len(good) < 3:
         return None
-    mean, sd = good.mean(axis=0), good.std(axis=0, ddof=1)
-    return {
-        "n": len(good), "median": np.median(good, axis=0).tolist(), "low": (mean - 3 * sd).tolist(), "high": (mean + 3 * sd).tolist(),
-    }  # fmt: skip
+    middle = np.median(good, axis=0)
+    robust = 1.4826 * np.median(np.abs(good - middle), axis=0)
+    spread = 3.0 * np.where(robust > 0.0, robust, good.std(axis=0, ddof=1))
+    return {"n": len(good), "median": middle.tolist(), "low": (middle - spread).tolist(), "high": (middle + spread).tolist()}

@@ -16,7 +16,7 @@ from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.conditions import Conditions
 from edge_agent.pipeline.groups import STAGE
 from edge_agent.pipeline.parts import Parts
-from edge_agent.pipeline.quality import FATE_BAD, FATE_GOOD, FATE_LATE, Screened
+from edge_agent.pipeline.quality import FATE_BAD, FATE_DUPLICATE, FATE_GOOD, FATE_LATE, Screened
 from edge_agent.pipeline.silence import Silent
 
 Observe = Callable[[Screened], None]
@@ -76,9 +76,14 @@ class Judging:
         """A block as it came, and what soft sensors and machines say of it: values like any other, late, alarmed, summarised, forwarded."""
         parts = self._parts
         back, gaps = parts.silence.heard(np.full(len(entry), entry.tag, np.int32), entry.time_ns, entry.received_ns)
-        records: list[Record] = [*gaps, entry]
+        fresh = parts.streams.fresh(entry)
+        parts.screen.totals[entry.tag, FATE_DUPLICATE] += len(entry) - len(fresh)
+        entry = fresh
+        records: list[Record] = [*gaps, entry] if len(entry) else [*gaps]
         for silent in back:
             records += self._conditions.silent(silent, entry.received_ns)
+        if not len(entry):
+            return records
         vibration, spectra = parts.machines.step(entry)
         records += spectra
         for told in (parts.sensors.step(entry), *vibration):

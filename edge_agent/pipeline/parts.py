@@ -21,6 +21,7 @@ from edge_agent.pipeline.quality import Screen
 from edge_agent.pipeline.recorded import Recorder
 from edge_agent.pipeline.sensors import Sensors
 from edge_agent.pipeline.silence import Silence
+from edge_agent.pipeline.streams import Streams
 from edge_agent.pipeline.ticks import NEVER, Watermark, seconds_ns
 from edge_agent.pipeline.windows import Windows
 
@@ -54,6 +55,7 @@ class Parts:
         self.recorder = Recorder(tags.raw, tags.changes)
         self.banks = banks_of(plan, catalogue)
         self.groups = groups_of(plan, catalogue)
+        self.streams = Streams()
         self.sensors = Sensors(plan.sensors, catalogue)
         self.machines = Machines(plan.machines, catalogue)
         self.diverters = Diverters(plan.diverters, catalogue, tags.source, simulated=plan.simulated)
@@ -92,6 +94,7 @@ class Parts:
             "banks": self.banks,
             "groups": self.groups,
             "diverters": self.diverters,
+            "streams": self.streams,
             "machines": self.machines,
             "advisor": self.advisor,
             "alarms": self.alarms,

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import html
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from models.spectra.choose import calibrate, rmse
 from models.spectra.folds import folds
 from models.spectra.intervals import half_width
 from models.spectra.sensor import FAR, STRANGE, Sensor, pls_arrays, sensor_arrays
-from models.spectra.treatment import AnyStep, SavitzkyGolay, Snv, Treatment, named
+from models.spectra.treatment import Absorbance, AnyStep, Baseline, Detrend, Msc, Region, SavitzkyGolay, Snv, Treatment, named
 
 Float64 = NDArray[np.float64]
 FOLDS: Final = (10, 5)
@@ -104,16 +105,17 @@ class Calibrated:
 
 def calibrated(
     table: Table, *, name: str, tag: str, unit: str, method: str, coverage: float, saturation: float, trained_by: str, trained_ns: int, reason: str,
-    progress: Callable[[int, int], None] | None = None,
+    steps: Sequence[AnyStep] | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Calibrated:  # fmt: skip
     """Calibrate, cross-validate everything, and freeze; samples of one group are left out together. PharmedgeError when the data do not suffice.
 
+    steps     the treatment of PLS; None: of six usual ones the one with the least RMSECV
     progress  is called with the calibrations done and how many there will be: one for each part left out, and the one that is kept
     """
     X, y = table.X, table.y
     try:
         fold = folds(y, FOLDS[len(y) >= MANY], groups=table.group)
-        chain, said = _best(X, y, table.axis, fold)
+        chain, said = _best(X, y, table.axis, fold, steps)
         rmsecv = np.array([rmse(p - y) for p in said])
         factors = int(np.flatnonzero(rmsecv <= 1.03 * rmsecv.min())[0]) + 1
         whole = pls.fit(chain.apply(X)[0], y, factors)
@@ -146,28 +148,66 @@ def calibrated(
     return Calibrated(file, left, rmsecv, whole.vip(), chain.axis, odd)
 
 
-def _best(X: Float64, y: Float64, axis: Float64, fold: NDArray[np.int64]) -> tuple[Treatment, Float64]:
-    """Of six usual treatments the one with the least RMSECV of PLS, and its left-out predictions (factors, n)."""
+def _best(X: Float64, y: Float64, axis: Float64, fold: NDArray[np.int64], wanted: Sequence[AnyStep] | None) -> tuple[Treatment, Float64]:
+    """Of six usual treatments, or the one that is wanted, that with the least RMSECV of PLS, and its left-out predictions (factors, n)."""
     width = max(5, min(15, len(axis) // 8 * 2 - 1))
     first, second = (SavitzkyGolay(width=width, derivative=d) for d in (1, 2))
-    chains: list[tuple[AnyStep, ...]] = [(), (Snv(),), (first,), (Snv(), first), (first, Snv()), (second,)]
+    usual: list[Sequence[AnyStep]] = [(), (Snv(),), (first,), (Snv(), first), (first, Snv()), (second,)]
     found: list[tuple[float, Treatment, Float64]] = []
     folds_at = range(int(fold.max()) + 1)
-    for steps in chains:
-        chain = Treatment(steps, axis)
-        Z, valid = chain.apply(X)
-        if not valid.all():
-            raise ValueError(f"expected spectra that are not flat, found row {int(np.argmin(valid)) + 2}")
-        most = min(MOST_FACTORS, *(int((fold != k).sum()) - 2 for k in folds_at), Z.shape[1])
+    for steps in usual if wanted is None else [wanted]:
+        # The spectrum that MSC refers to is of the training part alone, like everything else.
+        parts = [Treatment(steps, axis, X[fold != k].mean(axis=0)) for k in folds_at]
+        chain = Treatment(steps, axis, X.mean(axis=0))
+        most = min(MOST_FACTORS, *(int((fold != k).sum()) - 2 for k in folds_at), len(chain.axis))
         said = np.empty((most, len(y)))
-        for k in folds_at:
+        for k, part in enumerate(parts):
             train = fold != k
+            Z, valid = part.apply(X)
+            if not valid.all():
+                raise ValueError(f"expected spectra that are not flat, found row {int(np.argmin(valid)) + 2}")
             model = pls.fit(Z[train], y[train], most)
             for a in range(most):
                 said[a, ~train] = model.predict(Z[~train], a + 1)
         found.append((min(rmse(p - y) for p in said), chain, said))
     _, chain, said = min(found, key=lambda f: f[0])
     return chain, said
+
+
+def treatment(text: str) -> tuple[AnyStep, ...]:
+    """The steps of a treatment in words, one behind the other; PharmedgeError names the word that is none.
+
+    >>> treatment("region1100-1800 > msc > d1w15")
+    (Region(step='region', low=1100.0, high=1800.0), Msc(step='msc'), SavitzkyGolay(step='savitzky_golay', width=15, order=2, derivative=1))
+    >>> treatment("raw")
+    ()
+    """
+    made: list[AnyStep] = []
+    for word in (w.strip() for w in text.split(">")):
+        for form, step in _WORDS.items():
+            found = re.fullmatch(form, word)
+            if found:
+                try:
+                    made += step(*found.groups())
+                except ValueError as error:
+                    raise PharmedgeError(f"treatment: {word}: {error}") from error
+                break
+        else:
+            known = "raw, snv, msc, absorbance, baseline, detrend2, d1w15 (derivative 1, width 15), region1100-1800"
+            raise PharmedgeError(f"treatment: expected steps out of {known}, with > between them, found {word!r}")
+    return tuple(made)
+
+
+_WORDS: Final[dict[str, Callable[..., list[AnyStep]]]] = {
+    "raw": list,
+    "snv": lambda: [Snv()],
+    "msc": lambda: [Msc()],
+    "absorbance": lambda: [Absorbance()],
+    "baseline": lambda: [Baseline()],
+    r"detrend(\d)": lambda order: [Detrend(order=int(order))],
+    r"d(\d)w(\d+)": lambda derivative, width: [SavitzkyGolay(width=int(width), derivative=int(derivative), order=max(2, int(derivative)))],
+    r"region([\d.]+)-([\d.]+)": lambda low, high: [Region(low=float(low), high=float(high))],
+}
 
 
 def _half(error: Float64, coverage: float) -> float:

@@ -122,23 +122,29 @@ def calibrate(
     group: Annotated[str | None, typer.Option(help="Column of what belongs together: replicates, batches.", metavar="COLUMN")] = None,
     unit: Annotated[str, typer.Option(help="Unit of the property.")] = "",
     method: Annotated[str, typer.Option(help="default, or pls.")] = "default",
+    chain: Annotated[
+        str | None, typer.Option("--treatment", help='Of pls: the treatment, such as "msc > d1w15"; without it the best of six.', metavar="STEPS")
+    ] = None,
     coverage: Annotated[float, typer.Option(min=0.5, max=0.99, help="Probability that the interval holds the reference.")] = 0.9,
     saturation: Annotated[float, typer.Option(help="A spectrum with a point at or above this is not valid.")] = float("inf"),
     user: Annotated[str | None, typer.Option(help="Who calibrates; the user of the operating system when absent.")] = None,
     reason: Annotated[str, typer.Option(help="What for.")] = "",
 ) -> None:
     """Calibrate a soft sensor on spectra with references, and freeze it with its interval."""
-    from edge_agent.training.calibrate import calibrated, read_table, report
+    from edge_agent.training.calibrate import calibrated, read_table, report, treatment
 
     if method not in ("default", "pls"):
         raise _fail(f"--method: expected default or pls, found {method!r}", 2)
+    if chain is not None and method != "pls":
+        raise _fail("--treatment: expected --method pls beside it, for the default tries all, found none", 2)
     if out.exists():
         raise _fail(f"{out}: expected a new file, found one already", 2)
     try:
         data = read_table(table, reference, group)
         found = calibrated(
             data, name=name, tag=tag, unit=unit, method=method, coverage=coverage, saturation=saturation, trained_by=user or getpass.getuser(),
-            trained_ns=time.time_ns(), reason=reason, progress=_progress(time.monotonic()),
+            trained_ns=time.time_ns(), reason=reason, steps=None if chain is None else treatment(chain),
+            progress=_progress(time.monotonic()),
         )  # fmt: skip
         made = write(out, found.file)
         if page is not None:

@@ -49,6 +49,8 @@ def test_the_same_spectra_are_found_however_they_are_kept(tmp_path: Path) -> Non
     assert [a["counter"] for a in hot["acquisition"]] == seconds
     assert hot["reference"] is not None
     assert hot["reference"]["median"][1:] == [1.0, 2.0]
+    middle, spread = hot["reference"]["median"][0], 3 * 1.4826 * float(np.median(np.abs(np.array(seconds) - np.median(seconds))))
+    assert (hot["reference"]["low"][0], hot["reference"]["high"][0]) == pytest.approx((middle - spread, middle + spread))
     with pytest.raises(NotFound):
         store.ask.blocks("press-edge-1:none", *span)
     with pytest.raises(ValueError, match="kind block"):

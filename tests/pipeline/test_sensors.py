@@ -10,7 +10,7 @@ from models.spectra import pls
 from models.spectra.sensor import DARK, pls_arrays
 from models.spectra.treatment import SavitzkyGolay, Treatment
 from tests.models.spectra.lamp import AXIS, spectra
-from tests.pipeline.line import T0, S
+from tests.pipeline.line import T0, S, reborn
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +99,19 @@ def test_cuts_of_a_block_and_a_restart_change_no_value(learned):
         again.restore(unpack(pack(parted.state())))
         parted = again
     assert pieces == together
+
+
+def test_a_spectrum_that_is_delivered_again_is_removed_and_counted(learned):
+    rows, _ = spectra(6, 4)
+    pipeline = Pipeline()
+    pipeline.step(start(learned))
+    first = pipeline.step(block(rows[:3], 10))
+    assert len(told(first)) > 0
+    assert [r for r in pipeline.step(block(rows[:3], 10)) if isinstance(r, Block | Samples)] == []
+    pipeline = reborn(pipeline)
+    # One row of it once more, with three that are new: the same spectrum at another time is one of them.
+    again = [r for r in pipeline.step(block(np.vstack([rows[2:4], rows[2:4]]), 12)) if isinstance(r, Block)]
+    assert [(r.time_ns.tolist(), r.values.tobytes()) for r in again] == [
+        ([T0 + s * S for s in (13, 14, 15)], np.vstack([rows[3:4], rows[2:4]]).tobytes())
+    ]  # fmt: skip
+    assert pipeline.totals()["duplicate"][0] == 4

@@ -1,5 +1,7 @@
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow.parquet import write_table
 from typer.testing import CliRunner
 
 from edge_agent.__main__ import app
@@ -54,3 +56,23 @@ def test_mistakes_in_a_table_are_named(tmp_path):
     with pytest.raises(PharmedgeError, match="column 1105: expected numbers"):
         read_table(tmp_path / "c.csv", "assay")
     assert read_table(good, "assay", "sample").X.tobytes() == X.tobytes()
+
+
+def test_a_treatment_may_be_chosen_and_parquet_is_read_like_csv(tmp_path):
+    X, y = spectra(40, 4)
+    csv = table(tmp_path / "a.csv", X, y)
+    parquet = tmp_path / "a.parquet"
+    write_table(pa.table({"assay": y, **{f"{a:g}": X[:, i] for i, a in enumerate(AXIS)}}), parquet)
+    assert read_table(parquet, "assay").X.tobytes() == read_table(csv, "assay").X.tobytes() == X.tobytes()
+    out = tmp_path / "api.model"
+    wish = ["model", "calibrate", str(parquet), "--reference", "assay", "--name", "api", "--tag", "blend/nir", "--out", str(out)]
+    said = CliRunner().invoke(app, [*wish, "--method", "pls", "--treatment", "msc > d1w7"])
+    assert said.exit_code == 0, said.output
+    assert read(out).calibration["members"][0].endswith("factors, msc > d1w7")
+    fresh, truth = spectra(40, 5)
+    error = Sensor(read(out).arrays).judge(fresh)[0][:, 0] - truth
+    assert np.sqrt(np.mean(error**2)) < 2 * read(out).calibration["rmsecv"]
+    out.unlink()
+    assert "expected --method pls" in CliRunner().invoke(app, [*wish, "--treatment", "msc"]).stderr
+    wrong = CliRunner().invoke(app, [*wish, "--method", "pls", "--treatment", "snv > d3"])
+    assert (wrong.exit_code, "found 'd3'" in wrong.stderr) == (1, True)

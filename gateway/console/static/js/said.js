@@ -26,6 +26,8 @@ const FORMS = [
   [/^back to normal$/, "normal"],
   [/^nothing was heard of (.+) since (.+)$/, "unheard"],
   [/^(.+) is heard again$/, "heard"],
+  [/^no value of any tag$/, "noValue"],
+  [/^values came again$/, "valuesAgain"],
   [/^no limit holds in this phase$/, "noLimit"],
 ];
 
