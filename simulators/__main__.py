@@ -22,14 +22,14 @@ from simulators.plant import Plant, PlantConfig
 from simulators.plc import SMALL_VALID_S, VALID_S, Plc
 from simulators.press import DEMO, Press, PressSettings
 from simulators.pump import KINDS as PUMP_FAULTS
-from simulators.pump import Pump, pump_fault
+from simulators.pump import RATE_HZ, WAVE_POINTS, WAVEFORM, Pump, pump_fault
 from simulators.pump_run import PumpRun
 from simulators.recording import RecordingError, parse_time, read_recording
 from simulators.replay import Replay, unit_from_file
 from simulators.sent import write_atomically
 from simulators.servers.mqtt import MqttConfig, MqttPublisher
 from simulators.servers.opcua import OpcUaConfig, OpcUaPlant
-from simulators.servers.spectra import AdiServer, SpectraPublisher
+from simulators.servers.spectra import AdiServer, SpectraPublisher, WaveServer
 from simulators.signals import Line
 from simulators.spectra_run import SpectraRun
 from simulators.spectrometer import KINDS as SPECTROMETER_FAULTS
@@ -57,7 +57,7 @@ PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File wi
 LINES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "press": ("Rotary tablet press, 36 stations, 24 tablets a second: force, weight loop, feed frame NIR, hopper, batches.", KINDS),
     "hall": ("Production hall: five motor control centres and twenty machines, 305 signals with an alarm each (configs/hall).", HALL_KINDS),
-    "pump": ("Pump with motor, rolling bearing and filter: signals each second, a waveform of vibration every 10 s (MQTT, files).", PUMP_FAULTS),
+    "pump": ("Pump with motor, rolling bearing and filter: signals each second, a waveform every 10 s (MQTT, OPC UA, files).", PUMP_FAULTS),
     "nir": ("NIR spectrometer at the feed frame, 256 points every 2 s over OPC UA (ADI), MQTT and files, content known.", SPECTROMETER_FAULTS),
     "continuous": (
         "Continuous line, 20 kg/h: two loss-in-weight feeders, blender with NIR, chute, feed frame, diverter, press, PLC (configs/continuous).",
@@ -174,7 +174,8 @@ def run(
         pump = Pump(seed, tuple(pump_fault(text) for text in fault or ()))
         told = PlantConfig(speed=speed, duration_s=duration, keep=keep, start_when=start_when, stop_when=stop_when, stay=stay)
         _write_tags(tags, pump, speed, line)
-        _serve(PumpRun(pump, told, MqttPublisher(_broker(mqtt)) if mqtt else None, folder))
+        waves = WaveServer(OpcUaConfig(port=opcua_port, host=host), WAVEFORM, WAVE_POINTS, RATE_HZ) if opcua_port else None
+        _serve(PumpRun(pump, told, MqttPublisher(_broker(mqtt)) if mqtt else None, folder, waves))
         return
     span = None if duration is None else duration * speed
     made: Line

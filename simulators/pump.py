@@ -33,6 +33,9 @@ INNER: Final = 5.4152
 RATE_HZ: Final = 25_600.0
 WAVE_S: Final = 1.0
 WAVE_EVERY_S: Final = 10.0
+WAVE_POINTS: Final = round(RATE_HZ * WAVE_S)
+WAVEFORM: Final = "pump1/vibration"
+"""Node of the waveform over OPC UA."""
 GROWS_S: Final = 300.0
 """Seconds in which a fault is fully grown."""
 

@@ -1,4 +1,5 @@
-"""The roads of a simulated spectrometer: OPC UA as ADI (OPC 10020) places it, MQTT blocks, and files in a folder. All of it is marked simulated."""
+"""The roads of a simulated spectrometer: OPC UA as ADI (OPC 10020) and LADS (OPC 30500) place it, MQTT blocks, and files in a folder; and of
+waveforms over OPC UA. All of it is marked simulated."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from simulators.sent import write_atomically
 from simulators.servers.mqtt import MqttConfig
 from simulators.servers.opcua import NAMESPACE, OpcUaConfig, utc
-from simulators.signals import SIMULATED
+from simulators.signals import BAD_SENSOR_FAILURE, SIMULATED
 from simulators.spectrometer import AXIS, INTEGRATION_S, SCANS, UNIT, Spectrum
 
 WORDS: Final = {1: "good", 2: "bad", 4: "partial"}
@@ -24,7 +25,7 @@ PROBE: Final = "feed frame window"
 
 
 class AdiServer:
-    """One analyser with one channel and one stream; the counter is written last."""
+    """One analyser with one channel and one stream, and the same spectrum as a sensor function of LADS; the counter is written last."""
 
     def __init__(self, config: OpcUaConfig, background: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         self._config, self._background = config, background
@@ -57,9 +58,14 @@ class AdiServer:
         nm = ua.EUInformation(DisplayName=ua.LocalizedText("nm"), Description=ua.LocalizedText("nanometre"))
         span = ua.Range(float(AXIS[0]), float(AXIS[-1]))
         axis = ua.AxisInformation(EngineeringUnits=nm, EURange=span, Title=ua.LocalizedText("Wavelength"), AxisSteps=[])
-        await scaled.add_property(self._node(f"{UNIT}/x"), ua.QualifiedName("XAxisDefinition", 0), axis)
         unit = ua.EUInformation(DisplayName=ua.LocalizedText("AU"))
-        await scaled.add_property(self._node(f"{UNIT}/unit"), ua.QualifiedName("EngineeringUnits", 0), unit)
+        function = await server.nodes.objects.add_object(self._node(f"{UNIT}/lads"), ua.QualifiedName("NIR", self._index))
+        sensed = await function.add_variable(
+            self._node(f"{UNIT}/SensorValue"), ua.QualifiedName("SensorValue", self._index), [0.0] * len(AXIS), kind.Double
+        )  # fmt: skip
+        for array, about in ((scaled, UNIT), (sensed, f"{UNIT}/lads")):
+            await array.add_property(self._node(f"{about}/x"), ua.QualifiedName("XAxisDefinition", 0), axis)
+            await array.add_property(self._node(f"{about}/unit"), ua.QualifiedName("EngineeringUnits", 0), unit)
         await variable("AcquisitionEndTime", datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), kind.DateTime)
         await variable("AcquisitionResultStatus", 0, kind.Int32)
         await variable("ActiveBackground", self._background.tolist(), kind.Double)
@@ -68,7 +74,7 @@ class AdiServer:
         await variable("ExecutionCycle", 16, kind.Int32)
         await variable("AcquisitionCounter", 0, kind.UInt32)
         # Until the first acquisition there is no value: a client sees that and counts no spectrum (OPC 10000-4, 7.39).
-        for name in ("ScaledData", "AcquisitionCounter"):
+        for name in ("ScaledData", "SensorValue", "AcquisitionCounter"):
             await server.write_attribute_value(self._node(f"{UNIT}/{name}"), ua.DataValue(None, ua.StatusCode(0x80320000)))
         await server.start()
         self._server = server
@@ -81,11 +87,68 @@ class AdiServer:
         assert self._server is not None, "start() first"
         kind = ua.VariantType
         for name, value, variant, status in (
+            ("SensorValue", spectrum.values.tolist(), kind.Double, SIMULATED if WORDS[spectrum.status] == "good" else BAD_SENSOR_FAILURE),
             ("ScaledData", spectrum.values.tolist(), kind.Double, SIMULATED), ("AcquisitionEndTime", utc(time_ns), kind.DateTime, 0),
             ("AcquisitionResultStatus", spectrum.status, kind.Int32, 0), ("AcquisitionCounter", spectrum.counter, kind.UInt32, 0),
         ):  # fmt: skip
             data = ua.DataValue(ua.Variant(value, variant), ua.StatusCode(status), SourceTimestamp=utc(time_ns), ServerTimestamp=utc(time_ns))
             await self._server.write_attribute_value(self._node(f"{UNIT}/{name}"), data)
+
+    async def stop(self) -> None:
+        """Close all sessions and stop listening."""
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
+
+
+class WaveServer:
+    """One array of accelerations over even time, and the number of the waveform, written behind it."""
+
+    def __init__(self, config: OpcUaConfig, name: str, points: int, rate_hz: float) -> None:
+        self._config, self._name, self._points, self._rate_hz = config, name, points, rate_hz
+        self._server: Server | None = None
+        self._index = 0
+
+    @property
+    def url(self) -> str:
+        """Endpoint address."""
+        return f"opc.tcp://{self._config.host}:{self._config.port}/"
+
+    async def start(self) -> None:
+        """Build the address space and listen. Raises OSError when the port is taken."""
+        server = Server()
+        await server.init()
+        server.set_endpoint(self.url)
+        server.set_server_name("Pharmedge simulated vibration sensor")
+        await server.set_application_uri("urn:pharmedge:sim:server")
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        self._index = await server.register_namespace(NAMESPACE)
+        at = await server.nodes.objects.add_object(self._node(""), ua.QualifiedName(self._name, self._index))
+        wave = await at.add_variable(
+            self._node("/ScaledData"), ua.QualifiedName("ScaledData", self._index), [0.0] * self._points, ua.VariantType.Double
+        )  # fmt: skip
+        second, unit = (ua.EUInformation(DisplayName=ua.LocalizedText(text)) for text in ("s", "m/s2"))
+        span = ua.Range(0.0, (self._points - 1) / self._rate_hz)
+        axis = ua.AxisInformation(EngineeringUnits=second, EURange=span, Title=ua.LocalizedText("Time"), AxisSteps=[])
+        await wave.add_property(self._node("/x"), ua.QualifiedName("XAxisDefinition", 0), axis)
+        await wave.add_property(self._node("/unit"), ua.QualifiedName("EngineeringUnits", 0), unit)
+        await at.add_variable(self._node("/AcquisitionCounter"), ua.QualifiedName("AcquisitionCounter", self._index), 0, ua.VariantType.UInt32)
+        for name in ("/ScaledData", "/AcquisitionCounter"):
+            await server.write_attribute_value(self._node(name), ua.DataValue(None, ua.StatusCode(0x80320000)))
+        await server.start()
+        self._server = server
+
+    def _node(self, path: str) -> ua.NodeId:
+        return ua.NodeId(self._name + path, self._index)
+
+    async def publish(self, values: np.ndarray[Any, np.dtype[np.float64]], counter: int, time_ns: int) -> None:
+        """Put one waveform up that began at `time_ns`."""
+        assert self._server is not None, "start() first"
+        for name, value, variant, status in (
+            ("/ScaledData", values.tolist(), ua.VariantType.Double, SIMULATED), ("/AcquisitionCounter", counter, ua.VariantType.UInt32, 0),
+        ):  # fmt: skip
+            data = ua.DataValue(ua.Variant(value, variant), ua.StatusCode(status), SourceTimestamp=utc(time_ns), ServerTimestamp=utc(time_ns))
+            await self._server.write_attribute_value(self._node(name), data)
 
     async def stop(self) -> None:
         """Close all sessions and stop listening."""

@@ -24,7 +24,7 @@ from models.spectra.sensor import SATURATED, Sensor
 from simulators.children import free_port
 from simulators.plant import PlantConfig
 from simulators.servers.opcua import OpcUaConfig
-from simulators.servers.spectra import AdiServer, block_message, spectrum_file
+from simulators.servers.spectra import AdiServer, WaveServer, block_message, spectrum_file
 from simulators.spectra_run import SpectraRun
 from simulators.spectrometer import KINDS, Spectrometer, Spectrum, spectrometer_fault
 
@@ -162,3 +162,42 @@ async def test_a_run_leaves_files_truth_and_content(tmp_path: Path) -> None:
     truth = json.loads((tmp_path / "keep" / "truth.jsonl").read_text().splitlines()[0])
     assert truth["fault"] == "air_bubble"
     assert truth["tags"][0] == "nir1/api.valid"
+
+
+async def test_a_lads_sensor_function_and_a_waveform_come_over_opc_ua(tmp_path: Path) -> None:
+    spectrum, wave = run()[3], np.sin(np.arange(2560) / 10.0)
+
+    async def first(url: str, node: str, unit: str) -> Block:
+        tag = Tag(id=0, name="a", kind="block", unit=unit)
+        plug = Plug("ua", [tag], {0: f"nsu=urn:pharmedge:sim;s={node}"}, lambda: T0, tmp_path)
+        section = OpcUaSpectraConfig.model_validate({"kind": "opcua_spectra", "name": "ua", "url": url, "streams": [{"tag": "a"}]})
+        source = OpcUaSpectra(section, plug, sleep=lambda _: asyncio.sleep(0.005))
+        await source.open(None)
+        try:
+            async with asyncio.timeout(40):
+                while True:
+                    for item in (await source.read()).items:
+                        if isinstance(item, Block):
+                            return item
+        finally:
+            await source.close()
+
+    nir = AdiServer(OpcUaConfig(port=free_port()), Spectrometer(5).background)
+    await nir.start()
+    try:
+        await nir.publish(spectrum, T0)
+        seen = await first(nir.url, "nir1/lads", "AU")
+    finally:
+        await nir.stop()
+    daq = WaveServer(OpcUaConfig(port=free_port()), "p1/vibration", 2560, 25_600.0)
+    await daq.start()
+    try:
+        await daq.publish(wave, 1, T0)
+        heard = await first(daq.url, "p1/vibration", "m/s2")
+    finally:
+        await daq.stop()
+    assert (seen.values[0].tolist(), seen.axis_unit, seen.unit, int(seen.time_ns[0])) == (spectrum.values.tolist(), "nm", "AU", T0)
+    assert (heard.values[0].tolist(), heard.axis_unit, heard.unit, int(heard.time_ns[0])) == (wave.tolist(), "s", "m/s2", T0)
+    assert np.allclose(heard.axis, np.arange(2560) / 25_600.0, rtol=0, atol=1e-12)
+    assert heard.acquisition is not None
+    assert heard.acquisition.counter == 1
