@@ -6,14 +6,18 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import structlog
 
 from edge_agent.config import AgentSettings
-from edge_agent.config.trained import TrainedModels, adjusted_mistakes, model_name, trained_models
+from edge_agent.config.trained import TrainedModels, adjusted_approvals, adjusted_mistakes, model_name, trained_models
 from edge_agent.core import ConfigError, Mistake, Note, Start
 from edge_agent.core.signing import public_keys
+
+if TYPE_CHECKING:
+    from edge_agent.core.approval import Approval
 
 log = structlog.get_logger()
 
@@ -28,6 +32,8 @@ class ModelWatch:
         self.files = {Path(m.file): f"model {m.kind} {model_name(m)}" for m in settings.models if m.file is not None}
         self._stamps: dict[Path, tuple[int, int] | None] = {}
         self._hashes: dict[Path, str] = {}
+        self.approvals: list[tuple[str, Approval]] = []
+        """Adjusted soft sensors and the approvals under which they run."""
 
     def begin(self, settings: AgentSettings, now_ns: int, previous: Start | None) -> TrainedModels:
         """The models to start with; where a file is refused, the one of the plan in force goes on, and the log says so.
@@ -40,10 +46,16 @@ class ModelWatch:
         unapproved = adjusted_mistakes(settings, keys, now_ns)
         if unapproved:
             raise ConfigError([Mistake(e.path, 1, e.key, e.expected, e.found) for _, e in unapproved])
+        self.approvals = adjusted_approvals(settings, keys, now_ns)
         found = trained_models(settings, keys=keys, now_ns=now_ns, previous=previous)
         for place, error in found.refused.items():
             log.error("a model file is refused", error=str(error), goes_on_with=found.by_place[place].sha256 if place in found.by_place else "none")
         return found
+
+    def say(self, put: Callable[[Callable[[int], Any]], Any]) -> None:
+        """At a start: whose word each adjusted soft sensor stands on, in the audit trail."""
+        for sensor, approval in self.approvals:
+            put(lambda now, sensor=sensor, approval=approval: approved(now, sensor, approval))  # type: ignore[misc]
 
     def become(self, other: ModelWatch) -> None:
         """Watch what another one watches: the configuration was read again."""
@@ -73,6 +85,14 @@ class ModelWatch:
 
 
 REASON: Final = "the agent goes on with the model it started with; the file is judged at the next start"
+
+
+def approved(now_ns: int, sensor: str, approval: Approval) -> Note:
+    """The entry of an approval that is in force at a start, in the name of who gave it."""
+    since = np.datetime64(approval.effective_ns, "ns").astype("datetime64[s]")
+    reason = f"{approval.meaning}: {approval.reason}; from {since}Z on; signature {approval.signature}"
+    who = {"user": approval.user, "role": approval.role}
+    return Note(received_ns=now_ns, action="model_approved", object=f"sensor {sensor}", new=approval.model_sha256, reason=reason, **who)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -233,7 +233,15 @@ def load_whole(path: Path) -> AgentSettings:
 
 def adjusted_mistakes(settings: AgentSettings, keys: Mapping[str, Ed25519PublicKey], now_ns: int) -> list[tuple[int, ModelFileError]]:
     """Soft sensors whose slope or bias was changed and that nobody has approved, by their place in `sensors`: such a file is never taken."""
-    found: list[tuple[int, ModelFileError]] = []
+    return [(place, found) for place, found in _adjusted(settings, keys, now_ns) if isinstance(found, ModelFileError)]
+
+
+def adjusted_approvals(settings: AgentSettings, keys: Mapping[str, Ed25519PublicKey], now_ns: int) -> list[tuple[str, Approval]]:
+    """Soft sensors whose slope or bias was changed, by name, with the approval under which they run."""
+    return [(settings.sensors[place].name, found) for place, found in _adjusted(settings, keys, now_ns) if isinstance(found, Approval)]
+
+
+def _adjusted(settings: AgentSettings, keys: Mapping[str, Ed25519PublicKey], now_ns: int) -> Iterator[tuple[int, Approval | ModelFileError]]:
     for place, sensor in enumerate(settings.sensors):
         try:
             file = read(Path(sensor.file))
@@ -242,9 +250,9 @@ def adjusted_mistakes(settings: AgentSettings, keys: Mapping[str, Ed25519PublicK
             approval = verified(Path(sensor.file), file, keys)
             if approval.effective_ns > now_ns:
                 raise ModelFileError(sensor.file, "approval.effective_ns", "an approval in force", f"one from {_utc(approval.effective_ns)} on")
+            yield place, approval
         except ModelFileError as error:
-            found.append((place, error))
-    return found
+            yield place, error
 
 
 def file_mistakes(settings: AgentSettings, keys: Mapping[str, Ed25519PublicKey], now_ns: int) -> list[tuple[Place, str, str]]:

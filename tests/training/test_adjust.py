@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from edge_agent.__main__ import app
+from edge_agent.agent.model_watch import ModelWatch
+from edge_agent.config import load_agent
 from edge_agent.core import PharmedgeError
+from edge_agent.core.approval import KEY_FOLDER
 from edge_agent.core.model_file import read
+from edge_agent.pipeline.audits import noted
 from edge_agent.training.adjust import adjusted, fitted, read_pairs
 from models.spectra.sensor import Sensor
 from simulators.spectrometer import calibration_samples
@@ -85,3 +92,11 @@ def test_an_adjusted_sensor_is_in_force_only_once_another_person_approved_it(tmp
     assert run(*approve, "li")[0] == 0
     check = CliRunner().invoke(app, ["check", "-c", str(config)])
     assert check.exit_code == 0, check.output
+    # Whose word the sensor stands on is written down at each start of the agent, in that person's name.
+    watch = ModelWatch(load_agent(config), tmp_path / "data" / "agent" / KEY_FOLDER)
+    watch.begin(load_agent(config), time.time_ns(), None)
+    put: list[Callable[[int], Any]] = []
+    watch.say(put.append)
+    (entry,) = (noted(made(7)) for made in put)
+    assert (entry.time_ns, entry.user, entry.role, entry.action, entry.object) == (7, "li", "quality unit", "model_approved", "sensor nir1/api")
+    assert (entry.new, "report 7" in entry.reason) == (read(out).sha256, True)
