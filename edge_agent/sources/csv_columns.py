@@ -58,7 +58,17 @@ def parse(layout: Layout, chunk: Chunk, tags: Mapping[str, Tag], *, refuse: bool
         for i, name in enumerate(layout.columns):
             if i != layout.time and name not in tags:
                 raise layout.error(layout.header_line, i, "a configured tag", repr(name))
+    _refuse_bare_returns(layout, chunk)
     return _parse_long(layout, chunk, tags, refuse=refuse) if layout.long else _parse_wide(layout, chunk, tags)
+
+
+def _refuse_bare_returns(layout: Layout, chunk: Chunk) -> None:
+    """A carriage return that ends no line is a line end to Arrow and none to the count of lines, so every row behind it would bear a wrong number."""
+    data = chunk.data.removesuffix(b"\r")
+    if data.count(b"\r") != data.count(b"\r\n"):
+        found = re.search(rb"\r(?!\n)", data)
+        assert found is not None
+        raise layout.error(chunk.line + data.count(b"\n", 0, found.start()), 0, "lines that end with a line feed", "a carriage return alone")
 
 
 def kinds(layout: Layout, chunk: Chunk) -> dict[str, bool]:

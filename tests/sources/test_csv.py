@@ -301,3 +301,12 @@ async def test_a_missing_file_is_not_connected(tmp_path: Path) -> None:
 def test_lines_that_cannot_be_cut_into_cells_are_errors_of_the_file(tmp_path: Path, text: str) -> None:
     with pytest.raises(CsvError):
         list(read_csv([written(tmp_path, text)], catalogue("a")))
+
+
+def test_a_carriage_return_alone_is_refused_by_line_and_not_taken_for_a_line_end(tmp_path: Path) -> None:
+    tags = catalogue("a", texts=("p",))
+    long = "time;tag;value\r\n2026-01-01T00:00:00Z;a;1,5\r\n2026-01-01T00:00:01Z;a;1,5\r2026-01-01T00:00:02Z;a;2,5\r\n"
+    for text in (long, "time,a\n1,2\n2,3\r3,4\n"):
+        with pytest.raises(CsvError, match=r"a\.csv:3: .*expected lines that end with a line feed"):
+            list(read_csv([written(tmp_path, text)], tags))
+    assert len(values(list(read_csv([written(tmp_path, "time,a\r\n1,2\r\n2,3\r")], tags)), tags)) == 2
