@@ -141,7 +141,7 @@ class Agent:
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, self._start, self._engine, self._intake, file, clock, act=self._act_here)
         self._say_what_was_found(damaged, recovered, clock)
-        watch.say(self._intake.put)
+        self._watch.say(self._intake.put)
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._file)
         self._choice = None
         self._approving.say()
