@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -202,6 +202,15 @@ class Link:
             raise NotConnected(f"broker {self._address}: expected an answer within {ANSWER_S:.0f} s, found none") from error
         finally:
             self._behind.pop(mid, None)
+
+    async def lost_or(self, *others: Awaitable[object], timeout_s: float | None = None) -> None:
+        """Wait until the connection is lost, one of the others is done or the time is over; whatever is still waiting then is cancelled."""
+        waiting = [asyncio.ensure_future(other) for other in (self.lost.wait(), *others)]
+        try:
+            await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in waiting:
+                future.cancel()
 
     def ask_again(self) -> None:
         """Subscribe once more: the broker then shows the retained messages again."""

@@ -7,8 +7,6 @@ in the audit trail before it is made.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,6 +15,7 @@ import msgspec
 
 from edge_agent.core import Context, Refused, WireError, decode
 from gateway.audit import Act, Actor, Trail
+from gateway.book import Book
 from gateway.journal import CONTEXT, Journal
 from gateway.notify.receiver import WorkRequest
 from gateway.query import NotFound
@@ -88,7 +87,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     no_fault: int = 0
 
 
-class Advices:
+class Advices(Book):
     """Advice read from the journal, decisions from advice.sqlite; any thread."""
 
     def __init__(
@@ -97,20 +96,10 @@ class Advices:
     ) -> None:  # fmt: skip
         """`request` hands a work request to its receivers and says to which, and sends the same one once; `tell` hands the edge what was found."""
         self._trail, self._journal, self._request, self._tell, self._clock = trail, journal, request, tell, clock
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(data_dir / FILE, check_same_thread=False, isolation_level=None, timeout=10)
-        (data_dir / FILE).chmod(0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        super().__init__(data_dir / FILE, _SCHEMA)
         self._read = 0
         self._given: dict[str, Row] = {}
         self._last: dict[tuple[str, str], str] = {}
-
-    def close(self) -> None:
-        """Release the file."""
-        with self._lock:
-            self._db.close()
 
     def _refresh(self) -> None:
         while rows := self._journal.behind(self._read, CONTEXT):

@@ -7,8 +7,6 @@ audit trail before they are made.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,6 +15,7 @@ import msgspec
 
 from edge_agent.core import Refused
 from gateway.audit import Act, Actor, Trail
+from gateway.book import Book
 from gateway.query import NotFound
 from gateway.rows import AlarmRow
 
@@ -87,28 +86,14 @@ def items_of(rows: Iterable[AlarmRow]) -> tuple[Item, ...]:
     return tuple(sorted(found, key=lambda i: (i.kind != "standing", i.kind, i.priority, -i.raised_ns, i.occurrence)))
 
 
-class Handovers:
+class Handovers(Book):
     """handover.sqlite; any thread."""
 
     def __init__(self, data_dir: Path, trail: Trail, *, every_s: float, clock: Callable[[], int]) -> None:
         """`every_s`: seconds after which a handover is overdue; 0 never."""
         self._trail, self._clock, self._every_ns = trail, clock, int(every_s * 1e9)
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(data_dir / FILE, check_same_thread=False, isolation_level=None, timeout=10)
-        (data_dir / FILE).chmod(0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        super().__init__(data_dir / FILE, _SCHEMA)
         self._db.execute("INSERT OR IGNORE INTO since VALUES (1, ?)", (clock(),))
-
-    def close(self) -> None:
-        """Release the file."""
-        with self._lock:
-            self._db.close()
-
-    def _ask(self, sql: str, *args: object) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock:
-            return self._db.execute(sql, args).fetchall()
 
     def all(self, limit: int = 100) -> list[Handover]:
         """Handovers, the newest first."""

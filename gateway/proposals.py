@@ -6,8 +6,6 @@ Every step is in the audit trail before it is made.
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from edge_agent.core import PharmedgeError, Refused, topic
 from edge_agent.core.change import LEAF, MAX_DOCUMENT, ChangeApproval, Difference, canonical_config, config_sha256, differences, encode_changes
 from edge_agent.core.change import sign_change as signed
 from gateway.audit import Act, Actor, Trail, instant
+from gateway.book import Book
 from gateway.query import NotFound
 
 FILE: Final = "proposals.sqlite"
@@ -72,27 +71,13 @@ _COLUMNS: Final = (
 )
 
 
-class Proposals:
+class Proposals(Book):
     """proposals.sqlite; any thread."""
 
     def __init__(self, data_dir: Path, trail: Trail, key: Ed25519PrivateKey, *, gateway: str, site: str, clock: Callable[[], int]) -> None:
         self._trail, self._key, self._gateway, self._site, self._clock = trail, key, gateway, site, clock
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(data_dir / FILE, check_same_thread=False, isolation_level=None, timeout=10)
-        (data_dir / FILE).chmod(0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        super().__init__(data_dir / FILE, _SCHEMA)
         self._given: dict[str, bytes] = {}
-
-    def close(self) -> None:
-        """Release the file."""
-        with self._lock:
-            self._db.close()
-
-    def _ask(self, sql: str, *args: object) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock:
-            return self._db.execute(sql, args).fetchall()
 
     def all(self, limit: int = 200) -> list[Proposal]:
         """Proposals, those that wait first, then the newest first."""

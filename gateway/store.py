@@ -1,4 +1,4 @@
-"""The store: inbox, journal, hot tail and segments under one roof. It takes deliveries in and answers `Query` (see query.py).
+"""The store: inbox, journal, hot tail and segments under one roof. It takes deliveries in; `ask` answers from it (see answers.py).
 
 Who runs where: `take`, `act`, `roll` and `trim` in the one writer thread that owns SQLite; `seal` and `tidy` in the sealing thread;
 the questions in any thread. Readers look at a `View` that is swapped in one step, so that every row is in exactly one place.
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from edge_agent.core import AlarmEvent, Delivery, Log, LogError, OperatorAction, PharmedgeError, Refused, encode, parse_occurrence_id
+from edge_agent.core import Delivery, Log, LogError, OperatorAction, PharmedgeError, parse_occurrence_id
 from edge_agent.core.signing import public_keys
 from gateway.actions import Actions
 from gateway.answers import CONNECTED_S, Answers
@@ -23,14 +23,15 @@ from gateway.applying import Applied, Applier
 from gateway.audit import Actor
 from gateway.config import StoreSection
 from gateway.inbox import STREAM, Inbox, Kept, Taken
-from gateway.journal import ALARM, FILE, Entry, Journal
+from gateway.journal import FILE, Journal
 from gateway.manifest import Manifest, faults
+from gateway.own_alarms import OwnAlarms
 from gateway.query import Asked, ModeAsked, Subscription
 from gateway.rows import Change
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of
 from gateway.series import View
-from gateway.standing import OVER, Occurrence
+from gateway.standing import OVER
 from gateway.tail import Generation
 
 TRIM_ROWS: Final = 5000
@@ -88,6 +89,7 @@ class Store:
         self._watched_ns = 1 << 62
         self._catch_up()
         self.asked = Actions(self.journal, self.applier, clock)
+        self.own = OwnAlarms(gateway, self.journal, self.applier, self.asked, durably=self._durably, tell=self._tell, clock=clock)
         self.ask = Answers(self.applier, self.inbox, self.journal, self.asked, self.view, clock)
 
     # --- writing -----------------------------------------------------------------------------------------------------------------
@@ -163,61 +165,22 @@ class Store:
             if generation.rows >= self.settings.seal_rows:
                 self._roll()
         for kept in done.unreadable:
-            self.find(f"{kept.edge}.unreadable_record", f"record {kept.epoch}/{kept.seq} of {kept.edge} cannot be read; it is kept as it came", done)
+            self.own.find(
+                f"{kept.edge}.unreadable_record", f"record {kept.epoch}/{kept.seq} of {kept.edge} cannot be read; it is kept as it came", done
+            )
         for strange in taken.strange:
             kept = strange.record
             why = f"{kept.edge} sent {kept.epoch}/{kept.seq} with other content than was committed ({strange.what}): is it a copy of another edge?"
-            self.find(f"{kept.edge}.cloned", why, done)
+            self.own.find(f"{kept.edge}.cloned", why, done)
         for edge, epoch, latest in taken.back:
             why = f"{edge} says it is in epoch {epoch} and was in {latest}: two run under its name, or it lost its log and its clock went back"
-            self.find(f"{edge}.epoch_back", why, done)
+            self.own.find(f"{edge}.epoch_back", why, done)
         for edge, said_ns, before_ns in done.clocks_back:
             why = f"{edge} started at {_iso(said_ns)} by its clock, but had been at {_iso(before_ns)}: its clock went back"
-            self.find(f"{edge}.clock_back", why, done)
+            self.own.find(f"{edge}.clock_back", why, done)
         self._tell(done, taken.edges)
         for edge in done.settled_edges:
             self.actions_changed(edge)
-
-    def find(self, name: str, why: str, done: Applied | None = None) -> None:
-        """Raise an alarm of the gateway itself, unless one of that name stands; it is acknowledged here and not at an edge."""
-        if self._standing(name) is not None:
-            return
-        now, told = self._clock(), done if done is not None else Applied()
-        self._own(self._event(name, "raise", now, OVER, "UNACK", why), told)
-        self._own(self._event(name, "clear", now, "UNACK", "RTNUN", why), told)
-        if done is None:
-            self._tell(told, set())
-
-    def hold(self, name: str, active: bool, why: str) -> None:
-        """An alarm of the gateway itself whose condition lasts: raised when it begins and returned when it ends."""
-        found, now, told = self._standing(name), self._clock(), Applied()
-        state = OVER if found is None else found.state
-        raised_ns = now if found is None else found.ordered[0].raised_ns
-        if active and state in (OVER, "RTNUN"):
-            self._own(self._event(name, "raise", raised_ns, state, "UNACK", why), told)
-        elif not active and state in ("UNACK", "ACKED"):
-            self._own(self._event(name, "clear", raised_ns, state, "RTNUN" if state == "UNACK" else OVER, why), told)
-        self._tell(told, set())
-
-    def _standing(self, name: str) -> Occurrence | None:
-        open_ = (o for o in self.applier.standing.open.values() if o.edge == self.gateway and o.ordered[0].alarm == f"gateway/{name}")
-        return next(open_, None)
-
-    def _event(self, name: str, event: str, raised_ns: int, before: str, after: str, why: str) -> AlarmEvent:
-        now = self._clock()
-        return AlarmEvent(
-            alarm=f"gateway/{name}", tag="", raised_ns=raised_ns, time_ns=now, received_ns=now, event=event, state_from=before, state_to=after,
-            priority=2, explanation=why,
-        )  # fmt: skip
-
-    def _own(self, event: AlarmEvent, done: Applied) -> None:
-        seq = self.journal.highest(self.gateway, 0) + 1
-        id_ = self.applier.standing.take(self.gateway, 0, seq, event)
-        entry = Entry(self.gateway, 0, seq, ALARM, event.time_ns, event.received_ns, encode(event), id_)
-        state = {id_: (self.gateway, event.raised_ns, event.state_to)}
-        found_by = {id_: self.applier.found_by(id_, self.applier.standing.open[id_])}
-        self._durably(lambda: self.journal.apply([entry], occurrences=state, found_by=found_by))
-        done.occurrences.add(id_)
 
     def act(self, wishes: Sequence[tuple[Asked, str]]) -> list[str | PharmedgeError]:
         """Carry out `Query.act` in the writer thread; each wish comes with the id that its action shall have."""
@@ -226,7 +189,7 @@ class Store:
         answers = dict(zip((w[1] for w in theirs), self.asked.ask(theirs), strict=True))
         for asked, id_ in mine:
             try:
-                answers[id_] = self._act_here(asked, id_)
+                answers[id_] = self.own.act(asked, id_)
             except PharmedgeError as error:
                 answers[id_] = error
         told = {asked.occurrence for asked, id_ in theirs if answers[id_] == id_}
@@ -247,26 +210,6 @@ class Store:
         self.asked.ask_maintained(edge, subject, kind, by, reason, id_)
         self._tell(Applied(), {edge} & self.inbox.facts.keys())
         self.actions_changed(edge)
-        return id_
-
-    def _act_here(self, asked: Asked, id_: str) -> str:
-        """What people do about an alarm of the gateway itself."""
-        if asked.kind not in ("acknowledge", "comment"):
-            raise Refused(f"an alarm of the gateway itself has no {asked.kind.replace('_', ' ')}")
-        found, _ = self.asked.check(asked)
-        assert found is not None
-        _, alarm, raised_ns = parse_occurrence_id(asked.occurrence)
-        now, done = self._clock(), Applied()
-        after = found.state if asked.kind == "comment" else "ACKED" if found.state == "UNACK" else OVER
-        self._own(
-            AlarmEvent(
-                alarm=alarm, tag="", raised_ns=raised_ns, time_ns=now, received_ns=now, event=asked.kind, state_from=found.state,
-                state_to=after, priority=found.ordered[0].priority, action_id=id_,
-                user=asked.user, role=asked.role, station=asked.station, reason=asked.reason,
-            ),
-            done,
-        )  # fmt: skip
-        self._tell(done, set())
         return id_
 
     def actions(self, edge: str) -> list[OperatorAction]:
@@ -303,11 +246,11 @@ class Store:
         self._tell(Applied(tags=anew), changed)
         for edge, connected in heard.items():
             if edge in gone:
-                self.hold(f"{edge}.silent", False, f"{edge} was forgotten")
+                self.own.hold(f"{edge}.silent", False, f"{edge} was forgotten")
             elif connected or awake:
                 seen = self.inbox.facts[edge].last_seen_ns
                 why = f"{edge} is heard again" if connected else f"nothing was heard of {edge} since {_iso(seen) if seen else 'ever'}"
-                self.hold(f"{edge}.silent", not connected, why)
+                self.own.hold(f"{edge}.silent", not connected, why)
 
     # --- sealing -----------------------------------------------------------------------------------------------------------------
 

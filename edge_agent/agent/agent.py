@@ -8,7 +8,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from edge_agent.agent.certificates import CertificateWatch
 from edge_agent.agent.clock import ALARM as CLOCK_ALARM
 from edge_agent.agent.clock import BEHIND_NS, Clock, Following
 from edge_agent.agent.commit import STREAMS
+from edge_agent.agent.delivery import Delivery
 from edge_agent.agent.engine import Engine
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
@@ -57,7 +58,6 @@ from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
 from edge_agent.uplinks.gateway import GatewayConfig
 from edge_agent.uplinks.runner import UplinkRunner
-from edge_agent.uplinks.uplink import Port
 
 log = structlog.get_logger()
 
@@ -97,11 +97,8 @@ class Agent:
         self._base, self._data_dir = base, base / settings.edge.data_dir
         self._record = record
         self._started = time.monotonic()
-        self._grown: dict[str, asyncio.Event] = {}
         self._asked = asyncio.Event()
-        self._seen_actions: dict[str, set[str]] = {}
         self._reading, self._delivering = Running[SourceRunner]("source"), Running[UplinkRunner]("uplink")
-        self._delivered: dict[str, int] = {}
 
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM; everything accepted by then is durable when this returns."""
@@ -133,11 +130,11 @@ class Agent:
         start = self._planned(whole, self._watch, recovered.pipeline)
         self._keep(whole, start)
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
-        self._delivered = {u.name: file.cursor(f"uplink/{u.name}") for u in self.settings.uplinks}
+        self._delivery = Delivery(self.settings, file, self._identity, self._intake, self._data_dir / "uplinks", clock)
         recording = Recording.begin_or_resume(self._record, file, recovered.pipeline, self._identity.epochs.born) if self._record else None
         self._engine = Engine(
-            file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._safe_through, cursors=self._cursors,
-            on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
+            file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._delivery.safe_through,
+            cursors=self._delivery.cursors, on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, self._start, self._engine, self._intake, file, clock, act=self._act_here)
         self._say_what_was_found(damaged, recovered, clock)
@@ -151,7 +148,7 @@ class Agent:
         log.info("started", edge=self._start.edge, epoch=epoch, restepped=recovered.restepped, tags=tags, alarms=alarms)
         self._reading.begin(self._sources(whole))
         del whole, start  # this frame stays as long as the agent
-        self._delivering.begin(self._uplinks(self.settings))
+        self._delivering.begin(self._uplinks())
         tasks = [
             asyncio.create_task(self._change(stop), name="approvals"),
             asyncio.create_task(self._watching(), name="model files"),
@@ -280,13 +277,13 @@ class Agent:
         start = await asyncio.to_thread(self._planned, settings, watch, self._engine.pipeline)
         await self._reading.end(changes.sources_end)
         await self._delivering.end(changes.uplinks_end)
-        for name in {*changes.uplinks_end} - {*changes.uplinks_begin}:
-            self._grown.pop(name, None)
+        self._delivery.forget({*changes.uplinks_end} - {*changes.uplinks_begin})
         self._keep(settings, start)
+        self._delivery.settings = self.settings
         self._plan_anew(start)
         self._watch.become(watch)
         self._reading.begin(self._sources(settings, changes.sources_begin))
-        self._delivering.begin(self._uplinks(settings, changes.uplinks_begin))
+        self._delivering.begin(self._uplinks(changes.uplinks_begin))
 
     def _plan_anew(self, start: Start, follow: Callable[[], None] | None = None) -> None:
         """Another plan holds from here on; sources that are connected stay so."""
@@ -340,7 +337,7 @@ class Agent:
         explanation = f"set aside as {damaged.name}" if damaged else "log is readable"
         self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
         gateways = [(u.name, gateway) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for gateway in u.gateways]
-        self._identity.begin(gateways, [self._delivered[name] for name, _ in gateways], self._intake.put)
+        self._identity.begin(gateways, [self._delivery.place(name) for name, _ in gateways], self._intake.put)
         if recovered.unusable:
             why, instead = "; ".join(recovered.unusable), recovered.checkpoint or "the journal alone"
             log.error("a checkpoint cannot be used", why=why, instead=instead)
@@ -355,7 +352,7 @@ class Agent:
         if behind:
             self._intake.put(lambda now: Note(received_ns=now, action="clock_behind", object="clock", reason=said))
 
-    # -- sources -------------------------------------------------------------------------------------------------------------------
+    # -- sources and uplinks -------------------------------------------------------------------------------------------------------------------
 
     def _sources(self, settings: AgentSettings, names: Collection[str] | None = None) -> list[SourceRunner]:
         """Runners of the sources with these names, or of all."""
@@ -379,59 +376,14 @@ class Agent:
             runners.append(SourceRunner(config, plug, self._intake.offer, self._log.value(f"resume/{config.name}")))
         return runners
 
-    # -- uplinks -------------------------------------------------------------------------------------------------------------------
+    def _uplinks(self, names: Collection[str] | None = None) -> list[UplinkRunner]:
+        """Runners of the uplinks with these names, or of all."""
+        return self._delivery.runners(self._start.tags, people=self._beside.people_came, approved=self._approving.take, names=names)
 
-    def _uplinks(self, settings: AgentSettings, names: Collection[str] | None = None) -> list[UplinkRunner]:
-        wanted = [u for u in settings.uplinks if names is None or u.name in names]
-        for config in wanted:
-            if config.name not in self._delivered:  # a new dictionary: the writer's thread may be reading this one
-                self._delivered = {**self._delivered, config.name: self._log.cursor(f"uplink/{config.name}")}
-        return [UplinkRunner(config, self._port(config.name, self._clock)) for config in wanted]
-
-    def _port(self, name: str, clock: Clock) -> Port:
-        edge, who = self.settings.edge, self._identity
-        return Port(
-            site=edge.site, edge=edge.id, simulated=edge.simulated, outbox=self._log, epochs=lambda: who.epochs, moved=self._mover(name),
-            acted=self._act, anchored=self._anchored(), people=self._beside.people_came, approved=self._approving.take, part=who.part,
-            wake=self._waker(name), clock=clock,
-            data_dir=self._data_dir / "uplinks" / name,
-            apart=lambda gateway: who.apart(name, gateway), settled=lambda gateway: who.settled(name, gateway),
-            place=lambda: self._delivered[name], tags=self._start.tags,
-        )  # fmt: skip
-
-    def _mover(self, name: str) -> Callable[[int], None]:
-        # Whether this edge's numbers are its own is proven by gateways alone; other targets keep no account of them.
-        proves = any(isinstance(u, GatewayConfig) and u.name == name for u in self.settings.uplinks)
-
-        def moved(through: int) -> None:
-            if through > self._delivered[name]:
-                self._delivered[name] = through  # the writer thread makes it durable with its next commit
-                if proves:
-                    self._identity.moved(through)
-
-        return moved
-
-    def _cursors(self) -> dict[str, int]:
-        return {f"uplink/{name}": through for name, through in self._delivered.items()}
-
-    def _safe_through(self) -> int:
-        """Every record up to here has reached all required uplinks, or all there are when none is; without any, nothing is ever forgotten."""
-        uplinks = [u for u in self.settings.uplinks if u.required] or self.settings.uplinks
-        return min((self._delivered.get(u.name, 0) for u in uplinks), default=0)
-
-    def _waker(self, name: str) -> Callable[[float], Awaitable[None]]:
-        grown = self._grown[name] = asyncio.Event()
-
-        async def wake(timeout_s: float) -> None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(grown.wait(), timeout_s)
-            grown.clear()
-
-        return wake
+    # -- what was committed, and what people here do -----------------------------------------------------------------------------
 
     def _committed(self, events: list[AlarmEvent]) -> None:
-        for grown in self._grown.values():
-            grown.set()
+        self._delivery.grown()
         self._beside.committed(events)
         for event in events:
             log.info("alarm", alarm=event.alarm, change=event.event, state=event.state_to, why=event.explanation)
@@ -439,26 +391,6 @@ class Agent:
     def _act_here(self, action: OperatorAction) -> None:
         """What a person beside the line asks for goes the way of all actions."""
         self._intake.put(lambda now: Action(received_ns=now, action=action))
-
-    def _act(self, gateway: str, actions: tuple[OperatorAction, ...]) -> None:
-        # Only new ones become entries; the alarms remember ids themselves, so a restart may hand one over twice without harm.
-        # Each gateway has a list of its own, and none knows of another's.
-        seen = self._seen_actions.get(gateway, set())
-        for action in actions:
-            if action.id not in seen:
-                self._intake.put(lambda now, a=action: Action(received_ns=now, action=a))  # type: ignore[misc]
-        self._seen_actions[gateway] = {a.id for a in actions}
-
-    def _anchored(self) -> Callable[[str, str, str], None]:
-        last: dict[tuple[str, str], str] = {}
-
-        def anchored(gateway: str, what: str, head: str) -> None:
-            # A retained message comes again at every connect; once in the journal is enough.
-            if last.get((gateway, what)) != head:
-                last[gateway, what] = head
-                self._intake.put(lambda now: Note(received_ns=now, action=what, object=f"gateway {gateway}", new=head))
-
-        return anchored
 
 
 def run_agent(choice: Choice, file: Path, record: Path | None, louder: Callable[[], None] = lambda: None) -> None:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from edge_agent.alarms.detect import REQUIRED, Detection, Found, delay_ns
 from edge_agent.alarms.flood import Flood
 from edge_agent.alarms.kernels import NEVER
-from edge_agent.alarms.lives import SHELVED_UNTIL, Life, Lives, calls
+from edge_agent.alarms.lives import SHELVED_UNTIL, Lives, calls
+from edge_agent.alarms.refusals import impossible, other_occurrence
 from edge_agent.alarms.rules import AlarmRules
 from edge_agent.alarms.saved import lives_from, lives_state
-from edge_agent.alarms.states import Cause, Suppression, table_of
+from edge_agent.alarms.states import Suppression
 from edge_agent.alarms.words import condition_words, expression_words, over_words
 from edge_agent.core import MODES, AlarmDefinition, AlarmEvent, Catalogue, OperatorAction, Samples
 from edge_agent.core.tag import JUDGED_MODES, UNMODED
@@ -294,8 +295,8 @@ class Alarms:
         life, d = self._lives.lives[a], self._definitions[a]
         return (
             self._rules.refusal(action, d.priority, self._classes[a], received_ns)
-            or _other_occurrence(life, action)
-            or _impossible(life, action, latching=d.latching)
+            or other_occurrence(life, action)
+            or impossible(life, action, latching=d.latching)
         )
 
     def _refused(self, a: int | None, action: OperatorAction, reason: str, at: tuple[int, int]) -> AlarmEvent:
@@ -377,33 +378,3 @@ class Alarms:
         for a in self._phased:
             self._detection.limited(a, self._limit(a))
         self._review = bool(self._switched() or self._lives.orphans())
-
-
-def _other_occurrence(life: Life, action: OperatorAction) -> str:
-    if action.raised_ns == life.raised_ns:
-        return ""
-    if action.kind in ("shelve", "out_of_service") and action.raised_ns <= 0:
-        # Nothing was on the screen: what stands now was not seen by who asked.
-        return "" if life.shown == "NORM" else "the alarm was raised meanwhile"
-    return "this occurrence is over: the alarm was raised again" if action.raised_ns < life.raised_ns else "there is no such occurrence"
-
-
-def _impossible(life: Life, action: OperatorAction, *, latching: bool) -> str:
-    if action.kind in ("acknowledge", "reset"):
-        cause: Cause = action.kind
-        if cause in table_of(life.suppression, latching=latching)[life.state]:
-            return ""
-        if life.suppression:
-            return f"it is suppressed ({life.shown})"
-        if cause == "acknowledge":
-            return "already acknowledged" if life.acked_ns is not None else "this occurrence is over"
-        return {"LATUN": "acknowledge it before the reset", "UNACK": "the condition still stands", "ACKED": "the condition still stands"}.get(
-            life.state, "nothing is latched"
-        )
-    shelved, out = bool(life.suppression & Suppression.SHELVED), bool(life.suppression & Suppression.OUT_OF_SERVICE)
-    return {
-        "shelve": "already shelved" if shelved else "",
-        "unshelve": "" if shelved else "it is not shelved",
-        "out_of_service": "already out of service" if out else "",
-        "in_service": "" if out else "it is not out of service",
-    }.get(action.kind, "")

@@ -10,19 +10,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from edge_agent.alarms.expression import ExpressionError, compiled
+from edge_agent.config.alarm_checks import alarm_mistakes
 from edge_agent.config.alarm_csv import expand_alarms
-from edge_agent.config.alarms import (
-    LONGEST_RESPONSE_S,
-    AlarmRulesSection,
-    AnyAlarm,
-    DeviationAlarm,
-    DiscreteAlarm,
-    ExpressionAlarm,
-    LimitAlarm,
-    ModeRulesSection,
-    RateAlarm,
-)
+from edge_agent.config.alarms import AlarmRulesSection, AnyAlarm, ModeRulesSection
 from edge_agent.config.diverters import DiverterSection
 from edge_agent.config.diverters import outputs as diverter_outputs
 from edge_agent.config.sections import EdgeSection, HttpSection, MachineSection, OutboxSection, SensorSection, TagSection, WindowsSection
@@ -40,9 +30,6 @@ from edge_agent.sources import AnySource
 from edge_agent.uplinks import AnyUplink
 from models import BANKS, GROUPS, AnyModel, GroupConfig
 from models.spectra.sensor import Sensor
-
-LIMITED = ("safety", "gmp", "gmp_critical")
-"""Classes of tags whose limits people set."""
 
 
 class AgentSettings(Settings):
@@ -100,7 +87,7 @@ class AgentSettings(Settings):
         yield from self._sensor_mistakes()
         yield from self._machine_mistakes()
         yield from self._diverter_mistakes()
-        yield from self._alarm_mistakes()
+        yield from alarm_mistakes(self)
         for what, server in (("opcua", self.serve.opcua), ("modbus", self.serve.modbus)):
             if server is not None and not server.exposed and not is_loopback(server.host):
                 yield ("serve", what, "host"), "a loopback address, or exposed: true beside it", repr(server.host)
@@ -174,7 +161,7 @@ class AgentSettings(Settings):
                 seen.add((model.kind, model.name))
                 continue
             for j, pattern in enumerate(model.tags):
-                names = [n for n in self._judged_before(i) if fnmatchcase(n, pattern)]
+                names = [n for n in self.judged_before(i) if fnmatchcase(n, pattern)]
                 if not names:
                     yield ("models", i, "tags", j), "a name or pattern of numeric tags", repr(pattern)
                 for name in names:
@@ -205,7 +192,7 @@ class AgentSettings(Settings):
 
     def judged(self, index: int) -> list[str]:
         """The tags that a model judges one by one, in their order."""
-        return [n for n in self._judged_before(index) if any(fnmatchcase(n, p) for p in self.models[index].tags)]
+        return [n for n in self.judged_before(index) if any(fnmatchcase(n, p) for p in self.models[index].tags)]
 
     def critical_models(self) -> frozenset[int]:
         """Models on whose outputs an alarm stands that is not advisory and whose measured tags are gmp_critical."""
@@ -217,7 +204,7 @@ class AgentSettings(Settings):
     def _makes(self, model: Any, derived: str) -> bool:
         """Whether a model makes a derived tag, or one that it comes from."""
         if isinstance(model, GroupConfig):
-            return self._group_outputs().get(derived) is model
+            return self.group_outputs().get(derived) is model
         measured = {t.name for t in self.tags}
         while derived not in measured and derived.count(".") >= 2:
             base, kind, _ = derived.rsplit(".", 2)
@@ -226,9 +213,10 @@ class AgentSettings(Settings):
             derived = base
         return False
 
-    def _judged_before(self, index: int) -> list[str]:
+    def judged_before(self, index: int) -> list[str]:
+        """The tags that a model may judge one by one: measured ones, and outputs of the models listed before it."""
         # A model may judge measured tags and the outputs of models listed before it: so there is no cycle.
-        names = [*(t.name for t in self.tags if t.kind == "numeric"), *self._machine_outputs()]
+        names = [*(t.name for t in self.tags if t.kind == "numeric"), *self.machine_outputs()]
         for model in self.models[:index]:
             if isinstance(model, GroupConfig):
                 continue
@@ -236,92 +224,17 @@ class AgentSettings(Settings):
             names += [f"{n}.{model.kind}.{output}" for n in judged for output in BANKS[model.kind].outputs]
         return names
 
-    def _alarm_mistakes(self) -> Iterable[tuple[Place, str, str]]:
-        numeric = {*self._judged_before(len(self.models)), *self._group_outputs(), *self._sensor_outputs(), *diverter_outputs(self.diverters)}
-        classes = {t.name: t.class_ for t in self.tags}
-        ranges = {t.name: t.range for t in self.tags}
-        budgeted = {
-            f"{n}.budget.{o}" for i, m in enumerate(self.models) if m.kind == "budget" for n in self.judged(i) for o in BANKS["budget"].outputs
-        }
-        for i, alarm in enumerate(self.alarms):
-            if alarm.tag not in numeric:
-                yield ("alarms", i, "tag"), "the name of a numeric tag", repr(alarm.tag)
-                continue
-            span = ranges.get(alarm.tag)
-            if isinstance(alarm, LimitAlarm) and span is not None:
-                if not span[0] <= alarm.limit <= span[1]:
-                    yield ("alarms", i, "limit"), f"a limit within the tag's range {list(span)}", f"{alarm.limit}"
-                for phase, limit in alarm.phase_limits.items():
-                    if limit is not None and not span[0] <= limit <= span[1]:
-                        yield ("alarms", i, "phase_limits", phase), f"a limit within the tag's range {list(span)}", f"{limit}"
-            yield from self._clearing_mistakes(i, alarm, span)
-            if isinstance(alarm, DiscreteAlarm) and span is not None and not span[0] <= alarm.state <= span[1]:
-                yield ("alarms", i, "state"), f"a state within the tag's range {list(span)}", f"{alarm.state}"
-            if isinstance(alarm, ExpressionAlarm):
-                yield from self._expression_mistakes(i, alarm)
-            yield from self._rationale_mistakes(i, alarm)
-            if isinstance(alarm, DeviationAlarm):
-                yield from self._deviation_mistakes(i, alarm)
-            if alarm.tag in budgeted and not alarm.advisory and any(classes.get(r) in LIMITED for r in self.judged_roots(alarm.tag)):
-                yield ("alarms", i, "advisory"), "advisory: true: no limit of a safety or GMP tag takes its threshold from a budget", f"{alarm.tag}"
-            critical = any(classes.get(root) == "gmp_critical" for root in self.judged_roots(alarm.tag))
-            if alarm.tag not in classes and critical and not alarm.advisory and self._learns(alarm.tag):
-                yield ("alarms", i, "tag"), "advisory: true, or a static model, on a gmp_critical tag", f"an adaptive model ({alarm.tag})"
-
-    @staticmethod
-    def _clearing_mistakes(i: int, alarm: AnyAlarm, span: tuple[float, float] | None) -> Iterable[tuple[Place, str, str]]:
-        """An alarm that no value could ever clear, or that stands always."""
-        if isinstance(alarm, RateAlarm) and (alarm.limit == 0 or (alarm.limit > 0) != (alarm.side == "high")):
-            yield ("alarms", i, "limit"), "above 0 for side high (rising), below 0 for side low (falling)", f"{alarm.limit}"
-        elif isinstance(alarm, RateAlarm | DeviationAlarm):
-            if alarm.deadband >= abs(alarm.limit) > 0:
-                yield ("alarms", i, "deadband"), f"less than the limit of {abs(alarm.limit):g}, so that it can clear", f"{alarm.deadband:g}"
-        elif isinstance(alarm, LimitAlarm) and span is not None:
-            room = alarm.limit - span[0] if alarm.side == "high" else span[1] - alarm.limit
-            if alarm.deadband > 0 and alarm.deadband >= room >= 0:
-                yield ("alarms", i, "deadband"), f"less than {room:g}, to clear within the tag's range {list(span)}", f"{alarm.deadband:g}"
-
-    def _expression_mistakes(self, i: int, alarm: ExpressionAlarm) -> Iterable[tuple[Place, str, str]]:
-        measured = {t.name for t in self.tags if t.kind == "numeric"}
-        try:
-            for name in compiled(alarm.expression).tags:
-                if name not in measured:
-                    yield ("alarms", i, "expression"), "measured numeric tags", repr(name)
-        except ExpressionError as error:
-            expected, _, found = str(error).partition(", found ")
-            yield ("alarms", i, "expression"), expected.replace("expected ", "", 1), found
-
-    def _rationale_mistakes(self, i: int, alarm: AnyAlarm) -> Iterable[tuple[Place, str, str]]:
-        others = {a.name: a for a in self.alarms}
-        for j, name in enumerate(alarm.suppressed_by):
-            other = others.get(name)
-            if other is None or name == alarm.name:
-                yield ("alarms", i, "suppressed_by", j), "the name of another configured alarm", repr(name)
-            elif other.suppressed_by or other.when_not_first == "suppress":
-                yield ("alarms", i, "suppressed_by", j), "an alarm that no other one suppresses", repr(name)
-        if alarm.when_not_first == "suppress" and not alarm.group:
-            yield ("alarms", i, "when_not_first"), "a group beside it", "suppress without one"
-        if alarm.respond_within_s is not None and alarm.respond_within_s > LONGEST_RESPONSE_S and not alarm.advisory:
-            yield ("alarms", i, "respond_within_s"), "at most 1800 s, or advisory: true", f"{alarm.respond_within_s:g}"
-
-    def _deviation_mistakes(self, i: int, alarm: DeviationAlarm) -> Iterable[tuple[Place, str, str]]:
-        if (alarm.setpoint is None) == (alarm.setpoint_tag is None):
-            yield ("alarms", i), "either setpoint or setpoint_tag", "both" if alarm.setpoint is not None else "neither"
-        # Derived values are judged behind the measured ones of the same instant: between the two a setpoint would depend on how values arrived.
-        measured = {t.name for t in self.tags if t.kind == "numeric"}
-        if alarm.setpoint_tag is not None and not {alarm.setpoint_tag, alarm.tag} <= measured:
-            yield ("alarms", i, "setpoint_tag"), "a measured numeric tag, for the deviation of a measured tag", repr(alarm.setpoint_tag)
-        if alarm.limit == 0 or (alarm.limit > 0) != (alarm.side == "high"):
-            yield ("alarms", i, "limit"), "above 0 for side high, below 0 for side low", f"{alarm.limit}"
-
-    def _group_outputs(self) -> dict[str, GroupConfig]:
+    def group_outputs(self) -> dict[str, GroupConfig]:
+        """Derived tags of the models of several tags, with their model."""
         groups = [m for m in self.models if isinstance(m, GroupConfig)]
         return {f"{m.name}.{m.kind}.{output}": m for m in groups for output in GROUPS[m.kind].outputs}
 
-    def _sensor_outputs(self) -> dict[str, str]:
-        return {f"{s.name}.{output}": s.tag for s in self.sensors for output in OUTPUTS} | self._machine_outputs()
+    def sensor_outputs(self) -> dict[str, str]:
+        """Derived tags of soft sensors and machines, with the stream that each comes from."""
+        return {f"{s.name}.{output}": s.tag for s in self.sensors for output in OUTPUTS} | self.machine_outputs()
 
-    def _machine_outputs(self) -> dict[str, str]:
+    def machine_outputs(self) -> dict[str, str]:
+        """Derived tags of rotating machines, with the stream that each comes from."""
         return {f"{m.name}.{o}": m.tag for m in self.machines for o in MACHINE_OUTPUTS if m.bearing is not None or o not in OF_BEARING}
 
     def _machine_mistakes(self) -> Iterable[tuple[Place, str, str]]:
@@ -340,7 +253,7 @@ class AgentSettings(Settings):
 
     def _diverter_mistakes(self) -> Iterable[tuple[Place, str, str]]:
         yield from _twice("diverters", [d.name for d in self.diverters])
-        known = {t.name for t in self.tags if t.kind == "numeric"} | set(self._sensor_outputs())
+        known = {t.name for t in self.tags if t.kind == "numeric"} | set(self.sensor_outputs())
         taken = {t.name for t in self.tags} | {m.name for m in self.models if m.name}
         taken |= {s.name for s in self.sensors} | {m.name for m in self.machines}
         for i, diverter in enumerate(self.diverters):
@@ -372,20 +285,21 @@ class AgentSettings(Settings):
         diverter = diverter_outputs(self.diverters).get(name)
         if diverter is not None:
             return [root for n in dict.fromkeys(diverter.inputs().values()) for root in self.judged_roots(n)]
-        of_blocks = self._sensor_outputs()
-        group = self._group_outputs().get(name)
+        of_blocks = self.sensor_outputs()
+        group = self.group_outputs().get(name)
         if group is not None:
             return self.gathered(group)
         while name not in measured and name not in of_blocks and name.count(".") >= 2:
             name = name.rsplit(".", 2)[0]
         return [of_blocks.get(name, name)]
 
-    def _learns(self, derived: str) -> bool:
-        if derived in self._machine_outputs() or derived in diverter_outputs(self.diverters):
+    def learns(self, derived: str) -> bool:
+        """Whether a derived tag comes from a model that goes on learning."""
+        if derived in self.machine_outputs() or derived in diverter_outputs(self.diverters):
             return False
-        if derived in self._sensor_outputs():
+        if derived in self.sensor_outputs():
             return True  # advisory on gmp_critical streams until approvals reach sensors
-        group = self._group_outputs().get(derived)
+        group = self.group_outputs().get(derived)
         if group is not None:
             return group.learns
         return any(self._makes(m, derived) and m.learns for m in self.models)

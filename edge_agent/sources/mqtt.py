@@ -122,7 +122,8 @@ class MqttSource:
         while True:
             if not self._waiting:
                 self._arrived.clear()
-                await self._wait(link)
+                # Messages that came before a loss are handed out before the loss is told.
+                await link.lost_or(self._arrived.wait())
             if not self._waiting:
                 raise NotConnected(link.error)
             while self._values >= UNACKNOWLEDGED // 2:  # a batch brings at most the other half: 8 bytes a value
@@ -137,16 +138,6 @@ class MqttSource:
         link, self._link = self._link, None
         if link is not None:
             link.close()
-
-    async def _wait(self, link: Link) -> None:
-        # Messages that came before a loss are handed out before the loss is told.
-        arrived = asyncio.ensure_future(self._arrived.wait())
-        lost = asyncio.ensure_future(link.lost.wait())
-        try:
-            await asyncio.wait((arrived, lost), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            arrived.cancel()
-            lost.cancel()
 
     def _message(self, message: MQTTMessage) -> None:
         self._waiting.append(message)

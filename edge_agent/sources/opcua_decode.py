@@ -19,7 +19,6 @@ from edge_agent.sources import opcua_kernel as kernel
 from edge_agent.sources.opcua_walk import DamagedError, Walker
 from edge_agent.sources.source import Item
 
-SERVICE_FAULT: Final = 397
 PUBLISH_RESPONSE: Final = 829
 REPUBLISH_RESPONSE: Final = 835
 _DATA_CHANGE: Final = 811

@@ -21,7 +21,6 @@ CHUNK: Final = 1000
 """Items per call where the server states no limit: the smallest limit met in the field (S7-1200)."""
 
 BAD_NODE_ID_INVALID: Final = 0x80330000
-BAD_SUBSCRIPTION_ID_INVALID: Final = 0x80280000
 _TOO_LARGE: Final = frozenset({0x80100000, 0x80B80000, 0x80B90000, 0x80080000})
 """BadTooManyOperations, BadRequestTooLarge, BadResponseTooLarge, BadEncodingLimitsExceeded: ask for fewer."""
 _FILTER_REFUSED: Final = frozenset({0x80430000, 0x80440000, 0x80450000, 0x808E0000})

@@ -274,10 +274,3 @@ class _Intake(Exception):
 
 def _nothing() -> None:
     return
-
-
-async def run_all(runners: Sequence[SourceRunner]) -> None:
-    """Run many sources at once; returns when all have ended, raises when the intake failed."""
-    async with asyncio.TaskGroup() as group:
-        for runner in runners:
-            group.create_task(runner.run(), name=f"source[{runner.name}]")

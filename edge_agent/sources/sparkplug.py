@@ -142,13 +142,8 @@ class SparkplugSource:
     async def _wait(self, link: Link, host: SparkplugHost) -> None:
         due_ns = host.due_ns() if self._config.rebirth else host.reorder_due_ns()
         self._arrived.clear()
-        waiting = [asyncio.ensure_future(self._arrived.wait()), asyncio.ensure_future(link.lost.wait())]
-        try:
-            timeout = None if due_ns is None else max(0.0, (due_ns - self._plug.clock()) / _S)
-            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for future in waiting:
-                future.cancel()
+        timeout_s = None if due_ns is None else max(0.0, (due_ns - self._plug.clock()) / _S)
+        await link.lost_or(self._arrived.wait(), timeout_s=timeout_s)
 
     def _message(self, message: MQTTMessage) -> None:
         link = self._link

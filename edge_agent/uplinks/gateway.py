@@ -136,7 +136,7 @@ class GatewayUplink:
                 self._send(link, message)
                 continue
             await self._tell(outgoing, now_ns)
-            await self._wait(link)
+            await link.lost_or(self._port.wake(min(_IDLE_S, self._config.gather_s or _IDLE_S)), self._heard.wait())
 
     def _begin(self) -> Outgoing:
         self._epochs = self._port.epochs()
@@ -191,18 +191,6 @@ class GatewayUplink:
         self._port.status.update(
             committed_seq=outgoing.position, in_flight_bytes=outgoing.in_flight_bytes, damaged_records=len(outgoing.damaged), **self._counts
         )
-
-    async def _wait(self, link: Link) -> None:
-        waiting = [
-            asyncio.ensure_future(self._port.wake(min(_IDLE_S, self._config.gather_s or _IDLE_S))),
-            asyncio.ensure_future(self._heard.wait()),
-            asyncio.ensure_future(link.lost.wait()),
-        ]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for future in waiting:
-                future.cancel()
 
     def _message(self, message: MQTTMessage) -> None:
         try:

@@ -182,16 +182,7 @@ class SparkplugUplink:
         self._counts["sent_bytes"] += len(payload)
 
     async def _wait(self, link: Link, seconds: float) -> None:
-        waiting = [
-            asyncio.ensure_future(self._port.wake(seconds)),
-            asyncio.ensure_future(self._heard.wait()),
-            asyncio.ensure_future(link.lost.wait()),
-        ]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for future in waiting:
-                future.cancel()
+        await link.lost_or(self._port.wake(seconds), self._heard.wait())
         if link.lost.is_set():
             raise NotConnected(link.error)
 

@@ -177,7 +177,7 @@ class UnifiedUplink:
                 elif link.lost.is_set():
                     raise NotConnected(link.error)
                 else:
-                    await self._either(link, port.wake(min(_IDLE_S, self._following.pause_s(now_ns) or _IDLE_S)))
+                    await link.lost_or(port.wake(min(_IDLE_S, self._following.pause_s(now_ns) or _IDLE_S)))
         finally:
             port.status.update(connected=False, error=link.error)
             link.close()
@@ -213,16 +213,8 @@ class UnifiedUplink:
             if link.lost.is_set():
                 raise NotConnected(link.error)
             self._taken.clear()
-            await self._either(link, self._taken.wait())
+            await link.lost_or(self._taken.wait())
 
     def _acknowledged(self, number: int) -> None:
         self._open.discard(number)
         self._taken.set()
-
-    async def _either(self, link: Link, other: Any) -> None:
-        waiting = [asyncio.ensure_future(other), asyncio.ensure_future(link.lost.wait())]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for future in waiting:
-                future.cancel()

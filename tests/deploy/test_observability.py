@@ -72,7 +72,7 @@ def gateway_text(tmp_path: Path) -> Any:
     config = GatewayConfig.model_validate({"gateway": {"id": "gw1", "site": "demo", "data_dir": tmp_path / "gateway"}})
     gateway = Gateway(config)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Counters(gateway, SimpleNamespace(clients=0, cut_off_total=0)))  # type: ignore[arg-type]
+    registry.register(_Counters(gateway.questions, SimpleNamespace(clients=0, cut_off_total=0)))  # type: ignore[arg-type]
     yield generate_latest(registry).decode()
     gateway.close()
 

@@ -75,7 +75,7 @@ def gateway_app(folder: Path, *, accounts: bool = False) -> Iterator[Served]:
         for role in ROLES:
             gateway.users.put(gateway.users.check_new(role, role.title(), role), PASSWORD, 1)
     try:
-        app = create_app(gateway, timezone="Asia/Shanghai", sessions=gateway.sessions, office=gateway.office)
+        app = create_app(gateway.questions, timezone="Asia/Shanghai", sessions=gateway.sessions, office=gateway.office)
         yield Served(app, gateway, accounts)
     finally:
         gateway.close()

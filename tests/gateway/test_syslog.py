@@ -241,6 +241,6 @@ def test_alarms_and_audit_may_be_left_out(tmp_path: Path) -> None:
         section = {"kind": "syslog", "name": "siem", "host": "127.0.0.1", "port": 1, "tls": False, "audit": audit}
         gateway = Gateway(GatewayConfig.model_validate({**base, "targets": [section]}))
         try:
-            assert [row["name"] for row in gateway.status()["targets"]] == ["siem", *(["siem/audit"] if audit else [])]
+            assert [row["name"] for row in gateway.questions.status()["targets"]] == ["siem", *(["siem/audit"] if audit else [])]
         finally:
             gateway.close()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from edge_agent.core import Connection, EndOfInput, KeepAlive, NotConnected, Samples, Tag
-from edge_agent.sources.runner import SourceRunner, run_all
+from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Received
 from tests.sources.acting import ActingConfig, Actor, Intake, Time, runner, settle
 
@@ -199,7 +199,7 @@ async def test_a_defect_of_one_source_stops_no_other() -> None:
     bad = runner(ActingConfig(Actor([ValueError("a defect")]), "bad"), intake, time)
     good_actor = Actor([])
     good = runner(ActingConfig(good_actor, "good"), intake, time)
-    task = asyncio.create_task(run_all([bad, good]))
+    tasks = [asyncio.create_task(one.run()) for one in (bad, good)]
     await time.pass_(3)
     good_actor.push.put_nowait(Received((SAMPLES,)))
     await settle()
@@ -207,8 +207,9 @@ async def test_a_defect_of_one_source_stops_no_other() -> None:
     assert bad.state.failures >= 1
     told = [i for s, items, _ in intake.taken for i in items if s == "bad" and isinstance(i, Connection)]
     assert told[0].detail == "ValueError: a defect"
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_an_error_of_the_intake_is_not_the_sources() -> None:

@@ -12,12 +12,12 @@ EVENTS = {"cover", "uncover", "replace", "_flooded", "ended"}
 ENTRIES = {"Act", "_system", "_audit"}
 PLACES = (
     *("gateway/accounts.py", "gateway/actions.py", "gateway/answers.py", "gateway/handover.py", "gateway/proposals.py", "gateway/sessions.py"),
-    *("gateway/store.py", "gateway/users.py", "gateway/audit_watch.py", "gateway/console/access.py", "gateway/console/accounts.py"),
+    *("gateway/own_alarms.py", "gateway/users.py", "gateway/audit_watch.py", "gateway/console/access.py", "gateway/console/accounts.py"),
     *("gateway/console/handover.py", "gateway/console/live.py", "gateway/console/people.py", "gateway/console/proposals.py"),
-    *("edge_agent/alarms/lives.py", "edge_agent/alarms/rules.py", "edge_agent/alarms/saved.py", "edge_agent/alarms/standing.py"),
-    "edge_agent/pipeline/modes.py",
+    *("edge_agent/alarms/lives.py", "edge_agent/alarms/refusals.py", "edge_agent/alarms/rules.py", "edge_agent/alarms/saved.py"),
+    *("edge_agent/alarms/standing.py", "edge_agent/pipeline/modes.py"),
 )
-REASONS = {"refusal", "_refusal", "_shelve_refusal", "_other_occurrence", "_impossible"}
+REASONS = {"refusal", "_refusal", "_shelve_refusal", "other_occurrence", "impossible"}
 """Functions that return why something is refused."""
 
 

@@ -41,7 +41,7 @@ def live(folder: Path, step: str) -> None:
     store.apply(store.take([(edge.deliver(), now)]))
 
     async def find(name: str, why: str) -> None:
-        store.find(name, why)
+        store.own.find(name, why)
 
     running = Notifier(
         store.data_dir,

@@ -46,7 +46,7 @@ class Post:
 
 def notifier(store: Store, clock: Clock, of: Notifications, posts: dict[str, Post]) -> Notifier:
     async def find(name: str, why: str) -> None:
-        store.find(name, why)
+        store.own.find(name, why)
 
     return Notifier(
         store.data_dir, of, gateway="gw1", timezone="Asia/Shanghai", catalogue=store.applier.catalogue, clock=clock, find=find, receivers=posts

@@ -1,0 +1,85 @@
+"""What uplinks have delivered and bring back: what is safe to forget, whose numbers these are, what a gateway asks again and again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_agent.agent.commit import OUTBOX, STREAMS
+from edge_agent.agent.delivery import Delivery
+from edge_agent.agent.identity import Identity
+from edge_agent.agent.intake import Intake
+from edge_agent.core import Append, Catalogue, Log, OperatorAction
+from tests.agent.line import CONFIG, settings
+
+UPLINK = "uplinks:\n  - {{name: site, kind: gateway, host: 127.0.0.1, port: 1, gateways: [gw1], required: {required}}}\n"
+
+
+class Edge:
+    """The parts of an agent that delivery is about."""
+
+    def __init__(self, folder: Path, required: str = "true") -> None:
+        self.settings, self.folder = settings(folder, CONFIG + UPLINK.format(required=required)), folder
+        self.log = Log(folder / "edge.sqlite", STREAMS)
+        self.identity = Identity(self.log)
+        self.intake = Intake(lambda: 1, Catalogue([]), 1 << 20)  # type: ignore[arg-type]
+
+    def delivery(self) -> Delivery:
+        return Delivery(self.settings, self.log, self.identity, self.intake, self.folder, lambda: 1)
+
+
+def test_records_are_forgotten_when_the_only_uplink_has_them_although_it_is_not_required(tmp_path):
+    one = Edge(tmp_path, required="false")
+    one.log.commit(cursors={"uplink/site": 17})
+    assert one.delivery().safe_through() == 17
+
+
+def noted(one: Edge) -> list[Any]:
+    return [entry for offered in one.intake.take(0) for entry in offered.entries]
+
+
+def test_a_contested_edge_begins_a_greater_epoch_keeps_all_it_has_and_says_so_until_it_is_confirmed(tmp_path):
+    one = Edge(tmp_path)
+    one.log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(10)])
+    one.identity.begin([], [4], one.intake.put)
+    noted(one)
+    before = one.identity.epochs
+    port = one.delivery().port("site")
+    port.part(6, before.current + 5, "another life")
+    assert one.identity.epochs.begins == ((0, before.current), (7, one.identity.epochs.current))
+    assert one.identity.epochs.current > before.current + 5
+    reopened = Log(tmp_path / "edge.sqlite", STREAMS)
+    assert Identity(reopened).epochs == one.identity.epochs
+    assert [row.seq for row in reopened.read(OUTBOX, 0)] == list(range(1, 11))
+    note, raised = noted(one)
+    assert (note.action, note.reason) == ("new_epoch", "another life; from record 7 on")
+    assert (raised.alarm, raised.active) == ("edge/identity", True)
+    port.moved(10)
+    assert noted(one) == [], "nothing that was made since has been confirmed"
+    port.moved(11)
+    assert [(e.alarm, e.active) for e in noted(one)] == [("edge/identity", False)]
+
+
+def test_a_disk_could_be_a_copy_until_a_gateway_has_proven_otherwise_each_for_itself(tmp_path):
+    one = Edge(tmp_path)
+    both = [("site", "gw1"), ("site", "gw2")]
+    one.log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(3)])
+    one.identity.begin(both, [], one.intake.put)
+    port = one.delivery().port("site")
+    assert (port.apart("gw1"), port.apart("gw2")) == (3, 3)
+    port.settled("gw1")
+    one.log.commit([Append(OUTBOX, 1, bytes([i])) for i in range(2)])
+    one.identity.begin(both, [], one.intake.put)  # the next start
+    assert (port.apart("gw1"), port.apart("gw2")) == (5, 3)
+
+
+def test_what_each_gateway_asks_and_gives_is_taken_once_however_often_it_is_shown(tmp_path):
+    one = Edge(tmp_path)
+    port = one.delivery().port("site")
+    first, second = (OperatorAction(id=id_, kind="acknowledge", alarm="x.high", raised_ns=5, user="li", time_ns=6) for id_ in ("a1", "b1"))
+    for _ in range(3):
+        port.acted("gw1", (first,))
+        port.acted("gw2", (second,))
+        port.anchored("gw1", "audit_head", '{"seq":7}')
+        port.anchored("gw2", "audit_head", '{"seq":3}')
+    assert [getattr(e, "action", None) for e in noted(one)] == [first, second, "audit_head", "audit_head"]
