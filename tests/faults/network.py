@@ -67,6 +67,8 @@ def flood(seed: int, folder: Path, long: bool) -> Happened:
         client.loop_start()
         for _, (name, t, v) in sends:
             client.publish(f"plant/{name}", json.dumps({"t": t, "v": v}), qos=1)
+            while len(client._out_messages) > 10_000:  # numbers of messages begin anew at 65,536: fewer must wait, or one takes another's place
+                time.sleep(0.005)
         deadline = time.monotonic() + (900 if long else 120)
         while (client._out_messages or client._out_packet) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -77,7 +79,7 @@ def flood(seed: int, folder: Path, long: bool) -> Happened:
         sent = [Sent(name, n // tags, sum(v for m, _, v in values if m == name)) for name in names]
         books = Books(balance(sent, road.export("summary"), road.export("gap")), 0, settled=True)
         removed = sum(t.duplicates for t in books.tags)
-        assert removed == len(sends) - n, (removed, len(sends) - n)
+        assert removed >= len(sends) - n, (removed, len(sends) - n)  # a broker, too, may send what was not confirmed in time once more
         books.closed()
     late = sum(t.late for t in books.tags)
     return Happened(f"{len(sends)} messages of {n} values; {removed} repetitions removed, {late} late", books.lost, books.duplicated)
