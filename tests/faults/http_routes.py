@@ -65,6 +65,7 @@ def gateway_app(folder: Path, *, accounts: bool = False) -> Iterator[Served]:
     """The gateway's application over a store of its own with one edge, without a broker."""
     config = GatewayConfig.model_validate({"gateway": {"id": "gw1", "site": "demo", "data_dir": folder / "gateway"}})
     gateway = Gateway(config)
+    gateway.ingest._publish = lambda *_: None  # type: ignore[method-assign]  # there is no broker to tell
     edge = Edge()
     edge.define()
     edge.summary(edge.samples(0, 30))
