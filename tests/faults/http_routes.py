@@ -56,7 +56,7 @@ class Served:
             return {}
         users, now = self.gateway.users, self.gateway.sessions.now()
         users.put(Account(role, role.title(), check_role(role)), PASSWORD, now)
-        token, session = self.gateway.sessions.login(role, PASSWORD, f"{role}-{now}.example")  # a place of its own: wrong passwords of before slow nobody down
+        token, session = self.gateway.sessions.login(role, PASSWORD, f"{role}-{now}.example")
         return {"headers": {TOKEN: session.csrf}, "cookies": {COOKIE: token}}
 
 
