@@ -213,7 +213,7 @@ class Gateway:
         self.store.close()
         self._alone.close()
 
-    def _received(self, topic: str, payload: bytes, token: Token) -> None:
+    def _received(self, topic: str, payload: bytes, token: Token | None) -> None:
         self.ingest.receive(topic, payload, token)
 
 

@@ -27,7 +27,7 @@ CHECK_S: Final = 0.5
 
 
 class Token(NamedTuple):
-    """What acknowledges one message: the connection it came by, and its id there."""
+    """What acknowledges one message: the connection it came by, and its id there. A message of QoS 0 has none, and nobody waits for its answer."""
 
     connection: int
     mid: int
@@ -42,7 +42,7 @@ class Broker:
         client_id: str,
         subscription: str,
         *,
-        received: Callable[[str, bytes, Token], None],
+        received: Callable[[str, bytes, Token | None], None],
         connected: Callable[[], None],
     ) -> None:
         self._section, self._client_id, self._subscription = section, client_id, subscription
@@ -170,7 +170,8 @@ class Broker:
             self._lost.set_result(why)
 
     def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-        self._received(message.topic, bytes(message.payload), Token(self._connection, message.mid))
+        token = Token(self._connection, message.mid) if message.qos else None
+        self._received(message.topic, bytes(message.payload), token)
 
     def _on_publish(self, _client: mqtt.Client, _userdata: Any, mid: int, _reason: Any, _properties: Any) -> None:
         topic = self._flying.pop(mid, None)

@@ -47,7 +47,7 @@ class Message:
 
     topic: str
     payload: bytes
-    token: tuple[int, int]
+    token: tuple[int, int] | None
     received_ns: int
 
 
@@ -82,13 +82,14 @@ class Ingest:
         """Called on the loop that all of this runs on, before anything can ask for a message to be sent."""
         self._loop = asyncio.get_running_loop()
 
-    def receive(self, topic: str, payload: bytes, token: tuple[int, int]) -> None:
-        """A message came; beyond the bound nothing more is read until the writer has caught up."""
+    def receive(self, topic: str, payload: bytes, token: tuple[int, int] | None) -> None:
+        """A message came; beyond the bound nothing more is read until the writer has caught up. `token` is None where no answer is waited for."""
         self.begin()
         if self._home and topic not in self._home:
             # Another gateway's edge. One subscription for all and this look cost less than a subscription for each edge, which a
             # cluster of brokers keeps as a queue of its own.
-            self._line().acknowledge([token])
+            if token is not None:
+                self._line().acknowledge([token])
             return
         self._waiting.append(Message(topic, payload, token, self._clock()))
         self.queue_bytes += len(payload)
@@ -143,7 +144,7 @@ class Ingest:
         taken = self._store.take(deliveries) if deliveries else Taken()
         for edge in taken.edges:
             self._publish(edge, "committed", self._store.inbox.committed(edge, self._session).encode())
-        self._loop.call_soon_threadsafe(self._answer, [m.token for m in batch], size)
+        self._loop.call_soon_threadsafe(self._answer, [m.token for m in batch if m.token is not None], size)
         taken.strange = [s for s in taken.strange if self._is_new(s)]
         for strange in taken.strange:
             kept = strange.record

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 import pytest
@@ -15,8 +16,9 @@ import edge_agent.broker
 import gateway.broker
 from edge_agent.broker import BrokerConfig, Link
 from edge_agent.core import NotConnected
+from gateway.broker import Token
 from gateway.config import BrokerSection
-from tests.brokers import Broker, free_port, running
+from tests.brokers import KINDS, Broker, BrokerKind, free_port, running, started
 
 
 @pytest.fixture
@@ -79,6 +81,42 @@ async def test_the_gateway_asks_every_node_until_one_lets_it_in(closing: int, br
     staying.cancel()
     with suppress(asyncio.CancelledError):
         await staying
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_message_of_qos_0_is_taken_and_the_connection_stays(kind: BrokerKind, tmp_path: Path) -> None:
+    heard: list[tuple[bytes, bool]] = []
+
+    def received(_topic: str, payload: bytes, token: Token | None) -> None:
+        heard.append((payload, token is not None))
+        if token is not None:
+            made.acknowledge([token])
+
+    async def until(number: int) -> None:
+        async with asyncio.timeout(60):
+            while len(heard) < number:
+                await asyncio.sleep(0.01)
+
+    with started(kind, tmp_path / "broker", durable=False) as peer:
+        there = asyncio.Event()
+        made = gateway.broker.Broker(BrokerSection(port=peer.port), "gw1", "demo/+/records", received=received, connected=there.set)
+        staying = asyncio.create_task(made.run())
+        async with asyncio.timeout(60):
+            await there.wait()
+        link = Link(BrokerConfig(host="127.0.0.1", port=peer.port), "edge", lambda _: None)
+        await link.open(["elsewhere"])
+        said: list[tuple[bytes, Literal[0, 1]]] = [(b"x", 0), (b"y", 1), (b"z", 0)]
+        for number, (payload, qos) in enumerate(said, 1):
+            link.publish("demo/e1/records", payload, qos=qos, retain=True)
+            await until(number)
+        link.close()
+        made.publish("demo/e2/records", b"our own")  # taken behind whatever was answered before
+        await until(4)
+        assert heard == [(b"x", False), (b"y", True), (b"z", False), (b"our own", True)]
+        assert (made.connected, made.reconnects) == (True, 0)
+        staying.cancel()
+        with suppress(asyncio.CancelledError):
+            await staying
 
 
 @pytest.mark.parametrize("other", ["host", ":1883", "host:", "host:x", "a b:1", "http://host:1"])

@@ -99,6 +99,16 @@ async def test_the_edges_of_another_gateway_are_let_go_of_unread(opened: Callabl
     assert bench.ingest.letters.count == 0
 
 
+async def test_what_waits_for_no_answer_gets_none(opened: Callable[..., Store], clock: Clock) -> None:
+    bench = Bench(opened(), clock, edges=("press-edge-1",))
+    bench.ingest.receive("pharmedge/demo/e3/records", b"x", None)
+    bench.ingest.receive(TOPIC, b"x", None)
+    bench.ingest.receive(TOPIC, _edge().deliver().encode(), (1, 7))
+    await bench.settle()
+    assert bench.wire.acknowledged == [(1, 7)]
+    assert bench.ingest.letters.count == 1
+
+
 async def test_a_failing_commit_acknowledges_nothing_and_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise OSError("disk on fire")
