@@ -8,8 +8,9 @@ from __future__ import annotations
 import resource
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from simulators.fleet_wire import FleetEdge, answer
 BEAT_S = 5.0
 ANSWER_S = 30.0
 DRAIN_S = 60.0
+ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,20 @@ class Told:
         }  # fmt: skip
 
 
+def moments(config: FleetConfig) -> Iterator[tuple[int, float]]:
+    """Whose turn it is and when, in seconds after the begin: every edge has its own moment within `every_s`, so that the load is even.
+
+    >>> [(i, round(s, 2)) for i, s in moments(FleetConfig("", 0, edges=2, every_s=0.1, duration_s=0.2))]
+    [(0, 0.0), (1, 0.05), (0, 0.1), (1, 0.15)]
+    """
+    for turn in count():
+        round_, i = divmod(turn, config.edges)
+        offset_s = (round_ + i / config.edges) * config.every_s
+        if offset_s >= config.duration_s - ROUNDING_S:
+            return
+        yield i, offset_s
+
+
 class Fleet:
     """The edges and one listener, on the sockets of this thread."""
 
@@ -92,12 +108,16 @@ class Fleet:
             raise ConnectionError(f"broker: expected {len(self._clients)} connections, found {self._ready}")
         self._send()
         begin = time.monotonic()
-        self._turn(self._drain_s, until=lambda: not any(edge.waiting for edge in self.edges))
+        self._turn(self._drain_s, until=self.drained)
         self.told.drained_s = time.monotonic() - begin
         self.told.uncommitted = sum(len(edge.waiting) for edge in self.edges)
         for client in self._clients:
             client.disconnect()
         return self.told
+
+    def drained(self) -> bool:
+        """Whether nothing more is waited for at the end."""
+        return not any(edge.waiting for edge in self.edges)
 
     def _connect(self, name: str, hear: Callable[..., None] | None, topic: str | None) -> None:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
@@ -146,18 +166,13 @@ class Fleet:
                         client.loop_write()
 
     def _send(self) -> None:
-        """Every edge has its own moment within `every_s`, so that the load is even."""
         config, told = self.config, self.told
         begin = time.monotonic()
         pairs = list(zip(self.edges, self._clients[1:], strict=True))  # the first client listens
         closing = [begin + config.window_s * (1 + i / config.edges) for i in range(config.edges)]
-        turn = 0
-        while True:
-            i, round_ = turn % config.edges, turn // config.edges
+        for i, offset_s in moments(config):
             edge, client = pairs[i]
-            at = begin + (round_ + i / config.edges) * config.every_s
-            if at - begin >= config.duration_s:
-                break
+            at = begin + offset_s
             self._turn(max(0.0, at - time.monotonic()))
             now, now_ns = time.monotonic(), time.time_ns()
             told.behind_s = max(told.behind_s, now - at)
@@ -170,7 +185,6 @@ class Fleet:
             edge.waiting[edge.sent] = (config.tags, now)
             client.publish(edge.topic, payload, qos=1)
             told.messages, told.bytes = told.messages + 1, told.bytes + len(payload)
-            turn += 1
         told.seconds, told.values = time.monotonic() - begin, sum(edge.values for edge in self.edges)
 
 

@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from edge_agent.core import Committed, Definitions, Delivery, Ranges, Samples, Summaries, chain_crc, decode, topic
-from simulators.fleet import Fleet, FleetConfig
+from simulators.fleet import Fleet, FleetConfig, moments
 from simulators.fleet_wire import SECOND_NS, FleetEdge, answer
 from tests.brokers import Broker, running
 
@@ -55,6 +55,21 @@ def test_an_answer_confirms_what_has_no_hole_before_it() -> None:
     assert (edge.committed(40, 1.5), list(edge.waiting)) == ([0.5], [41])
 
 
+@pytest.mark.parametrize("every_s", [0.1, 0.3, 0.7, 1.0, 1.1])
+def test_every_edge_speaks_as_often_as_the_time_holds(every_s: float) -> None:
+    for edges in (1, 3, 7, 1000):
+        for rounds in (1, 3, 10):
+            told = list(moments(FleetConfig("", 0, edges=edges, every_s=every_s, duration_s=rounds * every_s)))
+            assert [i for i, _ in told] == list(range(edges)) * rounds
+
+
+class OneUnanswered(Fleet):
+    """Does not wait for the edge that is never answered."""
+
+    def drained(self) -> bool:
+        return {edge.name for edge in self.edges if edge.waiting} <= {"fleet0002"}
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     yield from running("mosquitto", tmp_path / "broker", durable=False)
@@ -81,8 +96,8 @@ def test_a_fleet_counts_what_is_committed_and_what_is_not(broker: Broker) -> Non
     gateway.loop_start()
     try:
         assert listening.wait(30)
-        fleet = Fleet(FleetConfig("127.0.0.1", broker.port, edges=3, tags=4, every_s=0.1, window_s=0.15, duration_s=0.3), drain_s=2.0)
-        told = fleet.run().summary()
+        config = FleetConfig("127.0.0.1", broker.port, edges=3, tags=4, every_s=0.1, window_s=0.15, duration_s=0.3)
+        told = OneUnanswered(config, drain_s=30.0).run().summary()
     finally:
         gateway.loop_stop()
         gateway.disconnect()
