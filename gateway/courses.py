@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.batches import BatchRow
-from gateway.query import Query
+from gateway.query import MAX_POINTS, Query
 from gateway.rows import SeriesRow
 
 Axis = Literal["time", "maturity"]
@@ -24,6 +24,10 @@ SPREAD: Final = 0.1
 """Spread at a moment, over the median of the course, at least: where all earlier batches met by chance."""
 REACH: Final = 3.0
 """A gap is bridged up to so many usual distances of the values."""
+LOOKS: Final = ((0, 3600), (3600, 86_400), (86_400, 30 * 86_400))
+"""Where the last value before an instant is looked for, the nearest first: seconds back to and from."""
+FINE: Final = 10
+"""Instants to a moment at which a tag that holds its value is read."""
 ABOVE: Final = 3
 OF_LAST: Final = 5
 T99: Final = (
@@ -76,9 +80,10 @@ def course(
     points         moments
     """
     now = query.status()["now_ns"]
+    held = any(row["key"] == tag and (row["report"]["kind"] == "by_exception" or row["record"] == "changes") for row in query.tags())
     span = _span(query, of, phase, phases, now)
-    own = _pass(query, span, tag, maturity, now, points)
-    known = [(b, _pass(query, s, tag, maturity, now, points)) for b in against if (s := _span(query, b, phase, phases, now)) is not None]
+    own = _pass(query, span, tag, maturity, now, points, held=held)
+    known = [(b, _pass(query, s, tag, maturity, now, points, held=held)) for b in against if (s := _span(query, b, phase, phases, now)) is not None]
     others = [(b, p) for b, p in known if len(p["value"])]
     lengths = [p["length"] for _, p in others]
     longest = 1.0 if maturity else max(float(np.median(lengths)) if lengths else 0.0, own["length"], 1e-9)
@@ -154,16 +159,32 @@ def _span(query: Query, of: BatchRow, phase: str, phases: str, now: int) -> tupl
     end = now if of["to_ns"] is None else of["to_ns"]
     if end <= of["from_ns"]:
         return None
-    row = query.series(phases, of["from_ns"], end, 10_000)
-    named = row["text"]
+    row = query.series(phases, of["from_ns"], end, MAX_POINTS)
+    times, named = list(row["time_ns"]), list(row["text"])
+    # A phase that was told before the batch and goes on in it begins with the batch.
+    before = _before(query, phases, of["from_ns"])
+    if before is not None and times[:1] != [of["from_ns"]]:
+        times.insert(0, of["from_ns"])
+        named.insert(0, before["text"][-1])
     first = next((i for i, text in enumerate(named) if text == phase), None)
     if first is None:
         return None
     after = next((i for i in range(first + 1, len(named)) if named[i] != phase), None)
-    return row["time_ns"][first], of["to_ns"] if after is None else row["time_ns"][after]
+    return times[first], of["to_ns"] if after is None else times[after]
 
 
-def _pass(query: Query, span: tuple[int, int | None] | None, tag: str, maturity: str, now: int, points: int) -> Pass:
+def _before(query: Query, key: str, at_ns: int) -> SeriesRow | None:
+    """Rows of which the last is the newest before an instant; None where there is none within a month."""
+    for near_s, far_s in LOOKS:
+        # Nearest first: a coarse row that reaches beyond its span holds nothing that the nearer look did not find.
+        to_ns = at_ns - near_s * 1_000_000_000
+        row = query.series(key, max(0, at_ns - far_s * 1_000_000_000), to_ns, MAX_POINTS) if to_ns > 0 else None
+        if row is not None and row["time_ns"]:
+            return row
+    return None
+
+
+def _pass(query: Query, span: tuple[int, int | None] | None, tag: str, maturity: str, now: int, points: int, *, held: bool) -> Pass:
     none: Pass = {"x": np.empty(0), "value": np.empty(0), "length": 0.0}
     if span is None:
         return none
@@ -171,7 +192,7 @@ def _pass(query: Query, span: tuple[int, int | None] | None, tag: str, maturity:
     if end <= begin:
         return none
     # Twice as many as moments: parts of different length meet in the same moment.
-    time_ns, value = _values(query.series(tag, begin, end, 2 * points))
+    time_ns, value = _held(query, tag, begin, end, points) if held else _values(query.series(tag, begin, end, 2 * points))
     if not maturity:
         return {"x": (time_ns - begin) / 1e9, "value": value, "length": (end - begin) / 1e9}
     m_ns, told = _values(query.series(maturity, begin, end, 2 * points))
@@ -181,6 +202,19 @@ def _pass(query: Query, span: tuple[int, int | None] | None, tag: str, maturity:
     x = np.where(last >= 0, told[np.maximum(last, 0)], np.nan)
     kept = x <= OVERRUN
     return {"x": np.minimum(x[kept], 1.0), "value": value[kept], "length": 1.0}
+
+
+def _held(query: Query, tag: str, begin: int, end: int, points: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """What a tag that tells changes only was at instants spread evenly over [begin, end): the last value told, none after a bad one."""
+    row, before = query.series(tag, begin, end, MAX_POINTS), _before(query, tag, begin)
+    told = [np.nan if v is None else v for v in ([before["last"][-1]] if before else []) + row["last"]]
+    times = np.array(([begin] if before else []) + row["time_ns"], np.int64)
+    count = FINE * points
+    at = begin + ((np.arange(count) + 0.5) * ((end - begin) / count)).astype(np.int64)
+    last = np.searchsorted(times, at, "right") - 1
+    value = np.array([np.nan, *told])[last + 1]
+    known = ~np.isnan(value)
+    return at[known], value[known]
 
 
 def _values(row: SeriesRow) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -25,20 +25,32 @@ def batch(number: int, begin_s: float, end_s: float | None) -> BatchRow:
 
 
 class Store:
-    """Answers with values of a function of time, one each 10 s."""
+    """Answers with values of a function of time, one each 10 s; of those in `changes` with the instants alone at which they are told."""
 
-    def __init__(self, now_s: float, **of: Any) -> None:
-        self.now_s, self.of = now_s, of
+    def __init__(self, now_s: float, changes: dict[str, dict[int, Any]] | None = None, **of: Any) -> None:
+        self.now_s, self.of, self.changes = now_s, of, changes or {}
+
+    def tags(self) -> list[dict[str, Any]]:
+        return [
+            {"key": f"e:{name}", "report": {"kind": "by_exception" if name in self.changes else "periodic"}, "record": "raw"}
+            for name in (*self.of, *self.changes)
+        ]
 
     def status(self) -> dict[str, int]:
         return {"now_ns": round(self.now_s * S)}
 
     def series(self, key: str, from_ns: int, to_ns: int, points: int = 500) -> dict[str, Any]:
-        of = self.of[key.split(":")[1]]
-        times = range(-(-from_ns // (10 * S)) * 10, min(to_ns, round(self.now_s * S)) // S, 10)
-        told = [of(t) for t in times]
+        name = key.split(":")[1]
+        end = min(to_ns, round(self.now_s * S))
+        if name in self.changes:
+            times = [t for t in self.changes[name] if from_ns <= t * S < end]
+            told = [self.changes[name][t] for t in times]
+        else:
+            times = list(range(-(-from_ns // (10 * S)) * 10, end // S, 10))
+            told = [self.of[name](t) for t in times]
         texts = [v for v in told if isinstance(v, str)]
-        return {"time_ns": [t * S for t in times], "mean": [None if isinstance(v, str) else v for v in told], "text": texts}
+        values = [None if isinstance(v, str) else v for v in told]
+        return {"time_ns": [t * S for t in times], "mean": values, "last": values, "text": texts}
 
 
 def told(store: Store, of: BatchRow, others: list[BatchRow], **more: Any) -> Any:
@@ -87,6 +99,38 @@ def test_a_phase_is_compared_from_its_own_begin() -> None:
     late = told(Store(4 * HOUR + 700, temp=temp, phase=phase), batch(4, 4 * HOUR, None), rows[:4], phase="dry", phases="e:phase", points=20)
     assert late["from_ns"] is None
     assert set(late["value"]) == {None}
+
+
+def test_a_phase_told_before_its_batch_begins_with_it() -> None:
+    # The phase is told a second before the batch in all but the third, where it is held from the batch before.
+    begins = [100 + i * HOUR for i in range(5)]
+    changes = {b - 1: "dry" for i, b in enumerate(begins) if i != 2} | {b + 1800: "cool" for i, b in enumerate(begins) if i != 1}
+    rows = [batch(i, b, b + 3000) for i, b in enumerate(begins)]
+    store = Store(9e9, {"phase": dict(sorted(changes.items()))}, temp=lambda t: 20.0 + t % HOUR / HOUR)
+    row = told(store, rows[4], rows[:4], phase="dry", phases="e:phase", points=20)
+    assert (row["from_ns"], row["to_ns"]) == (begins[4] * S, (begins[4] + 1800) * S)
+    assert row["against"] == ["B0", "B1", "B2", "B3"]
+    assert told(store, rows[2], rows[:2], phase="dry", phases="e:phase", points=20)["from_ns"] == begins[2] * S
+    # What is told at the begin itself holds, not what was before it.
+    again = Store(9e9, {"phase": {begins[0] - 1: "cool", begins[0]: "dry"}}, temp=lambda t: 20.0)
+    assert told(again, rows[0], [], phase="dry", phases="e:phase", points=20)["from_ns"] == begins[0] * S
+
+
+def test_a_tag_that_tells_changes_alone_holds_its_value_between_them() -> None:
+    # A setpoint from before the first batch; raised to 60 at half of each batch, lowered a minute before the next; the last one is not raised.
+    rows = [batch(i, i * HOUR, (i + 1) * HOUR) for i in range(1, 6)]
+    changes: dict[int, Any] = {60: 50.0}
+    for i in range(1, 5):
+        changes |= {i * HOUR + 1800: 60.0, (i + 1) * HOUR - 60: 50.0}
+    store = Store(6 * HOUR, {"temp": changes})
+    row = told(store, rows[3], rows[:3], points=60)
+    assert row["value"] == [50.0] * 30 + [60.0] * 29 + [50.0]
+    assert row["value"] == row["middle"]
+    assert row["outside"] == []
+    last = told(store, rows[4], rows[:4], points=60)
+    assert last["value"] == [50.0] * 60
+    bad = told(Store(6 * HOUR, {"temp": changes | {5 * HOUR + 600: None}}), rows[4], rows[:4], points=60)
+    assert bad["value"] == [50.0] * 10 + [None] * 50
 
 
 def test_by_maturity_a_slow_batch_lies_where_the_others_do() -> None:
