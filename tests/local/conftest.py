@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.gateway.console.conftest import Complaints, chromium
 from tests.local.line import PEOPLE, Line, ServedPanel, listed
 
 __all__ = ["chromium"]
 OpenPanel = Callable[..., Page]
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.gateway.console.plant import Plant
 from tests.gateway.console.serve import Served
@@ -27,6 +27,8 @@ ARGUMENTS = [
 # whether the first such script ran before or after the page looked decided what the page showed. Pointer and keys count as ever.
 NOBODY_YET = "Object.defineProperty(navigator, 'userActivation', {value: {hasBeenActive: false, isActive: false}});"
 Open = Callable[..., Page]
+# A busy computer draws late, and what never comes fails all the same.
+expect.set_options(timeout=20_000)
 
 
 # For a module, not the session: while the driver lives it holds the thread's event loop, and no async test can run.
