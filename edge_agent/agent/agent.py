@@ -301,19 +301,19 @@ class Agent:
         following = Following(round(self.settings.windows.max_skew_s * 1e9))
         while True:
             await asyncio.sleep(FOLLOW_LOOK_S)
-            ahead = self._clock.ahead_ns()
-            if following.look(self._clock(), ahead, *self._stamped()):
+            ahead, now = self._clock.ahead_ns(), self._clock()
+            if following.look(now, ahead, *self._stamped(now - ahead)):
                 said = f"received time follows the wall clock by {ahead / 1e9:+.3f} s"
                 log.warning("clock", said=said)
                 if (start := self._engine.pipeline.start) is not None:
                     self._plan_anew(start, self._clock.follow)
                 self._intake.put(lambda now, why=said: Note(received_ns=now, action="clock_followed", object="clock", reason=why))  # type: ignore[misc]
 
-    def _stamped(self) -> tuple[int, int]:
-        """Values rejected and values taken so far, of the sources that stamp them themselves."""
-        counts = self._engine.pipeline.totals_of_sources() if self._engine.pipeline.started else {}
-        own = [counts[s.name] for s in self.settings.sources if s.name in counts and not s.time.by_receipt]
-        return sum(c["rejected"] for c in own), sum(c[fate] for c in own for fate in ("good", "uncertain", "bad", "late"))
+    def _stamped(self, since_ns: int) -> tuple[int, int]:
+        """Values rejected and values taken so far, of the sources that stamp them themselves (see `Pipeline.testimony`)."""
+        pipeline = self._engine.pipeline
+        own = [s.name for s in self.settings.sources if not s.time.by_receipt]
+        return pipeline.testimony(own, since_ns) if pipeline.started else (0, 0)
 
     # -- identity and what was found ----------------------------------------------------------------------------------------------
 
