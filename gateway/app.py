@@ -57,6 +57,7 @@ class Gateway:
             gateway=section.id,
             production=section.mode == "production",
             settings=config.store,
+            edges=section.edges,
             clock=clock,
             pause=self._stop.wait,
         )
