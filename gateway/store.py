@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from gateway.inbox import STREAM, Inbox, Kept, Taken
 from gateway.journal import FILE, Journal
 from gateway.manifest import Manifest, faults
 from gateway.own_alarms import OwnAlarms
-from gateway.query import Asked, ModeAsked, Subscription
+from gateway.query import Asked, Maintained, ModeAsked, Subscription
 from gateway.rows import Change
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of
@@ -207,12 +207,12 @@ class Store:
         self.actions_changed(asked.edge)
         return found
 
-    def maintained(self, edge: str, subject: str, kind: Literal["renewed", "no_fault"], by: Actor, reason: str, id_: str) -> str:
+    def maintained(self, said: Maintained, by: Actor) -> str:
         """Hand to an edge what people found where it had advised maintenance, in the writer thread."""
-        self.asked.ask_maintained(edge, subject, kind, by, reason, id_)
-        self._tell(Applied(), {edge} & self.inbox.facts.keys())
-        self.actions_changed(edge)
-        return id_
+        self.asked.ask_maintained(said, by)
+        self._tell(Applied(), {said.edge} & self.inbox.facts.keys())
+        self.actions_changed(said.edge)
+        return said.id
 
     def actions(self, edge: str) -> list[OperatorAction]:
         """Outstanding operator actions of an edge, oldest first."""

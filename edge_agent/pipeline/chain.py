@@ -39,7 +39,7 @@ from edge_agent.core import (
     audit_link,
 )
 from edge_agent.core.divert import DivertNow
-from edge_agent.pipeline.audits import by_system, noted, of_static_models
+from edge_agent.pipeline.audits import by_system, not_understood, noted, of_static_models
 from edge_agent.pipeline.conditions import Conditions
 from edge_agent.pipeline.judging import Judging, Observe
 from edge_agent.pipeline.parts import Parts
@@ -98,8 +98,10 @@ class Pipeline:
             case Action():
                 if entry.action.kind in ("set_mode", "withdraw_mode"):
                     records += self._judging.of_units(self._parts.modes.act(entry.action, now))
-                elif entry.action.kind in ("renewed", "no_fault"):
+                elif entry.action.kind in ("renewed", "no_fault", "withdraw_no_fault"):
                     records += self._judging.found(entry.action, now)
+                elif entry.action.kind == "unknown":
+                    records.append(not_understood(entry.action, now))
                 else:
                     records += self._parts.alarms.act(entry.action, now)
             case Diagnostic():
