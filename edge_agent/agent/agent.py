@@ -29,7 +29,7 @@ from edge_agent.agent.intake import Intake
 from edge_agent.agent.memory import settle
 from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.recording import Recording
-from edge_agent.agent.recovery import Recovered, recover
+from edge_agent.agent.recovery import UNREADABLE, Recovered, recover
 from edge_agent.agent.running import Running
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
@@ -45,7 +45,6 @@ from edge_agent.core import (
     Connection,
     Diagnostic,
     Log,
-    LogError,
     Mistake,
     Note,
     OperatorAction,
@@ -113,11 +112,13 @@ class Agent:
         file, damaged = Log.open_or_quarantine(self._data_dir / FILE, STREAMS, now_ns=time.time_ns())
         self._log = file
         self._identity = Identity(file)
+        wrong = "damaged"
         try:
             recovered = recover(file)
-        except LogError as error:
-            # A row that is not as it was written: the line must be watched all the same.
-            log.error("the journal cannot be stepped again", error=str(error))
+        except UNREADABLE as error:
+            # A row that is not as it was written, or that another release wrote: the line must be watched all the same.
+            wrong = f"the journal cannot be stepped again: {type(error).__name__}: {error}"
+            log.error("the journal cannot be stepped again", error=f"{type(error).__name__}: {error}")
             file.close()
             damaged = Log.set_aside(self._data_dir / FILE, time.time_ns())
             file = self._log = Log(self._data_dir / FILE, STREAMS)
@@ -138,7 +139,7 @@ class Agent:
             held=self._delivery.held,
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, self._start, self._engine, self._intake, file, clock, act=self._act_here)
-        self._say_what_was_found(damaged, recovered, clock)
+        self._say_what_was_found(damaged, wrong, recovered, clock)
         self._watch.say(self._intake.put)
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._file)
         self._choice = None
@@ -329,12 +330,12 @@ class Agent:
         self.settings = self._aside.kept
         self._start = msgspec.structs.replace(start, config={})
 
-    def _say_what_was_found(self, damaged: Path | None, recovered: Recovered, clock: Clock) -> None:
+    def _say_what_was_found(self, damaged: Path | None, wrong: str, recovered: Recovered, clock: Clock) -> None:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.
         if damaged is not None:
-            log.error("the log was damaged and has been set aside", moved_to=str(damaged))
+            log.error("the log has been set aside", why=wrong, moved_to=str(damaged))
             epoch = str(self._identity.epochs.current)
-            self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason="damaged", new=epoch))
+            self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason=wrong, new=epoch))
         explanation = f"set aside as {damaged.name}" if damaged else "log is readable"
         self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
         gateways = [(u.name, gateway) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for gateway in u.gateways]
