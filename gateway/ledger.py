@@ -84,11 +84,11 @@ class Ledger:
         of.counts[tags, _LAST] = np.maximum(of.counts[tags, _LAST], np.maximum.reduceat(np.where(seen, rows["last_ns"], 0), begins))
 
     def gap(self, edge: str, tag: int, gap: Gap) -> None:
-        """Count a gap of one tag."""
+        """Count a gap of one tag; one that says what came for an earlier gap is no gap more."""
         of = self._edges.setdefault(edge, _Edge())
         of.touch(np.array([tag]))
         of.counts[tag, _MISSING] += gap.missing
-        of.counts[tag, _GAPS] += 1
+        of.counts[tag, _GAPS] += not gap.filled
 
     def changed(self) -> list[tuple[str | int | float, ...]]:
         """The rows to write, and from now on unchanged."""

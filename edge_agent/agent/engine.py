@@ -270,9 +270,11 @@ class Engine:
     def _count(self, commit: Commit) -> None:
         for record, _ in commit.records:
             if isinstance(record, Gap):
-                self.gaps += record.missing >= 0
-                self.gap_values += max(0, record.missing)
-                self.filled_values += max(0, -record.missing)
+                if record.filled:
+                    self.filled_values -= record.missing
+                else:
+                    self.gaps += 1
+                    self.gap_values += record.missing
             elif isinstance(record, AlarmEvent) and record.event == "raise":
                 self.alarms_raised += 1
 

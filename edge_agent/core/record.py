@@ -200,6 +200,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Of a mode that a person set: when it ends by itself."""
 
 
+FILLED: Final = "filled from history"
+"""How the cause of a gap begins that says what a server's history brought for an earlier one."""
+
+
 class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Values of one tag that are known to be missing, or a range of records given up.
 
@@ -214,6 +218,11 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     and that came after all; the earlier one stands, for alarms were blind meanwhile."""
     cause: str
     received_ns: int = 0
+
+    @property
+    def filled(self) -> bool:
+        """Whether it says what came after all for a gap that was counted when it was declared; of a tag without a period it takes nothing back."""
+        return self.cause.startswith(FILLED)
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core import Filled, Gap
+from edge_agent.core.record import FILLED
 from edge_agent.pipeline.ticks import NEVER
 
 STALE_PERIODS: Final = 3
@@ -133,7 +134,7 @@ class Silence:
     def filled(self, entry: Filled) -> Gap:
         """What a server's history brought for a gap declared before: no more is taken back than was declared."""
         back = min(entry.values, self._between(entry.tag, entry.after_ns, entry.before_ns))
-        cause = f"filled from history: {entry.values} values"
+        cause = f"{FILLED}: {entry.values} values"
         return Gap(tag=entry.tag, from_ns=entry.after_ns, to_ns=entry.before_ns, missing=-back, cause=cause, received_ns=entry.received_ns)
 
     def _between(self, tag: int, after_ns: int, before_ns: int) -> int:

@@ -17,7 +17,7 @@ from edge_agent.agent.engine import Engine
 from edge_agent.agent.intake import Intake
 from edge_agent.agent.recovery import recover
 from edge_agent.config.sections import OutboxSection
-from edge_agent.core import SUMMARY_DTYPE, AlarmEvent, Append, Catalogue, Connection, Gap, Log, Samples, Summaries, decode, encode
+from edge_agent.core import SUMMARY_DTYPE, AlarmEvent, Append, Catalogue, Connection, Filled, Gap, Log, Overflow, Samples, Summaries, decode, encode
 from edge_agent.core.log import SHED_SUMMARY
 from edge_agent.core.status import GOOD
 from tests.pipeline.line import start
@@ -174,6 +174,20 @@ async def test_an_acknowledgement_that_fails_keeps_no_other_from_being_told(tmp_
     assert [str(f) for f in failures] == ["the peer is gone"]
     assert run.intake.waiting_bytes == 0
     await run.stop()
+
+
+async def test_what_came_for_a_gap_is_no_gap_more(tmp_path):
+    run = Running(tmp_path, quiet=True)
+    now = run.clock()
+    for tag in range(2):  # one with a period, one without
+        for kind in (Overflow, Filled):
+            what = {"source": "plc", "tag": tag, "after_ns": now - 10**10, "before_ns": now} | ({"values": 4} if kind is Filled else {})
+            run.intake.put(lambda at, kind=kind, what=what: kind(received_ns=at, **what))
+    await run.stop()
+    gaps = [r for r in run.frames(OUTBOX) if isinstance(r, Gap)]
+    assert [g.filled for g in gaps] == [False, True] * 2
+    assert (run.engine.gaps, run.engine.filled_values) == (2, -sum(g.missing for g in gaps if g.filled))
+    assert run.engine.gap_values == sum(g.missing for g in gaps if not g.filled)
 
 
 async def test_a_disk_that_fails_at_housekeeping_does_not_end_the_agent(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edge_agent.core import SUMMARY_DTYPE, Summaries
+from edge_agent.core import SUMMARY_DTYPE, Gap, Summaries
 from gateway.store import Store
 from tests.gateway.conftest import feed
 from tests.gateway.edge import SECOND, START, Edge
@@ -41,3 +41,14 @@ def test_a_sum_that_is_no_number_stops_nothing(opened: Callable[..., Store], sum
     _window(edge, len(sums), 5.0)
     feed(store, edge.deliver())
     assert (store.ask.ledger()[0]["sum"], store.ask.ledger()[0]["n_good"]) == (None, 2 * len(sums) + 2)
+
+
+def test_what_came_for_a_gap_is_no_gap_more(opened: Callable[..., Store]) -> None:
+    edge = Edge()
+    edge.define()
+    for missing, cause in ((5, "source away"), (-3, "filled from history: 3 values"), (0, "source away"), (0, "filled from history: 9 values")):
+        edge.add(Gap(tag=0, from_ns=START, to_ns=START + 6 * SECOND, missing=missing, cause=cause))
+    store = opened()
+    feed(store, edge.deliver())
+    row = store.ask.ledger()[0]
+    assert (row["gaps"], row["n_missing"]) == (2, 2)
