@@ -119,9 +119,11 @@ def _screen(
                 totals[k, 5] += 1
                 continue
         at = ring_at[k]
-        ring_ns[k, at] = t
-        ring_bits[k, at] = bits[i]
-        ring_at[k] = at + 1 if at + 1 < size else 0
+        if t >= closed_ns[group[k]] or t >= ring_ns[k, at]:
+            # What a history fills a hole with must not drive out the newest values: a new subscription shows the last one again.
+            ring_ns[k, at] = t
+            ring_bits[k, at] = bits[i]
+            ring_at[k] = at + 1 if at + 1 < size else 0
         seen_count[m] += 1
         seen[m, seen_count[m] & _SLOTS] = key
         if t > last_ns[k]:

@@ -28,9 +28,11 @@ class NaiveScreen:
             return "rejected", status
         key = (time_ns, struct.pack("<d", value))
         together = self.together[-remembered:] if remembered else []
-        if tag in self.last and time_ns <= self.last[tag] and (key in self.seen[tag][-ring:] or (tag, *key) in together):
+        if tag in self.last and time_ns <= self.last[tag] and (key in self.seen[tag] or (tag, *key) in together):
             return "duplicate", status
-        self.seen[tag].append(key)
+        full = len(self.seen[tag]) == ring
+        if time_ns >= closed_ns or not full or time_ns >= self.seen[tag][0][0]:
+            self.seen[tag] = [*self.seen[tag], key][-ring:]
         self.together.append((tag, *key))
         self.last[tag] = max(self.last.get(tag, time_ns), time_ns)
         simulated = status & 0xFFFF0000 == 0x42090000

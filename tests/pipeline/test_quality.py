@@ -97,6 +97,17 @@ def test_a_list_of_hundreds_of_values_that_comes_again_is_removed_whole():
     assert set(fates(s, Samples(values.time_ns, values.tag + np.int32(1), values.value, values.status, 2 * S))) == {"good"}
 
 
+def test_filling_a_hole_does_not_drive_out_the_newest_values():
+    s = screen()
+    assert fates(s, Samples.of([2 * S, 9 * S], [0, 0], [2.0, 9.0], received_ns=10 * S)) == ["good", "good"]
+    n = 3 * RING
+    fill = Samples.of(3 * S + np.arange(n), np.zeros(n), np.arange(n) * 0.5, received_ns=10 * S)
+    assert set(fates(s, fill, 8 * S)) == {"late"}
+    many = Samples.of(8 * S + np.arange(REMEMBERED), np.ones(REMEMBERED), np.arange(REMEMBERED) * 0.5, received_ns=10 * S)
+    assert set(fates(s, many)) == {"good"}
+    assert fates(s, Samples.of([9 * S], [0], [9.0], received_ns=10 * S)) == ["duplicate"]
+
+
 def two_sources() -> Screen:
     group = np.zeros(2, np.int32)
     source = np.array([0, 1], np.int32)
