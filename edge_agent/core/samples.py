@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,9 +74,9 @@ class Samples:
         """The same rows with the time of receipt set."""
         return replace(self, received_ns=received_ns)
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Samples:
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Self:
         """The chosen rows, in order."""
-        return Samples(self.time_ns[rows], self.tag[rows], self.value[rows], self.status[rows], self.received_ns)
+        return type(self)(self.time_ns[rows], self.tag[rows], self.value[rows], self.status[rows], self.received_ns)
 
     @classmethod
     def of(
@@ -115,6 +115,16 @@ class Samples:
             np.concatenate([p.status for p in parts]),
             parts[-1].received_ns if received_ns is None else received_ns,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recalled(Samples):
+    """Values that a server's history brought: they say nothing of what is now, neither that a tag still reports nor that its source does."""
+
+    @property
+    def samples(self) -> Samples:
+        """The rows alone."""
+        return Samples(self.time_ns, self.tag, self.value, self.status, self.received_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,7 +31,7 @@ from edge_agent.core import record as r
 from edge_agent.core.alarm import AlarmEvent
 from edge_agent.core.block import Acquisition, Block
 from edge_agent.core.errors import WireError
-from edge_agent.core.samples import Samples, Texts
+from edge_agent.core.samples import Recalled, Samples, Texts
 
 VERSION: Final = 1
 MAX_BODY: Final = 64 << 20
@@ -60,7 +60,7 @@ _STRUCTS: Final[dict[int, type[msgspec.Struct]]] = {
     29: r.Note,
     30: r.Filled,
 }
-KINDS: Final[dict[type[Any], int]] = {Samples: 1, Texts: 2, Block: 3, r.Summaries: 4} | {cls: kind for kind, cls in _STRUCTS.items()}
+KINDS: Final[dict[type[Any], int]] = {Samples: 1, Texts: 2, Block: 3, r.Summaries: 4, Recalled: 5} | {cls: kind for kind, cls in _STRUCTS.items()}
 """Kind number of each class; a number is never given to another class."""
 KIND_NAMES: Final[dict[int, str]] = {kind: cls.__name__.lower() for cls, kind in KINDS.items()}
 
@@ -236,12 +236,13 @@ def decode(data: bytes | memoryview) -> r.Entry | r.Record:
 
 def _decode_columns(kind: int, body: _Body) -> r.Entry | r.Record:
     item: r.Entry | r.Record
-    if kind == KINDS[Samples]:
+    if kind in (KINDS[Samples], KINDS[Recalled]):
         head = _samples_head.decode(body.head)
         n = head.n
         time_ns = _undelta(body.take(8 * n), "<i8")
         value = np.frombuffer(body.take(8 * n), "<f8")
-        item = Samples(time_ns, _undelta(body.take(4 * n), "<i4"), value, np.frombuffer(body.take(4 * n), "<u4"), head.received_ns)
+        of = Samples if kind == KINDS[Samples] else Recalled
+        item = of(time_ns, _undelta(body.take(4 * n), "<i4"), value, np.frombuffer(body.take(4 * n), "<u4"), head.received_ns)
     elif kind == KINDS[r.Summaries]:
         head = _samples_head.decode(body.head)
         parts = [(name, dtype, body.take(np.dtype(dtype).itemsize * head.n)) for name, dtype in r.SUMMARY_COLUMNS]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.alarms.detect import Found
-from edge_agent.core import AlarmEvent, Block, Context, OperatorAction, Record, Samples, Texts
+from edge_agent.core import AlarmEvent, Block, Context, OperatorAction, Recalled, Record, Samples, Texts
 from edge_agent.core.status import qualities
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.conditions import Conditions
@@ -33,13 +33,15 @@ class Judging:
         self._parts, self._conditions, self._observe = parts, conditions, observe
 
     def samples(self, entry: Samples) -> list[Record]:
-        """Values as they came, in the order of the rows."""
-        parts = self._parts
+        """Values as they came, in the order of the rows. Those that a history brought are no sign of life of anything."""
+        parts, news = self._parts, not isinstance(entry, Recalled)
+        if isinstance(entry, Recalled):
+            entry = entry.samples
         rows = self.screened(entry)
         if rows.newest_ns is not None:
             parts.watermark.heard(rows.newest_ns, entry.received_ns)
         records: list[Record] = []
-        arrived = rows.fate <= FATE_LATE
+        arrived = (rows.fate <= FATE_LATE) & news
         every = bool(arrived.all())
         tags, times = (entry.tag, entry.time_ns) if every else (entry.tag[arrived], entry.time_ns[arrived])
         back, gaps = parts.silence.heard(tags, times, entry.received_ns)

@@ -13,7 +13,7 @@ import asyncio
 import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.core import Filled
+from edge_agent.core import Filled, Recalled
 from edge_agent.sources.opcua_decode import extension, response_head
 from edge_agent.sources.opcua_walk import DamagedError, Walker
 from edge_agent.sources.source import Item, Plug
@@ -145,7 +145,7 @@ class History:
         total = self._holes.came(hole, int(inside.time_ns.max()) if len(inside) else start_ns, len(inside))
         if len(inside):
             self._plug.count("history_values", len(inside))
-            self._told.append(inside)
+            self._told.append(Recalled(inside.time_ns, inside.tag, inside.value, inside.status))
         # One empty page is believed when it says that there is more, a second one is not.
         more = (bool(point) and (len(found) > 0 or not self._retried)) or (not point and len(found) >= history.page and len(inside) > 0)
         self._point, self._retried = point, not len(found)

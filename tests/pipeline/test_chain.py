@@ -16,6 +16,7 @@ from edge_agent.core import (
     Heartbeat,
     OperatorAction,
     Overflow,
+    Recalled,
     Samples,
     Tag,
     Texts,
@@ -125,6 +126,37 @@ def test_what_a_history_brings_is_late_stored_and_taken_back_from_the_gap():
     assert HIGH not in {r.alarm for r in records if isinstance(r, AlarmEvent)}, "19 kN, but long ago"
     assert p.totals()["late"][FORCE] == 39
     assert p.newest_ns(FORCE) == T0 + 63 * S
+
+
+def recalled(received_s: float, *rows: tuple[float, float], tag: int = FORCE) -> Recalled:
+    return Recalled.of([T0 + round(t * S) for t, _ in rows], [tag] * len(rows), [v for _, v in rows], received_ns=T0 + round(received_s * S))
+
+
+def test_what_a_history_brings_is_no_sign_of_life():
+    p = begun()
+    run(p, [values(1, 12.0), *(values(t, 50.0, tag=SPEED) for t in range(1, 40))])
+    fill = recalled(40, *((t / 10, 12.0) for t in range(1, 10)))
+    records = run(p, [fill, idle(40.5)])
+    assert p.totals()["late"][FORCE] == 9
+    assert alarms(records) == [], "press1/force is stale still"
+    assert alarms(run(p, [values(41, 12.0)])) == [("press1/force.stale", "clear")]
+    p = begun()
+    run(p, [values(1, 12.0), values(1, 50.0, tag=SPEED), idle(30)])
+    assert alarms(run(p, [recalled(31, (0.5, 12.0)), idle(32)])) == [], "nothing is heard from the source still"
+    assert alarms(run(p, [values(33, 12.0)])) == [("source/plc.disconnected", "clear")]
+
+
+def test_a_tag_recorded_by_changes_loses_none_by_what_a_history_brings_in_between():
+    p, planned = Pipeline(), start(models=())
+    tags = tuple(msgspec.structs.replace(t, record="changes", record_reason="t") if t.id == FORCE else t for t in planned.tags)
+    run(p, [msgspec.structs.replace(planned, tags=tags), Connection(received_ns=T0, source="plc", state="connected")])
+    live = [values(1, 7.0), *(values(t, 7.0) for t in range(40, 45))]
+    fill = recalled(45, (2, 7.0), (3, 3.0), (4, 3.0), (5, 5.0), (6, 7.0))
+    records = run(p, [*live, fill, values(46, 5.0), recalled(47, (7, 7.0), (8, 7.0))])
+    kept = [(t, v) for r in records if isinstance(r, Samples) for t, k, v in zip(r.time_ns, r.tag, r.value, strict=True) if k == FORCE]
+    steps = {round((int(t) - T0) / S): float(v) for t, v in kept}
+    assert {t: steps[t] for t in (1, 3, 5, 6, 46)} == {1: 7.0, 3: 3.0, 5: 5.0, 6: 7.0, 46: 5.0}
+    assert sorted(steps) == [1, 2, 3, 5, 6, 7, 46], "the first of what came in between is there in any case, and what repeats is not"
 
 
 def test_an_overflow_behind_an_absence_begins_with_the_last_value_of_a_tag_that_reports_by_exception():

@@ -130,6 +130,8 @@ def source(
 class Reader:
     """Reads a source as the agent does: keeps what it brought, acknowledges when told to."""
 
+    wait_s = 10.0
+
     def __init__(self, plc: OpcUaSource) -> None:
         self.plc = plc
         self.items: list[Item] = []
@@ -139,7 +141,7 @@ class Reader:
     async def open(self) -> Connection:
         """Open, and the first item."""
         await self.plc.open(self.resume)
-        received = await asyncio.wait_for(self.plc.read(), 10)
+        received = await asyncio.wait_for(self.plc.read(), self.wait_s)
         self._take(received)
         first = received.items[0]
         assert isinstance(first, Connection)
@@ -158,7 +160,7 @@ class Reader:
 
     async def read(self, *, commit: bool = True) -> Received:
         """One more batch."""
-        received = await asyncio.wait_for(self.plc.read(), 10)
+        received = await asyncio.wait_for(self.plc.read(), self.wait_s)
         self._take(received)
         if commit:
             self.commit()

@@ -13,7 +13,8 @@ import pytest_asyncio
 from asyncua import ua
 from asyncua.server.history import HistoryDict, HistoryManager
 
-from edge_agent.core import Filled, Overflow, Samples
+from edge_agent.core import Filled, Overflow, Recalled, Samples
+from edge_agent.sources import opcua
 from edge_agent.sources.opcua import OpcUaConfig, OpcUaSource
 from edge_agent.sources.opcua_holes import Cursor, Holes
 from edge_agent.sources.source import Plug
@@ -27,6 +28,12 @@ async def started() -> AsyncIterator[Plant]:
     plant = await Plant(free_port()).start()
     yield plant
     await plant.stop()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No link is given up because everybody in this process stood still."""
+    monkeypatch.setattr(opcua, "SILENCE_AT_LEAST_S", 60.0)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -48,12 +55,14 @@ async def lived(plant: Plant, name: str, first: int, last: int) -> None:
 
 
 class Journal(Reader):
-    """A reader whose source knows what was committed, as the agent's does."""
+    """A reader whose source knows what was committed, as the agent's does; server and source share a process that may stand still for seconds."""
+
+    wait_s = 120.0
 
     def __init__(self, plant: Plant, folder: Path, *, before: Journal | None = None, **config: Any) -> None:
         self.newest: dict[int, int] = dict(before.newest) if before is not None else {}
         section = {"fill": True, "page": 10, "oldest_s": 1e9} | config.pop("history", {})
-        plc = source(plant, folder, newest_ns=self.newest.get, history=section, **config)
+        plc = source(plant, folder, newest_ns=self.newest.get, history=section, **({"timeout_s": 60} | config))
         super().__init__(plc)
         if before is not None:
             self.items, self.resume = list(before.items), before.resume
@@ -115,6 +124,7 @@ async def test_a_hole_is_filled_page_by_page_behind_live_data_and_nothing_comes_
         assert sorted(after.values(tag)) == [float(k) for k in range(1, 41)]
         assert after.values(tag).index(40.0) < after.values(tag).index(4.0), "live data goes first"
         assert all(time == START_NS + int(value) * STEP_NS for time, value, _ in after.rows(tag))
+    assert {v for s in after.of(Recalled) for v in s.value.tolist()} == {float(k) for k in range(4, 40)}
     assert sorted(after.filled()) == [(0, 3, 40, 36), (1, 3, 40, 36)]
     assert after.plc._plug.counters["history_values"] == 72
     await after.plc.close()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from edge_agent.core import Connection, EndOfInput, KeepAlive, NotConnected, Samples, Tag
+from edge_agent.core import Connection, EndOfInput, KeepAlive, NotConnected, Recalled, Samples, Tag
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Received
 from tests.sources.acting import ActingConfig, Actor, Intake, Time, runner, settle
@@ -141,6 +141,17 @@ async def test_keep_alives_are_no_data_but_data_resets_the_watchdog(start: Start
     for _ in range(2):
         await time.pass_(6)
         actor.push.put_nowait(ALIVE)
+    await settle()
+    assert intake.said()[-1] == "no_data"
+
+
+async def test_what_a_history_brings_is_no_sign_of_life(start: Starter) -> None:
+    time, intake = Time(), Intake()
+    actor = Actor([])
+    start(runner(ActingConfig(actor), intake, time, PERIODIC))
+    for _ in range(2):
+        await time.pass_(6)
+        actor.push.put_nowait(Received((Recalled.of([1], [0], [2.0]),)))
     await settle()
     assert intake.said()[-1] == "no_data"
 
