@@ -9,6 +9,8 @@ export class Panes {
   list = [];
   /** Alarms of the span, newest first. */
   history = [];
+  /** The span in s that was loaded; the end of a live one is open. */
+  span = { from: -Infinity, to: Infinity };
   #turn = 0;
   #told = (event) => this.#changed(event.detail);
 
@@ -27,8 +29,9 @@ export class Panes {
     return this.list.map((pane) => pane.node);
   }
 
-  /** Ask for the values and what happened in [from, to) seconds; an answer that another question overtook is dropped. */
-  async load({ from, to }) {
+  /** Ask for the values and what happened in [from, to) seconds, of a live view up to now; an answer that another question overtook is dropped. */
+  async load({ from, to, live = false }) {
+    this.span = { from, to: live ? Infinity : to };
     const mine = this.#turn += 1;
     const still = () => mine === this.#turn;
     const current = this.list;
@@ -99,8 +102,9 @@ export class Panes {
     const place = new Map(this.history.map((row, i) => [row.occurrence, i]));
     for (const row of rows) {
       if (place.has(row.occurrence)) this.history[place.get(row.occurrence)] = row;
-      else this.history.unshift(row);
+      else if (stood(row, this.span)) this.history.push(row);
     }
+    this.history.sort((a, b) => b.raised_ns - a.raised_ns);
     this.#mark();
   }
 }
@@ -118,6 +122,11 @@ export function concerns(row, key) {
   if (tag?.derived_from.length) return stem(row.tag) === stem(name) || judged.includes(name);
   const shares = Object.entries(row.contributions ?? {}).filter(([one]) => plant.tags.has(`${row.edge}:${one}`)).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
   return (judged.length === 1 && judged[0] === name) || shares.slice(0, LEADING).some(([one]) => one === name);
+}
+
+/** Whether an alarm stood at some time of a span in s. */
+export function stood(row, { from, to }) {
+  return row.raised_ns < to * 1e9 && (row.state !== "NORM" || row.last_ns >= from * 1e9);
 }
 
 /** The part of a model's output that all its outputs share: `press1/force.auto` of `press1/force.auto.score`. */

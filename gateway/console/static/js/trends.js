@@ -155,7 +155,7 @@ export function trends(root, params) {
     if (why.node.hidden) return;
     const key = subject();
     for (const pane of panes.list) attribute(pane.node, "data-picked", pane.key === key ? "" : null);
-    why.draw({ key, at, rows: panes.history, chosen: view.why, shown: view.keys });
+    why.draw({ key, at, rows: panes.history, span: panes.span, chosen: view.why, shown: view.keys });
   }
 
   function point(key, s) {
@@ -215,7 +215,7 @@ export function trends(root, params) {
   function reload() {
     bar();
     asked = Date.now();
-    panes.load(bounds());
+    panes.load({ ...bounds(), live: view.live });
   }
 
   function bar() {

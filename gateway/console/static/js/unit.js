@@ -100,7 +100,7 @@ export function unit(root, params) {
     if (plant.live && panes.list.length && Date.now() - asked > 15_000) {
       asked = Date.now();
       const to = plant.now() / 1000;
-      panes.load({ from: to - SPAN_S, to });
+      panes.load({ from: to - SPAN_S, to, live: true });
     }
     panes.draw();
   }

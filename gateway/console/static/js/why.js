@@ -7,14 +7,15 @@ import { openAlarm } from "./detail.js";
 import { explanation } from "./explain.js";
 import { series } from "./happenings.js";
 import { alarmTitle, mark, stateWord, tagTitle } from "./marks.js";
-import { concerns, stem } from "./panes.js";
-import { MS, plant } from "./plant.js";
+import { concerns, stem, stood } from "./panes.js";
+import { MS, plant, statusQuality } from "./plant.js";
 import { said } from "./said.js";
 
 const MODELS = 6;
 const FINDINGS = 12;
-/** Seconds back in which an output's last value is looked for. */
-const BACK_S = 3600;
+/** Where an output's last value before an instant is looked for, the nearest first: seconds back from and to, in how many rows.
+ *  The first two take single values or windows, the last one the rollups of hours, which end with the instant at the latest. */
+const LOOKS = [[60, -0.001, 60], [3600, 60, 600], [86_400, 3600, 1]];
 
 /** Outputs of the models that judge a tag, by model; those of its own model where it is an output itself. */
 export function judging(key) {
@@ -32,6 +33,18 @@ export function judging(key) {
   return new Map([...found].slice(0, MODELS));
 }
 
+/** What a tag was last before an instant in s, with its status; null where nothing is known of the day before it. */
+async function lastAt(key, at) {
+  for (const [from, to, points] of LOOKS) {
+    const row = await series(key, at - from, at - to, points);
+    // A window that the instant lies in also holds what came after it.
+    const ends = (i) => (row.level === "window" ? row.time_ns[i + 1] ?? 2 * row.time_ns[i] - row.time_ns[i - 1] : row.time_ns[i]);
+    const i = row.time_ns.findLastIndex((_, k) => ends(k) <= (at + 0.001) * 1e9);
+    if (i >= 0) return { value: row.last[i], status: row.worst_status[i] };
+  }
+  return null;
+}
+
 export class Why {
   #drawn = "";
   #cells = [];
@@ -45,11 +58,11 @@ export class Why {
       h("header", null, h("h2", null, t("why.title")), h("button", { type: "button", class: "close", "aria-label": t("close"), onclick: close }, "×")), this.body);
   }
 
-  /** `key` of the chosen pane, `at` the instant in s that was pointed at or null for now, `rows` alarms of the span, `chosen` an occurrence or "". */
-  draw({ key, at, rows, chosen, shown }) {
+  /** `key` of the chosen pane, `at` the instant in s that was pointed at or null for now, `rows` alarms, `span` those listed stood in, `chosen` an occurrence or "". */
+  draw({ key, at, rows, span, chosen, shown }) {
     const tag = plant.tags.get(key);
     const models = judging(key);
-    const findings = tag ? rows.filter((row) => concerns(row, key) && row.events.length) : [];
+    const findings = tag ? rows.filter((row) => stood(row, span) && concerns(row, key) && row.events.length) : [];
     const one = rows.find((row) => row.occurrence === chosen);
     const listed = findings.slice(0, FINDINGS);
     if (one && !listed.includes(one)) listed.unshift(one);
@@ -104,8 +117,8 @@ export class Why {
     this.#asked = mine;
     if (at === null) return;
     await Promise.all(this.#cells.map(async ({ output, cell }) => {
-      const row = await series(output.key, at - BACK_S, at + 0.001, 1).catch(() => null);
-      if (this.#asked === mine) this.#say(cell, output, row?.last.at(-1) ?? null, "good");
+      const told = await lastAt(output.key, at).catch(() => null);
+      if (this.#asked === mine) this.#say(cell, output, told?.value ?? null, told ? statusQuality(told.status, plant.edges.get(output.edge)?.simulated) : "none");
     }));
   }
 }
