@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.gateway.console.conftest import Open
 from tests.gateway.console.plant import Plant
@@ -70,3 +70,71 @@ def test_a_batch_on_its_way_is_seen_against_the_earlier_ones(open_page: Open, la
     page.keyboard.press("g")
     page.keyboard.press("t")
     expect(page.locator(".trends-page")).to_be_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("language", "words"), [("en", "Batch B-9 is not known."), ("zh", "未知批次 B-9。")])
+def test_a_batch_that_is_not_known_is_said(open_page: Open, language: str, words: str) -> None:
+    page = open_page("#/batches?unit=press1&batch=B-9", language=language)
+    expect(page.locator(".batches-page > .empty")).to_have_text(words)
+    assert "batch=B-9" in page.url
+    page.locator("select").nth(1).select_option("B-1042")
+    expect(page.locator(".b-pane")).to_have_count(8)
+
+
+@pytest.mark.browser
+def test_a_page_that_got_no_answer_asks_again(open_page: Open) -> None:
+    page = open_page("", outage=True)
+    page.route("**/api/v1/batches?*", lambda route: route.fulfill(status=429, json={"detail": "the store is busy"}))
+    page.evaluate("location.hash = '#/batches?unit=press1'")
+    expect(page.locator(".batches-page > .empty")).to_have_text("the store is busy")
+    page.unroute("**/api/v1/batches?*")
+    page.evaluate("(now => { Date.now = () => now() + 16_000; })(Date.now.bind(Date))")
+    expect(page.locator(".b-pane")).to_have_count(8)
+
+
+@pytest.mark.browser
+def test_alarms_that_cannot_be_had_do_not_take_the_courses_along(open_page: Open) -> None:
+    page = open_page("", outage=True)
+    page.route("**/api/v1/alarms?state=history*", lambda route: route.fulfill(status=429, json={"detail": "the store is busy"}))
+    page.evaluate("location.hash = '#/batches?unit=press1'")
+    expect(page.locator(".b-pane .b-plot canvas")).to_have_count(8)
+    expect(page.locator("section.panel .empty")).to_have_text("the store is busy")
+
+
+@pytest.mark.browser
+def test_where_more_alarms_came_than_are_looked_through_the_page_says_so(open_page: Open, plant: Plant) -> None:
+    other = plant.occurrences[plant.raise_alarm("coater1/bed_temp", "high", 2)]
+    page = open_page()
+    page.route("**/api/v1/alarms?state=history*", lambda route: route.fulfill(json={"alarms": [other] * 2000}))
+    page.evaluate("location.hash = '#/batches?unit=press1'")
+    findings = page.get_by_label("Alarms and findings in this batch")
+    expect(findings).to_contain_text("None of this unit among the newest.")
+    expect(findings).to_contain_text("Only the 2000 newest alarms of the plant")
+
+
+@pytest.mark.browser
+def test_a_batch_that_outlasts_the_earlier_ones_is_not_called_within_limits(open_page: Open) -> None:
+    def shorter(*known: int) -> None:
+        """The earlier batches end after so many moments; before them this one lies between its limits, in the last part it has values alone."""
+
+        def answered(route: Route) -> None:
+            row = route.fetch().json()
+            n = len(row["at"])
+            row["value"] = [200.0] * n
+            for name, value in (("low", 190.0), ("middle", 200.0), ("high", 210.0)):
+                row[name] = [value if i in range(*known) else None for i in range(n)]
+            route.fulfill(json={**row, "outside": []})
+
+        page.unroute("**/api/v1/course?*")
+        page.route("**/api/v1/course?*", answered)
+        page.locator("select").nth(1).select_option("B-1042")
+        page.locator("select").nth(1).select_option("B-1043")
+
+    page = open_page("#/batches?unit=press1")
+    verdict = page.locator(f".b-pane[data-tag='{EJECTION}'] .b-verdict")
+    expect(verdict).to_have_text("outside limits now")
+    shorter(0, 60)
+    expect(verdict).to_have_text("beyond the earlier ones")
+    shorter(0, 100)
+    expect(verdict).to_have_text("within limits")

@@ -20,6 +20,8 @@ const EARLIER = 20;
 const LEAST = 3;
 const POINTS = 100;
 const PERIOD_MS = 15_000;
+/** Alarms of the whole plant in the time of the batch that are looked through at most. */
+const ALARMS = 2000;
 const CLASSES = ["gmp_critical", "gmp", "safety", "environment", "other"];
 /** What a batch model puts out in multiples of its limit. */
 const JUDGED = ["t2", "spe"];
@@ -108,9 +110,13 @@ export function batches(root, params) {
       if (!units.includes(chosen.unit)) chosen.unit = units.find((key) => all.some((row) => unitKey(row) === key && row.batch === chosen.batch) || key.endsWith(`/${chosen.unit}`)) ?? units[0];
       options(unitBox, units.map((key) => [key, key.slice(key.lastIndexOf("/") + 1).replace(/^.*:/, "")]), chosen.unit);
       const rows = all.filter((row) => unitKey(row) === chosen.unit);
-      const of = rows.find((row) => row.batch === chosen.batch) ?? rows[0];
+      const of = chosen.batch ? rows.find((row) => row.batch === chosen.batch) : rows[0];
+      options(batchBox, rows.map((row) => [row.batch, words(row)]), of?.batch ?? chosen.batch);
+      if (!of) {
+        say(t("batches.unknown", { batch: chosen.batch }));
+        return;
+      }
       chosen.batch = of.batch;
-      options(batchBox, rows.map((row) => [row.batch, words(row)]), of.batch);
       const model = modelOf(of.edge, of.unit);
       axisField.hidden = !model?.outputs.maturity;
       axisBox.value = chosen.axis;
@@ -134,7 +140,11 @@ export function batches(root, params) {
         if (chosen.against?.length === 0) asked_.append("against", "");
         return `api/v1/course?${asked_}`;
       };
-      const told = await Promise.all([happened(of, model, still), ...drawn.map(async (one) => {
+      const told = await Promise.all([happened(of, model, still).catch((error) => {
+        if (!still()) return;
+        findings.dataset.sight = "";
+        findings.replaceChildren(h("h2", null, t("batches.findings")), h("p", { class: "empty" }, error.message));
+      }), ...drawn.map(async (one) => {
         try {
           const row = await get(query(one.tag));
           if (still()) show(one, row);
@@ -210,11 +220,20 @@ export function batches(root, params) {
     text(one.value, last === undefined ? "—" : `${number(last, one.tag.decimals)} ${unitWord(one.tag.unit)}`.trim());
     const judged = one.judged || row.high.some((value) => value !== null);
     const out = lying(one);
-    const now = out.length && out.at(-1) === row.value.findLastIndex((value) => value !== null);
-    text(one.verdict, last === undefined ? t("batches.noValues") : !judged ? "" : now ? t("batches.now") : out.length ? t("batches.was") : t("batches.inside"));
+    text(one.verdict, last === undefined ? t("batches.noValues") : judged ? verdict(one, out) : "");
     attribute(one.verdict, "data-out", out.length ? "" : null);
     if (row.from_ns !== null) attribute(one.link, "href", link("trends", { tag: row.tag, from: new Date(row.from_ns / MS).toISOString(), to: new Date((row.to_ns ?? plant.now() * MS) / MS).toISOString(), why: one.judged ? "1" : "" }));
     plot(one);
+  }
+
+  /** What is said of the moments at which there is something to compare with; a batch that lasts longer than the earlier ones leaves them behind. */
+  function verdict({ row, judged }, out) {
+    const newest = row.value.findLastIndex((value) => value !== null);
+    if (out.at(-1) === newest) return t("batches.now");
+    const limited = (i) => judged || row.high[i] !== null;
+    const compared = row.value.some((value, i) => value !== null && limited(i));
+    const beyond = !judged && row.high.findLastIndex((value) => value !== null) < newest;
+    return [out.length ? t("batches.was") : compared && !beyond ? t("batches.inside") : "", beyond ? t("batches.beyond") : ""].filter(Boolean).join(" · ");
   }
 
   /** Moments at which it lay outside: of a tag as the gateway tells them, of a model's output above its limit. */
@@ -228,20 +247,22 @@ export function batches(root, params) {
   }
 
   async function happened(of, model, still) {
-    const found = await get(`api/v1/alarms?state=history&limit=300&from=${of.from_ns}&to=${of.to_ns ?? Math.round(plant.now()) * MS}`);
+    const found = await get(`api/v1/alarms?state=history&limit=${ALARMS}&from=${of.from_ns}&to=${of.to_ns ?? Math.round(plant.now()) * MS}`);
     if (!still()) return;
     const mine = found.alarms.filter((row) => {
       const tag = plant.tags.get(`${row.edge}:${row.tag}`);
       return tag && (within(tag, of.edge, of.unit) || (row.edge === of.edge && model && stem(row.tag) === model.name));
     });
     const why = mine.find((row) => model && stem(row.tag) === model.name && Object.keys(row.contributions).length);
-    const sight = mine.map((row) => `${row.occurrence}${row.state}`).join() + (why?.occurrence ?? "");
+    const full = found.alarms.length === ALARMS;
+    const sight = `${of.batch} ${full} ${mine.map((row) => `${row.occurrence}${row.state}`)} ${why?.occurrence ?? ""}`;
     if (findings.dataset.sight === sight) return;
     findings.dataset.sight = sight;
     findings.replaceChildren(h("h2", null, t("batches.findings")),
       why ? h("div", { class: "b-reasons" }, h("p", null, h("b", null, alarmTitle(why)), " ", h("span", { class: "quiet" }, stamp(why.raised_ns / MS))), ...explanation(why)) : "",
       mine.length ? h("ul", { class: "plain b-list" }, mine.slice(0, 20).map((row) => h("li", null, h("button", { type: "button", class: "why-finding", onclick: () => openAlarm(row.occurrence, row) },
-        mark(row), h("span", { class: "title" }, alarmTitle(row)), h("span", { class: "quiet" }, `${shortStamp(row.raised_ns / MS, plant.now())} · ${stateWord(row.state)}`))))) : h("p", { class: "empty" }, t("batches.noFindings")),
+        mark(row), h("span", { class: "title" }, alarmTitle(row)), h("span", { class: "quiet" }, `${shortStamp(row.raised_ns / MS, plant.now())} · ${stateWord(row.state)}`))))) : h("p", { class: "empty" }, t(full ? "batches.noneOfNewest" : "batches.noFindings")),
+      full ? h("p", { class: "quiet" }, t("batches.newest", { n: ALARMS })) : "",
       mine.length > 20 ? h("p", { class: "quiet" }, t("spc.more", { n: mine.length - 20 })) : "");
   }
 
@@ -306,7 +327,11 @@ export function batches(root, params) {
   resized.observe(grid);
   load();
   return {
-    refresh: () => { if (plant.live && !document.hidden && !body.hidden && batchBox.selectedIndex >= 0 && all.some((row) => row.batch === chosen.batch && row.to_ns === null) && Date.now() - asked > PERIOD_MS) load(); },
+    refresh: () => {
+      // What could not be shown is asked for again, as is a batch that goes on.
+      const open = body.hidden || all.some((row) => unitKey(row) === chosen.unit && row.batch === chosen.batch && row.to_ns === null);
+      if (plant.live && !document.hidden && open && Date.now() - asked > PERIOD_MS) load();
+    },
     rebuild: load,
     recolor: () => { for (const one of drawn) plot(one); },
     params: (next) => { chosen = read(next); load(); },
