@@ -5,19 +5,19 @@ password here: an administrator needs another one for that (Annex 11, separation
 account does nothing with it until its person has changed it, so that nobody acts or signs under another name (21 CFR 11.200(a)(2)).
 
 System, security and audit are administered by three accounts (GB/T 22239-2019, 8.1.5): one that was any of them never becomes one that could judge,
-or cover, what it did before.
+or cover, what it did before, also not by way of a third role: every role that the trail knows of it counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from gateway.audit import Act, Actor, Trail
-from gateway.users import ADMINISTERS, ADMINISTRATORS, AUDITS, RIGHTS, Account, Role, Users, WrongAccount, check_password, check_role
+from gateway.audit import Act, Actor, Trail, Wanted
+from gateway.users import ADMINISTERS, ADMINISTRATORS, AUDITS, EARLIER, RIGHTS, ROLES, Account, Role, Users, WrongAccount, check_password, check_role
 
-EARLIER: Final = Actor("gateway", "service")
+EARLIER_VERSION: Final = Actor("gateway", "service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,10 @@ class Accounts:
     def __init__(self, users: Users, trail: Trail, *, clock: Callable[[], int]) -> None:
         self._users, self._trail, self._clock = users, trail, clock
         for account, before in users.of_earlier_roles():
-            self._make(EARLIER, account, None, Act("user_role", f"user {account.name}", before, account.role, "roles of an earlier version"))
+            told = self._moves(account.name)[:1]
+            if [entry["new"] for entry in told] != [account.role]:
+                act = Act("user_role", f"user {account.name}", before, account.role, "roles of an earlier version")
+                self._trail.append(EARLIER_VERSION, act, self._clock())
 
     def add(self, by: Actor, name: str, full_name: str, role: str, password: str, reason: str = "") -> Account:
         """Make an account; WrongAccount when it cannot be."""
@@ -50,8 +53,9 @@ class Accounts:
         """Give a person another role; their sessions end."""
         before = self._other(by, name, "role")
         after = replace(before, role=check_role(role))
-        if crosses(before.role, after.role):
-            reason = f"{before.role} and {after.role} are never one account; make another one"
+        was = next((had for had in self._roles(before) if crosses(had, after.role)), None)
+        if was is not None:
+            reason = f"{was} and {after.role} are never one account; make another one"
             self._trail.append(by, Act("refused", f"user {name}", before.role, after.role, reason), self._clock())
             raise WrongAccount(reason)
         return self._make(by, after, None, Act("user_role", f"user {name}", before.role, after.role, _why(reason)))
@@ -82,6 +86,15 @@ class Accounts:
         self._trail.append(by, Act("session_end", f"user {found.user}", found.station, "", reason), self._clock())
         self._users.ask("DELETE FROM session WHERE substr(digest, 1, 16)=?", id_)
         return found
+
+    def _moves(self, name: str) -> list[dict[str, Any]]:
+        """What is written down of an account's changes of role, the newest first."""
+        return self._trail.entries(Wanted(action="user_role", object_is=f"user {name}", limit=-1))
+
+    def _roles(self, account: Account) -> list[Role]:
+        """Every role that an account has or had, the present one first."""
+        had = [str(entry[key]) for entry in self._moves(account.name) for key in ("new", "old")]
+        return [account.role, *(role for name in dict.fromkeys(had) for role in ROLES if role == EARLIER.get(name, name))]
 
     def _other(self, by: Actor, name: str, what: str) -> Account:
         if by.user == name:

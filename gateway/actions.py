@@ -6,14 +6,14 @@ The edge decides; what can be seen here to be impossible is refused at once, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from edge_agent.core import OperatorAction, PharmedgeError, Refused, UnitMode, parse_occurrence_id
 from edge_agent.core.alarm import TO_ACKNOWLEDGE, ActionKind
 from gateway.applying import Applier
 from gateway.audit import Actor
 from gateway.journal import Journal, Outcome
-from gateway.query import Asked, ModeAsked, NotFound
+from gateway.query import Asked, Maintained, ModeAsked, NotFound
 from gateway.rows import ActionRow
 from gateway.standing import OVER, Occurrence, pending_row
 from gateway.units import subject, units
@@ -136,11 +136,15 @@ class Actions:
         self._open[id_] = (action, asked.edge, about)
         return id_
 
-    def ask_maintained(self, edge: str, subject: str, kind: Literal["renewed", "no_fault"], by: Actor, reason: str, id_: str) -> str:
-        """Write down what people found where an edge had advised maintenance; its id."""
-        about = f"{MACHINE}{edge}/{subject}"
+    def ask_maintained(self, said: Maintained, by: Actor) -> str:
+        """Write down what people found where an edge had advised maintenance, once for each id; its id."""
+        edge, id_ = said.edge, said.id
+        if id_ in self._open or self._journal.outcome(id_) is not None:
+            return id_
+        about = f"{MACHINE}{edge}/{said.subject}"
         action = OperatorAction(
-            id=id_, kind=kind, alarm=subject, raised_ns=0, user=by.user, role=by.role, station=by.station, reason=reason, time_ns=self._clock()
+            id=id_, kind=said.kind, alarm=said.subject, raised_ns=said.advised_ns, user=by.user, role=by.role, station=by.station,
+            reason=said.remark, time_ns=self._clock(),
         )  # fmt: skip
         self._journal.apply(actions=[(action, edge, about)])
         self._open[id_] = (action, edge, about)

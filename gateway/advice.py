@@ -18,14 +18,14 @@ from gateway.audit import Act, Actor, Trail
 from gateway.book import Book
 from gateway.journal import CONTEXT, Journal
 from gateway.notify.receiver import WorkRequest
-from gateway.query import NotFound
+from gateway.query import Maintained, NotFound
 
 FILE: Final = "advice.sqlite"
 ROLE: Final = "advice"
 OUTCOMES: Final = ("confirmed", "other_fault", "no_fault")
 
-Tell = Callable[[str, str, Literal["renewed", "no_fault"], Actor, str], None]
-"""Hands an edge what was found at what it had advised on, by whom and with which remark."""
+Tell = Callable[[Maintained, Actor], None]
+"""Hands an edge what was found at what it had advised on, and by whom; the same id twice is one."""
 Outcome = Literal["", "confirmed", "other_fault", "no_fault"]
 
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS decision (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;"
@@ -56,6 +56,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome = ""
     renewed: bool = False
     """The part was made as new: the edge judges it anew."""
+    told: Literal["", "renewed", "no_fault"] = ""
+    """What the edge was told of it."""
     outcome_by: str = ""
     outcome_ns: int | None = None
     remark: str = ""
@@ -188,19 +190,28 @@ class Advices(Book):
             return self._put(row, self._decided("rejected", by, reason, now, ()))
 
     def outcome(self, by: Actor, id_: str, outcome: Literal["confirmed", "other_fault", "no_fault"], remark: str, *, renewed: bool = False) -> Row:
-        """What maintenance found, and whether the part is as new: kept, and told the edge. It may be corrected; the trail keeps what was said."""
+        """What maintenance found, and whether the part is as new: kept, and told the edge where it changes something there.
+
+        It may be corrected; the trail keeps what was said. Refused for a part as new when the machine is advised on anew since.
+        """
         with self._lock:
             row = self.get(id_)
             if row.decision is None:
                 raise Refused(f"advice {id_}: expected one that was accepted or rejected, found one that nobody decided on")
+            told = row.decision.told
+            # Of advice that is over there is nothing to silence.
+            silence = outcome == "no_fault" and (row.until_ns is None or told == "no_fault")
+            tell: Literal["", "renewed", "no_fault"] = "renewed" if renewed else "no_fault" if silence else ""
+            if tell == "renewed" and told != tell and self._last.get((row.edge, row.unit), id_) != id_:
+                raise Refused(f"{row.unit} is advised on anew since: say of the newer advice that the part is as new")
             now = self._clock()
             words = f"{outcome}, as new" if renewed else outcome
             self._trail.append(by, Act("advice_outcome", f"{row.edge} {row.unit}", row.decision.outcome, words, remark.strip()), now)
             # The edge first: a crash behind it leaves the outcome open, and the same said twice changes nothing.
-            if renewed or outcome == "no_fault":
-                self._tell(row.edge, row.unit, "renewed" if renewed else "no_fault", by, remark.strip())
+            if tell != told and (tell or told == "no_fault"):
+                self._tell(_said(row, tell or "withdraw_no_fault", remark.strip()), by)
             done = msgspec.structs.replace(
-                row.decision, outcome=outcome, renewed=renewed, outcome_by=by.user, outcome_ns=now, remark=remark.strip()
+                row.decision, outcome=outcome, renewed=renewed, told=tell, outcome_by=by.user, outcome_ns=now, remark=remark.strip()
             )  # fmt: skip
             return self._put(row, done)
 
@@ -220,3 +231,10 @@ class Advices(Book):
         body: Any = msgspec.json.encode(decision)
         self._db.execute("INSERT OR REPLACE INTO decision VALUES (?,?)", (row.id, body))
         return msgspec.structs.replace(row, decision=decision)
+
+
+def _said(row: Row, kind: Literal["renewed", "no_fault", "withdraw_no_fault"], remark: str) -> Maintained:
+    # The id is that of the advice, of the outcome that is corrected and of what is said: a repetition of the same is recognised by it.
+    before = row.decision.outcome_ns if row.decision is not None else None
+    id_ = hashlib.sha256(f"{row.id}\0{before}\0{kind}".encode()).hexdigest()[:32]
+    return Maintained(id=id_, edge=row.edge, subject=row.unit, advised_ns=row.time_ns, kind=kind, remark=remark)

@@ -8,12 +8,11 @@ import signal
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final
 
 import uvicorn
 
@@ -31,6 +30,7 @@ from gateway.ingest import Ingest
 from gateway.notify.runner import Notifier
 from gateway.office import Office
 from gateway.panels import Panels
+from gateway.query import Maintained
 from gateway.questions import Questions, T
 from gateway.sessions import Sessions
 from gateway.store import Store
@@ -57,6 +57,7 @@ class Gateway:
             gateway=section.id,
             production=section.mode == "production",
             settings=config.store,
+            edges=section.edges,
             clock=clock,
             pause=self._stop.wait,
         )
@@ -134,8 +135,8 @@ class Gateway:
     def _through_writer(self, function: Callable[[], T]) -> T:
         return self._writer.submit(function).result()
 
-    def _maintained(self, edge: str, subject: str, kind: Literal["renewed", "no_fault"], by: Actor, remark: str) -> None:
-        self._through_writer(lambda: self.store.maintained(edge, subject, kind, by, remark, uuid.uuid4().hex))
+    def _maintained(self, said: Maintained, by: Actor) -> None:
+        self._through_writer(lambda: self.store.maintained(said, by))
 
     async def _in_writer(self, function: Callable[[], object]) -> object:
         return await asyncio.get_running_loop().run_in_executor(self._writer, function)

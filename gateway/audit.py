@@ -72,6 +72,8 @@ EXCEPTIONS: Final = (
     "unit_mode_refused",
     "renewed_refused",
     "no_fault_refused",
+    "withdraw_no_fault_refused",
+    "action_refused",
     "model_refused",
     "model_file_changed",
     "people_refused",

@@ -6,6 +6,8 @@ Messages wait in a queue bounded in bytes; the writer thread commits all that wa
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from typing import Final, Protocol
 
 from edge_agent.core import Delivery, OperatorAction, WireError, encode_actions, topic
 from edge_agent.core.delivery import MAX_MESSAGE
+from gateway.config import NAME
 from gateway.deadletters import DeadLetters
 from gateway.inbox import Strange, Taken
 from gateway.store import Store
@@ -23,6 +26,12 @@ from gateway.store import Store
 BATCH_BYTES: Final = 8 << 20
 """Bytes of messages in one commit at the most."""
 SEEN: Final = 10_000
+ELSEWHERE: Final = 1_000
+"""Edges of other gateways that are counted by name."""
+UNNAMED: Final = "*"
+"""Those beyond, and what stands on a topic that no edge has, together."""
+
+log = logging.getLogger(__name__)
 
 
 class Line(Protocol):
@@ -70,6 +79,8 @@ class Ingest:
         self._new_session, self._failed = session, failed
         self._session = session()
         self._home = frozenset(topic(site, edge, "records") for edge in edges)
+        self.elsewhere: dict[str, int] = {}
+        """Messages let go of because their edge is not one of ours, by edge."""
         self._waiting: deque[Message] = deque()
         self._busy = False
         self.queue_bytes = 0
@@ -88,6 +99,7 @@ class Ingest:
         if self._home and topic not in self._home:
             # Another gateway's edge. One subscription for all and this look cost less than a subscription for each edge, which a
             # cluster of brokers keeps as a queue of its own.
+            self._let_go(topic)
             if token is not None:
                 self._line().acknowledge([token])
             return
@@ -96,6 +108,15 @@ class Ingest:
         if self.queue_bytes >= self._store.settings.queue_bytes:
             self._line().pause()
         self._start()
+
+    def _let_go(self, topic: str) -> None:
+        # Whether another gateway keeps them is not known here: an edge that is nobody's is found by comparing what the gateways show.
+        edge = topic.split("/")[-2]
+        if edge not in self.elsewhere and (len(self.elsewhere) >= ELSEWHERE or re.fullmatch(NAME, edge) is None):
+            edge = UNNAMED
+        if edge not in self.elsewhere:
+            log.warning("edge %s is not among gateway.edges: its records are not kept here", edge)
+        self.elsewhere[edge] = self.elsewhere.get(edge, 0) + 1
 
     def _start(self) -> None:
         if self._waiting and not self._busy:

@@ -37,7 +37,7 @@ class Office:
         clock: Callable[[], int],
         journal: Journal | None = None,
         request: Callable[[WorkRequest, int], tuple[str, ...]] = lambda _work, _now: (),
-        tell: Tell = lambda _edge, _subject, _kind, _by, _remark: None,
+        tell: Tell = lambda _said, _by: None,
     ) -> Office:
         """Open them in a data folder; maintenance advice is read from the journal, `request` sends work requests, and `tell` says to an
         edge what was found."""

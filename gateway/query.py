@@ -112,6 +112,18 @@ class ModeAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Maintained:
+    """What a person found where an edge had advised maintenance; `advised_ns` is the time of the advice."""
+
+    id: str
+    edge: str
+    subject: str
+    advised_ns: int
+    kind: Literal["renewed", "no_fault", "withdraw_no_fault"]
+    remark: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmFilter:
     """Which alarms of a list are wanted; empty fields take all. `text`: every word has to be found somewhere, whatever its case."""
 

@@ -152,6 +152,7 @@ class Questions:
             **self.store.figures(),  # type: ignore[typeddict-item]
             "dead_letters": sum(t.rejected for t in self.targets),
             "queue_bytes": self.ingest.queue_bytes,
+            "elsewhere": dict(self.ingest.elsewhere),
             "broker_connected": broker is not None and broker.connected,
             "broker_error": broker.error if broker is not None else "not started",
             "seal_error": self.sealing.error,
@@ -200,6 +201,7 @@ class Questions:
             "quarantined_total": status["quarantined"],
             "refused_total": status["refused"],
             "dead_letters_total": status["dead_letters"],
+            "elsewhere_total": sum(status["elsewhere"].values()),
             "rows": status["rows"],
             "inbox_records": status["inbox_records"],
             "inbox_bytes": status["inbox_bytes"],

@@ -302,6 +302,8 @@ class StatusRow(TypedDict):
     inbox_records: int
     inbox_bytes: int
     queue_bytes: int
+    elsewhere: dict[str, int]
+    """Messages of edges that are not among `gateway.edges`, by edge; `*` for those beyond the first thousand."""
     segments: int
     segment_bytes: int
     segment_rows: int

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from gateway.inbox import STREAM, Inbox, Kept, Taken
 from gateway.journal import FILE, Journal
 from gateway.manifest import Manifest, faults
 from gateway.own_alarms import OwnAlarms
-from gateway.query import Asked, ModeAsked, Subscription
+from gateway.query import Asked, Maintained, ModeAsked, Subscription
 from gateway.rows import Change
 from gateway.segments import FOLDER, OpenSegments
 from gateway.segments_seal import Sealer, day_of
@@ -58,11 +58,13 @@ class Store:
         gateway: str,
         production: bool,
         settings: StoreSection,
+        edges: Sequence[str] = (),
         clock: Callable[[], int],
         pause: Callable[[float], object] = lambda _: None,
         step: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.data_dir, self.gateway, self.settings = data_dir, gateway, settings
+        self._home = frozenset(edges)
         self._clock, self._pause, self._step = clock, pause, step
         self._view_lock = threading.Lock()
         self._subscriptions: set[Subscription] = set()
@@ -205,12 +207,12 @@ class Store:
         self.actions_changed(asked.edge)
         return found
 
-    def maintained(self, edge: str, subject: str, kind: Literal["renewed", "no_fault"], by: Actor, reason: str, id_: str) -> str:
+    def maintained(self, said: Maintained, by: Actor) -> str:
         """Hand to an edge what people found where it had advised maintenance, in the writer thread."""
-        self.asked.ask_maintained(edge, subject, kind, by, reason, id_)
-        self._tell(Applied(), {edge} & self.inbox.facts.keys())
-        self.actions_changed(edge)
-        return id_
+        self.asked.ask_maintained(said, by)
+        self._tell(Applied(), {said.edge} & self.inbox.facts.keys())
+        self.actions_changed(said.edge)
+        return said.id
 
     def actions(self, edge: str) -> list[OperatorAction]:
         """Outstanding operator actions of an edge, oldest first."""
@@ -234,8 +236,11 @@ class Store:
         """Tell the subscribers which edges fell silent or came back, and call people while one is silent; in the writer thread.
 
         forgotten  edges that nobody waits for any more, with the time since when; one that was heard later is waited for again
+
+        An edge whose home is another gateway is not waited for either.
         """
-        gone = {e for e, at in forgotten.items() if e in self.inbox.facts and (self.inbox.facts[e].last_seen_ns or 0) <= at}
+        away = {e for e in self.inbox.facts if self._home and e not in self._home}
+        gone = away | {e for e, at in forgotten.items() if e in self.inbox.facts and (self.inbox.facts[e].last_seen_ns or 0) <= at}
         anew, self.ask.gone = gone != self.ask.gone, frozenset(gone)
         # A gateway that has just started gives every edge the time to find it.
         self._watched_ns = min(self._watched_ns, now_ns)
@@ -246,7 +251,8 @@ class Store:
         self._tell(Applied(tags=anew), changed)
         for edge, connected in heard.items():
             if edge in gone:
-                self.own.hold(f"{edge}.silent", False, f"{edge} was forgotten")
+                why = f"{edge} has its home at another gateway" if edge in away else f"{edge} was forgotten"
+                self.own.hold(f"{edge}.silent", False, why)
             elif connected or awake:
                 seen = self.inbox.facts[edge].last_seen_ns
                 why = f"{edge} is heard again" if connected else f"nothing was heard of {edge} since {_iso(seen) if seen else 'ever'}"

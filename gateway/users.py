@@ -171,17 +171,19 @@ class Users:
         with self._lock:
             self.db.execute("BEGIN IMMEDIATE")
             try:
+                kept = self.db.execute("SELECT role FROM user WHERE name=?", (account.name,)).fetchone()
+                role = kept[0] if kept and EARLIER.get(kept[0]) == account.role else account.role
                 if hashed is None:
                     self.db.execute(
                         "UPDATE user SET full_name=?, role=?, disabled=?, changed_ns=? WHERE name=?",
-                        (account.full_name, account.role, account.disabled, now_ns, account.name),
+                        (account.full_name, role, account.disabled, now_ns, account.name),
                     )
                 else:
                     self.db.execute(
                         f"INSERT INTO user ({_COLUMNS}, hash, made_ns) VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (name)"
                         " DO UPDATE SET full_name=excluded.full_name, role=excluded.role,"
                         " hash=excluded.hash, disabled=excluded.disabled, changed_ns=excluded.changed_ns, must_change=excluded.must_change",
-                        (account.name, account.full_name, account.role, account.disabled, now_ns, account.must_change, hashed, now_ns),
+                        (account.name, account.full_name, role, account.disabled, now_ns, account.must_change, hashed, now_ns),
                     )
                 self.db.execute("DELETE FROM session WHERE user=?", (account.name,))
                 self.db.execute("COMMIT")
@@ -191,9 +193,12 @@ class Users:
                 raise
 
     def of_earlier_roles(self) -> list[tuple[Account, str]]:
-        """Accounts whose role no longer exists, each as it is to be and with the role it has."""
+        """Accounts whose role no longer exists, each as it counts now and with the role that is in the file.
+
+        It stays in the file, so that the older version finds its administrator after a rollback.
+        """
         rows = self.ask(f"SELECT {_COLUMNS} FROM user ORDER BY name")
-        return [(_account((row[0], row[1], EARLIER[row[2]], *row[3:])), row[2]) for row in rows if row[2] in EARLIER]
+        return [(_account(row), row[2]) for row in rows if row[2] in EARLIER]
 
     def handed(self, *rights: Right) -> list[tuple[Account, str]]:
         """Accounts that are not disabled and have one of these rights, by name, each with its password hash: for panels beside the line."""
@@ -232,4 +237,4 @@ def check_password(password: str, name: str) -> str:
 
 
 def _account(row: tuple) -> Account:  # type: ignore[type-arg]
-    return Account(row[0], row[1], row[2], bool(row[3]), row[4], bool(row[5]))
+    return Account(row[0], row[1], EARLIER.get(row[2], row[2]), bool(row[3]), row[4], bool(row[5]))

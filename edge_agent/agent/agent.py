@@ -29,7 +29,7 @@ from edge_agent.agent.intake import Intake
 from edge_agent.agent.memory import settle
 from edge_agent.agent.model_watch import ModelWatch
 from edge_agent.agent.recording import Recording
-from edge_agent.agent.recovery import Recovered, recover
+from edge_agent.agent.recovery import UNREADABLE, Recovered, recover
 from edge_agent.agent.running import Running
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
@@ -45,7 +45,6 @@ from edge_agent.core import (
     Connection,
     Diagnostic,
     Log,
-    LogError,
     Mistake,
     Note,
     OperatorAction,
@@ -113,11 +112,13 @@ class Agent:
         file, damaged = Log.open_or_quarantine(self._data_dir / FILE, STREAMS, now_ns=time.time_ns())
         self._log = file
         self._identity = Identity(file)
+        wrong = "damaged"
         try:
             recovered = recover(file)
-        except LogError as error:
-            # A row that is not as it was written: the line must be watched all the same.
-            log.error("the journal cannot be stepped again", error=str(error))
+        except UNREADABLE as error:
+            # A row that is not as it was written, or that another release wrote: the line must be watched all the same.
+            wrong = f"the journal cannot be stepped again: {type(error).__name__}: {error}"
+            log.error("the journal cannot be stepped again", error=f"{type(error).__name__}: {error}")
             file.close()
             damaged = Log.set_aside(self._data_dir / FILE, time.time_ns())
             file = self._log = Log(self._data_dir / FILE, STREAMS)
@@ -135,9 +136,10 @@ class Agent:
         self._engine = Engine(
             file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._delivery.safe_through,
             cursors=self._delivery.cursors, on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
+            held=self._delivery.held,
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, self._start, self._engine, self._intake, file, clock, act=self._act_here)
-        self._say_what_was_found(damaged, recovered, clock)
+        self._say_what_was_found(damaged, wrong, recovered, clock)
         self._watch.say(self._intake.put)
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._file)
         self._choice = None
@@ -301,19 +303,19 @@ class Agent:
         following = Following(round(self.settings.windows.max_skew_s * 1e9))
         while True:
             await asyncio.sleep(FOLLOW_LOOK_S)
-            ahead = self._clock.ahead_ns()
-            if following.look(self._clock(), ahead, *self._stamped()):
+            ahead, now = self._clock.ahead_ns(), self._clock()
+            if following.look(now, ahead, *self._stamped(now - ahead)):
                 said = f"received time follows the wall clock by {ahead / 1e9:+.3f} s"
                 log.warning("clock", said=said)
                 if (start := self._engine.pipeline.start) is not None:
                     self._plan_anew(start, self._clock.follow)
                 self._intake.put(lambda now, why=said: Note(received_ns=now, action="clock_followed", object="clock", reason=why))  # type: ignore[misc]
 
-    def _stamped(self) -> tuple[int, int]:
-        """Values rejected and values taken so far, of the sources that stamp them themselves."""
-        counts = self._engine.pipeline.totals_of_sources() if self._engine.pipeline.started else {}
-        own = [counts[s.name] for s in self.settings.sources if s.name in counts and not s.time.by_receipt]
-        return sum(c["rejected"] for c in own), sum(c[fate] for c in own for fate in ("good", "uncertain", "bad", "late"))
+    def _stamped(self, since_ns: int) -> tuple[int, int]:
+        """Values rejected and values taken so far, of the sources that stamp them themselves (see `Pipeline.testimony`)."""
+        pipeline = self._engine.pipeline
+        own = [s.name for s in self.settings.sources if not s.time.by_receipt]
+        return pipeline.testimony(own, since_ns) if pipeline.started else (0, 0)
 
     # -- identity and what was found ----------------------------------------------------------------------------------------------
 
@@ -328,12 +330,12 @@ class Agent:
         self.settings = self._aside.kept
         self._start = msgspec.structs.replace(start, config={})
 
-    def _say_what_was_found(self, damaged: Path | None, recovered: Recovered, clock: Clock) -> None:
+    def _say_what_was_found(self, damaged: Path | None, wrong: str, recovered: Recovered, clock: Clock) -> None:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.
         if damaged is not None:
-            log.error("the log was damaged and has been set aside", moved_to=str(damaged))
+            log.error("the log has been set aside", why=wrong, moved_to=str(damaged))
             epoch = str(self._identity.epochs.current)
-            self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason="damaged", new=epoch))
+            self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason=wrong, new=epoch))
         explanation = f"set aside as {damaged.name}" if damaged else "log is readable"
         self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
         gateways = [(u.name, gateway) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for gateway in u.gateways]

@@ -79,9 +79,10 @@ class Following:
     """Whether received time is to follow a wall clock that has gone ahead: a machine that booted before it knew the time.
 
     It is when, for FOLLOW_NS without a break, the clock has been ahead by more than sources may be without another step, and of the sources
-    that stamp their values themselves some were rejected for a stamp too far in the future while not one value was taken: all that speak then
-    agree with the clock. One that is wrong by itself is not followed, nor one whose only witness is a device that is always ahead.
-    Asked every second or so.
+    that stamp their values themselves some were rejected for a stamp too far in the future while not one value was taken that agrees with
+    received time: all that know the time then agree with the clock. One that is wrong by itself is not followed, nor one whose only witness is a
+    device that is always ahead. A value that is late, or further behind received time than the clock is ahead of it, is wrong by both and
+    speaks for neither. Asked every second or so.
 
     skew_ns  how far in the future a value may be stamped
     """
@@ -94,7 +95,7 @@ class Following:
         self._taken = 0
 
     def look(self, now_ns: int, ahead_ns: int, rejected: int, taken: int) -> bool:
-        """`now_ns` is received time; `rejected` and `taken` count the values so far of sources that stamp them themselves."""
+        """`now_ns` is received time; `rejected` and `taken` count the values so far of sources that stamp them themselves (`Pipeline.testimony`)."""
         if ahead_ns <= self._skew_ns:
             self._ahead_ns = 0
             return False

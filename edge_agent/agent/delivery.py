@@ -12,8 +12,10 @@ from edge_agent.agent.intake import Intake
 from edge_agent.config import AgentSettings
 from edge_agent.core import Action, Log, Note, OperatorAction, Tag
 from edge_agent.core.change import ChangeApproval
+from edge_agent.core.log import Held
 from edge_agent.uplinks.gateway import GatewayConfig
 from edge_agent.uplinks.runner import UplinkRunner
+from edge_agent.uplinks.syslog import SyslogConfig
 from edge_agent.uplinks.uplink import Port
 
 
@@ -39,9 +41,21 @@ class Delivery:
         return {f"uplink/{name}": through for name, through in self._delivered.items()}
 
     def safe_through(self) -> int:
-        """Every record up to here has reached all required uplinks, or all there are when none is; without any, nothing is ever forgotten."""
-        uplinks = [u for u in self.settings.uplinks if u.required] or self.settings.uplinks
-        return min((self._delivered.get(u.name, 0) for u in uplinks), default=0)
+        """Every record up to here has reached all required uplinks, or all there are when none is; without any, nothing is ever forgotten.
+
+        Those that carry no values, as that to a log server, do not count: what they need is `held` beyond it.
+        """
+        whole = [u for u in self.settings.uplinks if not isinstance(u, SyslogConfig)]
+        return min((self._delivered.get(u.name, 0) for u in [u for u in whole if u.required] or whole), default=0)
+
+    def held(self) -> list[Held]:
+        """What log servers still need, whatever is safe elsewhere."""
+        most = self.settings.outbox.max_bytes // 4
+        return [
+            Held(u.name, u.carries, self._delivered.get(u.name, 0), None if u.required else min(u.hold_bytes, most))
+            for u in self.settings.uplinks
+            if isinstance(u, SyslogConfig)
+        ]
 
     def grown(self) -> None:
         """Wake all uplinks: the outbox has grown."""

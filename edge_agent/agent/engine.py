@@ -9,7 +9,8 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -25,7 +26,7 @@ from edge_agent.alarms.standing import Standing
 from edge_agent.config.sections import OutboxSection
 from edge_agent.core import AlarmEvent, Diagnostic, Gap, Log, Start
 from edge_agent.core.divert import DivertNow
-from edge_agent.core.log import SHED_SAMPLES, SHED_SUMMARY
+from edge_agent.core.log import SHED_SAMPLES, SHED_SUMMARY, Held
 from edge_agent.pipeline.chain import Pipeline
 
 log = structlog.get_logger()
@@ -38,13 +39,16 @@ STILL_S: Final = 20.0
 
 HOUSEKEEPING_S: Final = 5.0
 LATENCIES: Final = 4096
+GIVEN_UP: Final = "given_up/{}"
+"""Cursors: up to which number an uplink has lost what was held for it."""
 
 
 class Engine:
     """Steps entries through the pipeline and makes them durable with what follows from them.
 
     on_commit is called on the event loop after each commit, with the alarm events in it.
-    safe_through says up to which number every required uplink has delivered, cursors where each uplink is: kept with the next commit.
+    safe_through says up to which number every required uplink has delivered, cursors where each uplink is: kept with the next commit. held says what
+    is kept longer for single readers.
     """
 
     def __init__(
@@ -60,8 +64,12 @@ class Engine:
         cursors: Callable[[], dict[str, int]],
         on_commit: Callable[[list[AlarmEvent]], None],
         follow: Callable[[], None] | None = None,
+        held: Callable[[], Sequence[Held]] = tuple,
     ) -> None:
         self.log, self.pipeline, self._intake, self._clock, self._settings = log_file, pipeline, intake, clock, settings
+        self._held = held
+        self._durable_held: Sequence[Held] = ()
+        self._unsent: bool | None = None
         self._loop, self._safe_through, self._cursors, self._on_commit, self._follow = loop, safe_through, cursors, on_commit, follow
         self._never_shed = np.array([t.never_shed for t in pipeline.catalogue], np.bool_) if pipeline.started else np.zeros(0, np.bool_)
         self._delays = {}  # type: dict[str, int]
@@ -238,12 +246,12 @@ class Engine:
                 self.write_error = str(error)
                 with contextlib.suppress(sqlite3.OperationalError):
                     # What has been delivered since may be forgotten, and leaves room.
-                    self.log.forget(OUTBOX, min(self._durable_through, self._safe_through()))
+                    self.log.forget(OUTBOX, min(self._durable_through, self._safe_through()), self._durable_held)
                 if self._stopping.wait(pause):
                     return False
                 pause = min(5.0, pause * 2)
                 continue
-            self._kept_cursors = cursors
+            self._kept_cursors |= cursors
             if self.write_error:
                 log.info("commits succeed again")
                 self.write_error = ""
@@ -284,13 +292,14 @@ class Engine:
         """Forget what is delivered, keep the journal to its ring, shed when the budget is used up, notice clock steps."""
         self._growth.take(time.monotonic(), self.held_bytes)
         through = min(self._safe_through(), self.log.head(OUTBOX).seq)
-        cursors = self._cursors()
-        if cursors != self._kept_cursors:
+        held, given_up = self._bounded(self._held(), through)
+        cursors = self._cursors() | given_up
+        if not cursors.items() <= self._kept_cursors.items():
             # What is forgotten must never lie beyond a durable cursor; where none moved, nothing is written: flash wears.
             self.log.commit(cursors=cursors)
-            self._kept_cursors = cursors
-        self._durable_through = through
-        self.log.forget(OUTBOX, through)
+            self._kept_cursors |= cursors
+        self._durable_through, self._durable_held = through, held
+        self.log.forget(OUTBOX, through, held)
         checkpoint = min((checkpoint_position(d)[0] for n in CHECKPOINTS if (d := self.log.value(n))), default=0)
         self.log.trim(JOURNAL, self._settings.journal_bytes, checkpoint)
         if self.log.head(JOURNAL).bytes > self._settings.journal_bytes:
@@ -306,6 +315,28 @@ class Engine:
         self._say_full(excess > 0)
         for entry_at in self._clock_watch.look():
             self._intake.put(entry_at)
+
+    def _bounded(self, held: Sequence[Held], through: int) -> tuple[list[Held], dict[str, int]]:
+        """What is held within its bounds, and up to which numbers readers have given up what they had not got: kept like their places."""
+        bounded: list[Held] = []
+        given_up: dict[str, int] = {}
+        behind: list[str] = []
+        for one in held:
+            floor, count = self.log.floor(OUTBOX, one, through)
+            name = GIVEN_UP.format(one.reader)
+            last = max(self._kept_cursors.get(name) or self.log.cursor(name), floor if count else 0)
+            if last:
+                given_up[name] = last
+            if one.after < last:
+                behind.append(one.reader)
+            bounded.append(replace(one, after=floor))
+        if not held:
+            self._unsent = None
+        elif bool(behind) != self._unsent:
+            self._unsent = bool(behind)
+            why = f"entries were given up before {', '.join(behind)} had them" if behind else "log servers go on without a loss"
+            self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/audit_unsent", active=bool(behind), explanation=why))
+        return bounded, given_up
 
     def _declare_abandoned(self) -> None:
         """Journal what was shed; its note stays until the entry is durable, so that a death between the two loses no declaration."""

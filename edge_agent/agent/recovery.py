@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, checkpoint_position, checkpoint_state
-from edge_agent.core import Entry, Log, Record, Row, WireError, decode, encode, unpack
+from edge_agent.core import Entry, Log, LogError, Record, Row, WireError, decode, encode, unpack
 from edge_agent.pipeline.chain import Pipeline
 
 
@@ -26,6 +27,10 @@ class Recovered:
     differing: tuple[int, ...]
     checkpoint: str | None
     unusable: tuple[str, ...] = ()
+
+
+UNREADABLE: Final = (LogError, WireError, ValueError, KeyError, IndexError, TypeError)
+"""What `recover` raises for a journal that cannot be stepped again: rows that are not as they were written, or that another release wrote."""
 
 
 class _Unusable(Exception):
@@ -48,7 +53,7 @@ def rows(log: Log, stream: str, after: int) -> Iterator[Row]:
 def recover(log: Log) -> Recovered:
     """The pipeline at the end of the journal; a fresh one when the log is new.
 
-    Records that are already in the outbox are computed again, compared and dropped (rule 1).
+    Records that are already in the outbox are computed again, compared and dropped (rule 1). One of UNREADABLE when that cannot be done.
     """
     unusable: list[str] = []
     for name, data in sorted(

@@ -32,7 +32,8 @@ class AlarmRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fewer than so many within the span end it."""
     flood_span_s: float = 600.0
     asked_within_s: float = 600.0
-    """A wish to shelve or to take out of service that arrives later than this is refused: nobody remembers it, and its time would begin only now."""
+    """A wish to shelve or to take out of service, or word of a part as new, that arrives later than this is refused: nobody remembers it, and its
+    time would begin only now."""
 
     def shelve_rule(self, priority: int, class_: str) -> ShelveRule | None:
         """The rule for an alarm; None: nobody may shelve it."""

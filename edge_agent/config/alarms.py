@@ -188,7 +188,7 @@ class AlarmRulesSection(Section):
     flood_span_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
     """Span in seconds."""
     asked_within_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
-    """A wish to shelve or to take out of service that arrives later than this, in seconds, is refused."""
+    """A wish to shelve or to take out of service, or word of a part as new, that arrives later than this, in seconds, is refused."""
 
     def rules(self) -> AlarmRules:
         """As the pipeline takes them."""

@@ -16,6 +16,7 @@ from edge_agent.config.tags import DRIFT, content_hash, diverter_tags, judged_ta
 from edge_agent.config.trained import Trained, TrainedModels, model_name, trained_models
 from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag
 from edge_agent.pipeline.plan import PipelinePlan, SourcePlan, StaticPlan
+from edge_agent.uplinks.syslog import SyslogConfig
 from models.budget import FINDING, BudgetConfig
 
 SOURCE_DELAY_S = 5.0
@@ -44,6 +45,8 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
     definitions += [_drift(t.name) for t in tags if t.name.endswith(DRIFT)]
     definitions += _findings(settings)
     definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged", "identity")]
+    if any(isinstance(uplink, SyslogConfig) for uplink in settings.uplinks):
+        definitions.append(_diagnostic("edge/audit_unsent", "", "diagnostic", 3, False))
     # Received times go on undisturbed when the wall clock steps; somebody should look after its source all the same.
     definitions.append(_diagnostic("edge/clock", "", "diagnostic", 3, True))
     if secured(settings):
@@ -88,6 +91,10 @@ _WORDS = {
     "edge/not_approved": (
         {"en": "The configuration in the file is not the approved one", "zh": "配置文件与已批准的配置不一致"},
         {"en": "Have the change approved, or put the approved file back", "zh": "请批准该变更，或恢复已批准的文件"},
+    ),
+    "edge/audit_unsent": (
+        {"en": "A log server was away for so long that audit entries were given up", "zh": "日志服务器离线过久，部分审计记录未发送即被放弃"},
+        {"en": "Bring the log server back; a gateway's trail has the entries", "zh": "恢复日志服务器；网关审计追踪中仍有这些记录"},
     ),
     "edge": ({"en": "The edge needs care", "zh": "边缘设备需要处理"}, {"en": "Call the automation engineer", "zh": "联系自动化工程师"}),
 }

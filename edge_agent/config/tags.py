@@ -225,7 +225,7 @@ _DIVERTER = {
     "state": ("State of the divert decision", "剔除判断状态"),
     "watchdog": ("Watchdog of the divert request", "剔除请求看门狗"),
     "valid_until": ("Divert request valid until", "剔除请求有效期"),
-    "mismatch": ("Diverter not where it was asked to be", "换向阀位置与请求不一致"),
+    "mismatch": ("Diverter: 1 not where it was asked to be, 2 no feedback", "换向阀：1＝不在请求位置，2＝无反馈"),
     "low": ("Lowest possible content at the diverter", "换向阀处含量下界"),
     "high": ("Highest possible content at the diverter", "换向阀处含量上界"),
     "limit_low": ("Lower limit in force, its margin taken off", "生效下限（已扣裕量）"),

@@ -10,8 +10,10 @@ import msgspec
 AlarmKind = Literal["limit", "deviation", "rate", "stale", "bad_quality", "diagnostic", "discrete", "expression"]
 Side = Literal["high", "low"]
 ActionKind = Literal[
-    "acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "comment", "set_mode", "withdraw_mode", "renewed", "no_fault"
+    "acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "comment", "set_mode", "withdraw_mode", "renewed", "no_fault",
+    "withdraw_no_fault", "unknown",
 ]
+"""`unknown` is what this version cannot read; it is refused."""
 Overlay = Literal["", "shelved", "designed", "out_of_service"]
 State = Literal["NORM", "UNACK", "ACKED", "RTNUN", "LATUN", "LATACK"]
 """Normal; unacknowledged; acknowledged; returned unacknowledged; latched unacknowledged; latched acknowledged (suppressions left aside)."""
@@ -148,8 +150,9 @@ class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     id: str
     kind: ActionKind
     alarm: str
-    """Of renewed and no_fault, which answer maintenance advice: the machine, tag or model that was advised on."""
+    """Of renewed, no_fault and withdraw_no_fault, which answer maintenance advice: the machine, tag or model that was advised on."""
     raised_ns: int
+    """The occurrence; of an answer to advice: the time of that advice."""
     user: str
     role: str = written("")
     station: str = written("")

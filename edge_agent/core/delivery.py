@@ -119,7 +119,8 @@ class _CommittedHead(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=T
 
 _delivery_head: Final = msgspec.json.Decoder(_DeliveryHead)
 _committed_head: Final = msgspec.json.Decoder(_CommittedHead)
-_actions: Final = msgspec.json.Decoder(list[OperatorAction])
+_actions: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_action: Final = msgspec.json.Decoder(OperatorAction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +223,43 @@ def encode_actions(actions: Sequence[OperatorAction]) -> bytes:
 
 
 def decode_actions(data: bytes) -> tuple[OperatorAction, ...]:
-    """The outstanding actions of an edge; WireError when the message is not such a list. An empty payload is an empty list."""
+    """The outstanding actions of an edge; WireError when the message is not such a list. An empty payload is an empty list.
+
+    One that a later version has written becomes an action of kind `unknown`, which is refused by its id: it stops none of the others.
+    """
     if not data:
         return ()
     try:
-        return tuple(_actions.decode(data))
+        return tuple(_read(raw) for raw in _actions.decode(data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"actions: {error}") from error
+
+
+class _AnyAction(msgspec.Struct, frozen=True):
+    """What every version writes of an action."""
+
+    id: str
+    kind: str
+    alarm: str
+    user: str
+    time_ns: int
+    role: str = ""
+    station: str = ""
+
+
+_any_action: Final = msgspec.json.Decoder(_AnyAction)
+
+
+def _read(raw: msgspec.Raw) -> OperatorAction:
+    try:
+        return _action.decode(raw)
+    except msgspec.ValidationError as error:
+        found = _any_action.decode(raw)
+        reason = f"this version cannot read {found.kind}: {error}"
+        return OperatorAction(
+            id=found.id, kind="unknown", alarm=found.alarm, raised_ns=0, user=found.user, role=found.role, station=found.station, reason=reason,
+            time_ns=found.time_ns,
+        )  # fmt: skip
 
 
 def decode_anchor(data: bytes) -> str:

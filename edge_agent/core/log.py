@@ -72,6 +72,17 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What one reader of a stream still needs: frames of these kinds with greater numbers than `after`, the newest `max_bytes` of them."""
+
+    reader: str
+    kinds: frozenset[int]
+    after: int
+    max_bytes: int | None = None
+    """None: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """One frame that is not as it was written."""
 
@@ -286,16 +297,32 @@ class Log:
                 taken += size
         return rows
 
-    def forget(self, stream: str, through: int) -> int:
-        """Delete frames up to a number that no other stream refers to any more; returns how many were deleted."""
+    def floor(self, stream: str, held: Held, through: int) -> tuple[int, int]:
+        """Up to which number a reader has what it needs of the frames up to `through`, or gives it up for its bound; how many it gives up."""
+        if held.max_bytes is None or not held.kinds:
+            return held.after, 0
+        kinds = ",".join(map(str, sorted(held.kinds)))
+        rows = self._query(
+            f'SELECT seq, size FROM "{stream}" WHERE seq>? AND seq<=? AND kind IN ({kinds}) ORDER BY seq DESC', (held.after, through)
+        )
+        left = held.max_bytes
+        for place, (seq, size) in enumerate(rows):
+            left -= size
+            if left < 0:
+                return int(seq), len(rows) - place
+        return held.after, 0
+
+    def forget(self, stream: str, through: int, held: Sequence[Held] = ()) -> int:
+        """Delete frames up to a number that no other stream refers to any more, but for what is held; returns how many were deleted."""
+        keep = "".join(f" AND NOT (seq>{int(h.after)} AND kind IN ({','.join(map(str, sorted(h.kinds)))}))" for h in held)
         with self._transaction() as (db, heads):
             limit = through
             for other in self.streams:
                 # Without the index this reads every row of the other stream each time (test_forget_asks_an_index).
-                held = db.execute(_PINNED.format(other), (stream,)).fetchone()[0]
-                if held is not None:
-                    limit = min(limit, held - 1)
-            return self._delete(db, heads, stream, "seq<=?", (limit,))
+                pinned = db.execute(_PINNED.format(other), (stream,)).fetchone()[0]
+                if pinned is not None:
+                    limit = min(limit, pinned - 1)
+            return self._delete(db, heads, stream, "seq<=?" + keep, (limit,))
 
     def trim(self, stream: str, max_bytes: int, through: int) -> int:
         """Forget the oldest frames, up to a number, until the stream holds at most `max_bytes`; returns how many were deleted."""

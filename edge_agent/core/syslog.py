@@ -26,6 +26,8 @@ AUDIT: Final = "audit"
 """MSGID of every entry of an audit trail."""
 LONGEST: Final = 1000
 """Characters of one value: log servers cut long messages where they like, so a long value ends with a mark of ours; a hash is of the whole entry."""
+PIECE: Final = 16 * 1024
+"""Bytes that have to leave within the timeout, however much is to be sent: a slow link takes long, and is not begun from the front again."""
 _SEVERITY: Final = {1: 1, 2: 2, 3: 3, 4: 4}
 
 
@@ -94,10 +96,10 @@ class LogServer:
             plain = socket.create_connection((host, port), timeout_s)
             try:
                 self._socket = plain if context is None else context.wrap_socket(plain, server_hostname=host)
-            except OSError:
+            except (OSError, ValueError):
                 plain.close()
                 raise
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that can be none of a host, as `log..plant.example`
             raise NotConnected(f"{name}: {host}:{port}: {error}") from error
 
     def close(self) -> None:
@@ -109,7 +111,8 @@ class LogServer:
         self.ask_whether_somebody_is_there()
         frames = b"".join(f"{len(text)} ".encode() + text for one in lines if (text := one.encode()))
         try:
-            self._socket.sendall(frames)
+            for start in range(0, len(frames), PIECE):
+                self._socket.sendall(frames[start : start + PIECE])
         except OSError as error:
             raise NotConnected(f"{self._name}: {error}") from error
         return len(frames)

@@ -35,6 +35,8 @@ AGREE: Final = 3
 _RANK: Final = {"plan": 1, "act": 2}
 _BEARING: Final = {"cage": "cage", "outer": "outer race", "inner": "inner race", "ball": "ball"}
 _REACHED: Final = 1e-9
+_UNKNOWN: Final = ("", -1)
+"""What advice is about and its time, where a checkpoint of an earlier version does not say it."""
 
 
 class _Source:
@@ -44,15 +46,23 @@ class _Source:
         self.name, self.unit, self.kind, self.tags, self.lead, self.horizon = name, unit, kind, tags, lead, horizon
 
 
+class _Hushed:
+    """Advice that people found to be wrong: what it was about, how urgent, since when, and how often in a row nothing was found since."""
+
+    def __init__(self, finding: str, urgency: str, advised_ns: int, gone: int = 0) -> None:
+        self.finding, self.urgency, self.advised_ns, self.gone = finding, urgency, advised_ns, gone
+
+
 class Advisor:
     """Everything that advice is given for; `now` is what was told last, by name, `seen` what was found since then and how often in a row.
 
-    `quiet` is what people found to be wrong, by name, and how often in a row it has not been found since: as long as the same is found it is
-    not told again. It counts no more when something else or something more urgent is found, or nothing AGREE times in a row.
+    `stands` is what the advice in `now` is about and its time. `hushed` is what people found to be wrong, by name: as long as the same is
+    found it is not told again. It counts no more when something else or something more urgent is found, or nothing AGREE times in a row.
     """
 
     def __init__(self, plan: PipelinePlan, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._asked_within_ns = plan.alarm_rules.asked_within_s * 1e9
         self._sources: list[_Source] = []
         for j in plan.judgements:
             if j.kind == "wear":
@@ -68,7 +78,8 @@ class Advisor:
         self._of = {tag: source for source in self._sources for tag in source.tags.values()}
         self._now: dict[str, str] = {}
         self._seen: dict[str, tuple[str, int]] = {}
-        self._quiet: dict[str, tuple[str, int]] = {}
+        self._stands: dict[str, tuple[str, int]] = {}
+        self._hushed: dict[str, _Hushed] = {}
         self._acted: dict[str, None] = {}
 
     def act(self, action: OperatorAction, received_ns: int) -> tuple[list[Record], frozenset[int]]:
@@ -85,11 +96,7 @@ class Advisor:
         subject, renewed = action.alarm, action.kind == "renewed"
         # A machine that is as new takes the drifts of its own figures along.
         mine = [s for s in self._sources if s.name == subject or (renewed and s.name.startswith(subject + "."))]
-        refusal = ""
-        if not action.user.strip() or action.role not in ROLES:
-            refusal = f"what was found is said by {' or '.join(ROLES)}, not by the role {action.role or 'of nobody'}"
-        elif not any(s.name == subject for s in mine):
-            refusal = f"expected a machine, a tag of a wear model or a model of remaining life, found {subject!r}"
+        refusal = self._refusal(action, received_ns)
         what = f"{action.kind}_refused" if refusal else action.kind
         before = self._now.get(subject, "")
         answer = Audit(
@@ -102,14 +109,31 @@ class Advisor:
         for source in mine:
             before = self._now.get(source.name, "")
             self._seen.pop(source.name, None)
-            self._quiet.pop(source.name, None)
-            if not before:
+            self._hushed.pop(source.name, None)
+            if not before or action.kind == "withdraw_no_fault":
                 continue
+            finding, advised_ns = self._stands.pop(source.name, _UNKNOWN)
             if not renewed:
-                self._quiet[source.name] = before, 0
+                self._hushed[source.name] = _Hushed(finding, before.partition(":")[0], advised_ns)
             self._now[source.name] = ""
             told.append(self._context(source, None, received_ns, received_ns, before))
         return told, frozenset(tag for s in mine for tag in s.tags.values()) if renewed else none
+
+    def _refusal(self, action: OperatorAction, received_ns: int) -> str:
+        """Why what a person found does not count; empty when it does."""
+        subject = action.alarm
+        if not action.user.strip() or action.role not in ROLES:
+            return f"what was found is said by {' or '.join(ROLES)}, not by the role {action.role or 'of nobody'}"
+        if not any(s.name == subject for s in self._sources):
+            return f"expected a machine, a tag of a wear model or a model of remaining life, found {subject!r}"
+        if action.kind == "withdraw_no_fault":
+            hushed = self._hushed.get(subject)
+            return "" if hushed is not None and hushed.advised_ns == action.raised_ns else "nothing is kept silent because of this advice"
+        if action.kind == "renewed" and received_ns - action.time_ns > self._asked_within_ns:
+            return "asked too long ago"
+        if not self._now.get(subject):
+            return "this advice is over" if action.kind == "no_fault" else ""
+        return "" if self._stands.get(subject, _UNKNOWN)[1] in (action.raised_ns, _UNKNOWN[1]) else "this advice is over: other advice stands"
 
     def derived(self, derived: Derived, received_ns: Int64) -> list[tuple[int, Context]]:
         """What follows from values that wear and remaining life computed, each with the row that it came from; received_ns (n,) of these rows."""
@@ -131,7 +155,7 @@ class Advisor:
             advice = _of_wear(source, values, whys[key]) if source.kind == "wear" else _of_fleet(source, values, whys[key])
             if self._lasts(source.name, advice):
                 continue
-            told += [(origin[key], context) for context in self._tell(source, advice, key[1], int(received_ns[origin[key]]))]
+            told += [(origin[key], context) for context in self._tell(source, advice, "", key[1], int(received_ns[origin[key]]))]
         return told
 
     def vibration(self, told: Samples) -> list[Context]:
@@ -156,7 +180,7 @@ class Advisor:
             self._seen[name] = said, min(n, AGREE)
             if n == AGREE:
                 finding = Finding(clear, strengths.get(part, 0.0), strengths, Band(1, 0, 0.0))
-                contexts += self._tell(by_name[name], of_bearing(name, finding, zone), t, told.received_ns)
+                contexts += self._tell(by_name[name], of_bearing(name, finding, zone), clear, t, told.received_ns)
         return contexts
 
     def _lasts(self, name: str, advice: Advice | None) -> bool:
@@ -169,27 +193,37 @@ class Advisor:
         self._seen[name] = "milder", min(n, AGREE)
         return n < AGREE
 
-    def _tell(self, source: _Source, advice: Advice | None, time_ns: int, received_ns: int) -> list[Context]:
-        """The advice as context where it is another than before: another urgency, or another thing to do."""
+    def _tell(self, source: _Source, advice: Advice | None, finding: str, time_ns: int, received_ns: int) -> list[Context]:
+        """The advice as context where it is another than before: another urgency, or another thing to do.
+
+        `finding` tells apart what may be found of one machine; empty where it can be one thing only.
+        """
         key = "" if advice is None or advice.urgency == "watch" else f"{advice.urgency}: {advice.what['en']}"
-        if self._hushed(source.name, key):
+        if self._silent(source, finding, key):
             key, advice = "", None
         before = self._now.get(source.name, "")
         if key == before:
             return []
         self._now[source.name] = key
+        if key:
+            self._stands[source.name] = finding, time_ns
+        else:
+            self._stands.pop(source.name, None)
         return [self._context(source, advice if key else None, time_ns, received_ns, before)]
 
-    def _hushed(self, name: str, key: str) -> bool:
-        """Whether this is what people found to be wrong, and nothing else was found since."""
-        wrong, gone = self._quiet.get(name, ("", 0))
-        if not wrong:
+    def _silent(self, source: _Source, finding: str, key: str) -> bool:
+        """Whether this is what people found to be wrong, not more urgent than it was, and nothing else was found since."""
+        hushed = self._hushed.get(source.name)
+        if hushed is None:
             return False
-        same = key and (key == wrong or _RANK.get(key.partition(":")[0], 0) < _RANK.get(wrong.partition(":")[0], 0))
-        if same or (not key and gone + 1 < AGREE):
-            self._quiet[name] = wrong, 0 if same else gone + 1
+        same = bool(key) and finding == hushed.finding and _RANK.get(key.partition(":")[0], 0) <= _RANK.get(hushed.urgency, 0)
+        if not key:
+            hushed.gone += AGREE if source.kind == "machine" else 1  # of a machine AGREE waveforms have said the same by now
+        else:
+            hushed.gone = 0
+        if same or (not key and hushed.gone < AGREE):
             return True
-        del self._quiet[name]
+        del self._hushed[source.name]
         return False
 
     def _context(self, source: _Source, advice: Advice | None, time_ns: int, received_ns: int, before: str) -> Context:
@@ -201,15 +235,17 @@ class Advisor:
         """What was told last, what waveforms say and what people said; pairs in a fixed order."""
         return {
             "now": sorted([k, v] for k, v in self._now.items()), "seen": sorted([k, said, n] for k, (said, n) in self._seen.items()),
-            "quiet": sorted([k, wrong, n] for k, (wrong, n) in self._quiet.items()), "acted": list(self._acted),
+            "stands": sorted([k, finding, at] for k, (finding, at) in self._stands.items()),
+            "hushed": sorted([k, h.finding, h.urgency, h.advised_ns, h.gone] for k, h in self._hushed.items()), "acted": list(self._acted),
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state."""
         self._now = dict(state["now"])
         self._seen = {k: (said, n) for k, said, n in state["seen"]}
-        # A checkpoint of an earlier version knows nothing of what people found.
-        self._quiet = {k: (wrong, n) for k, wrong, n in state.get("quiet", ())}
+        # A checkpoint of an earlier version knows neither since when advice stands nor what people found.
+        self._stands = {k: (finding, at) for k, finding, at in state.get("stands", ())}
+        self._hushed = {k: _Hushed(*rest) for k, *rest in state.get("hushed", ())}
         self._acted = dict.fromkeys(state.get("acted", ()))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from edge_agent.core import Audit, Note, Record
+from edge_agent.core import Audit, Note, OperatorAction, Record
 from edge_agent.pipeline.plan import StaticPlan
 
 
@@ -20,6 +20,14 @@ def noted(entry: Note) -> Audit:
     """The entry of what the agent noted; in the name of a person where one did it."""
     told = by_system(entry.received_ns, entry.action, entry.object, old=entry.old, new=entry.new, reason=entry.reason)
     return msgspec.structs.replace(told, user=entry.user, role=entry.role, station=entry.station) if entry.user else told
+
+
+def not_understood(action: OperatorAction, now: int) -> Audit:
+    """The answer to an action that this version cannot read; its reason says why."""
+    return Audit(
+        time_ns=now, user=action.user, role=action.role, station=action.station, action="action_refused", object=action.alarm, old="", new="",
+        reason=action.reason, action_id=action.id,
+    )  # fmt: skip
 
 
 def of_static_models(now: int, before: Sequence[StaticPlan], after: Sequence[StaticPlan]) -> list[Record]:

@@ -6,7 +6,7 @@ the same records, bit for bit; that is what recovery, replay and validation rest
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -39,12 +39,12 @@ from edge_agent.core import (
     audit_link,
 )
 from edge_agent.core.divert import DivertNow
-from edge_agent.pipeline.audits import by_system, noted, of_static_models
+from edge_agent.pipeline.audits import by_system, not_understood, noted, of_static_models
 from edge_agent.pipeline.conditions import Conditions
 from edge_agent.pipeline.judging import Judging, Observe
 from edge_agent.pipeline.parts import Parts
 from edge_agent.pipeline.passes import Passed, Passes, summary_records
-from edge_agent.pipeline.quality import FATES
+from edge_agent.pipeline.quality import FATE_BAD, FATE_REJECTED, FATES
 from edge_agent.pipeline.silence import NEVER_HEARD
 from edge_agent.pipeline.ticks import NEVER, TICK_NS, tick_at_or_after, tick_at_or_before
 
@@ -98,8 +98,10 @@ class Pipeline:
             case Action():
                 if entry.action.kind in ("set_mode", "withdraw_mode"):
                     records += self._judging.of_units(self._parts.modes.act(entry.action, now))
-                elif entry.action.kind in ("renewed", "no_fault"):
+                elif entry.action.kind in ("renewed", "no_fault", "withdraw_no_fault"):
                     records += self._judging.found(entry.action, now)
+                elif entry.action.kind == "unknown":
+                    records.append(not_understood(entry.action, now))
                 else:
                     records += self._parts.alarms.act(entry.action, now)
             case Diagnostic():
@@ -269,6 +271,17 @@ class Pipeline:
         mine = place >= 0
         counts = {f: np.bincount(place[mine], c[mine], len(sources)) for f, c in self.totals().items()}
         return {name: {fate: int(count[i]) for fate, count in counts.items()} for name, i in sources.items()}
+
+    def testimony(self, sources: Collection[str], since_ns: int) -> tuple[int, int]:
+        """What some sources say of received time: values rejected for a stamp too far in the future, and values taken whose stamps agree with it.
+
+        A late value agrees with no clock, and neither does a tag whose newest value is stamped before `since_ns`.
+        """
+        parts = self._parts
+        mine = np.isin(parts.tags.source, [parts.sources[name] for name in sources if name in parts.sources])
+        agreeing = mine & (parts.screen.last_ns >= since_ns)
+        totals = parts.screen.totals
+        return int(totals[mine, FATE_REJECTED].sum()), int(totals[agreeing][:, : FATE_BAD + 1].sum())
 
 
 def _given_up(entry: Abandoned) -> list[Record]:

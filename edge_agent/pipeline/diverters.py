@@ -40,6 +40,8 @@ LEDGER_EVERY_NS: Final = 10 * SECOND_NS
 WATCHDOG: Final = 65_536
 MOST_PARCELS: Final = 2000
 """Steps that material may be in a line at most: what is coming is looked at in full."""
+MOST_FLOW: Final = 100.0
+"""A feeder's flow beyond so many times the line's nominal one is no flow but garbage: then it is not known."""
 MEMORY: Final = 64
 """Values of an instrument that may be averaged at most."""
 _residence: Final[pydantic.TypeAdapter[Any]] = pydantic.TypeAdapter(Residence)
@@ -229,7 +231,7 @@ class _Diverter:
         kg_h = 0.0
         for feeder in self.plan.feeders:
             flow = inputs.value(self._rows[feeder.tag], tick_ns - self._hold_ns)
-            if math.isnan(flow):
+            if not flow <= MOST_FLOW * self.plan.nominal_kg_h:
                 return None
             flow = max(0.0, flow)
             low, high = 1.0 - feeder.uncertainty, 1.0 + feeder.uncertainty

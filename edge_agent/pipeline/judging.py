@@ -77,10 +77,10 @@ class Judging:
     def block(self, entry: Block) -> list[Record]:
         """A block as it came, and what soft sensors and machines say of it: values like any other, late, alarmed, summarised, forwarded."""
         parts = self._parts
-        back, gaps = parts.silence.heard(np.full(len(entry), entry.tag, np.int32), entry.time_ns, entry.received_ns)
         fresh = parts.streams.fresh(entry)
         parts.screen.totals[entry.tag, FATE_DUPLICATE] += len(entry) - len(fresh)
-        entry = fresh
+        entry = fresh  # an instrument that sends the same again and again has stopped
+        back, gaps = parts.silence.heard(np.full(len(entry), entry.tag, np.int32), entry.time_ns, entry.received_ns)
         records: list[Record] = [*gaps, entry] if len(entry) else [*gaps]
         for silent in back:
             records += self._conditions.silent(silent, entry.received_ns)

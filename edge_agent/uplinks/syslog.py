@@ -1,7 +1,8 @@
 """The uplink to a log server: every audit entry of this edge as an RFC 5424 message, also while no gateway is there.
 
-Its place in the outbox is its own, so it neither waits for others nor holds them. A log server confirms nothing: entries that were handed to a
-connection that broke at once may be lost there. What was not handed over is sent again, so one may come twice.
+Its place in the outbox is its own, so it neither waits for others nor holds them: what it sends is kept for it when all else has been forgotten.
+A log server confirms nothing: entries that were handed to a connection that broke at once may be lost there. What was not handed over is sent again,
+so one may come twice.
 """
 
 from __future__ import annotations
@@ -41,7 +42,15 @@ class SyslogConfig(Section):
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
     """Seconds for one connection or message."""
     required: bool = False
-    """Whether records are kept until this uplink has sent them."""
+    """Whether all that it sends is kept until this uplink has sent it, without regard to `hold_bytes`."""
+    hold_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 40)] = 16_000_000
+    """Bytes of what it sends that are kept while the log server is away, a quarter of `outbox.max_bytes` at the most; the oldest beyond it are given
+    up, with the alarm `edge/audit_unsent`."""
+
+    @property
+    def carries(self) -> frozenset[int]:
+        """Kinds of records that go to the log server."""
+        return _TOLD if self.alarms else frozenset({KINDS[Audit]})
 
     def uplink(self, port: Port) -> Uplink:
         """The uplink of this configuration."""

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from edge_agent.core import NotConnected
 from gateway.audit import Trail
 from gateway.rows import TargetRow
 from gateway.store import Store
-from gateway.targets.runner import BACKOFF_S
+from gateway.targets.runner import BACKOFF_S, lost
 from gateway.targets.target import Auditor, TargetConfig
 
 AT_ONCE: Final = 500
@@ -41,20 +40,21 @@ class AuditRunner:
 
     async def run(self) -> None:
         """Supply it until cancelled."""
-        await self._keep(self.cursor)
         attempt = 0
         while True:
             try:
-                await asyncio.to_thread(self._auditor.open)
-                self.connected, self.error = True, ""
-                while True:
-                    if not await self._once():
-                        await self._sleep(LOOK_S)
-                    attempt = 0
-            except NotConnected as error:
-                self.connected, self.error = False, str(error)
-            finally:
-                await asyncio.to_thread(self._auditor.close)
+                try:
+                    await self._keep(self.cursor)
+                    await asyncio.to_thread(self._auditor.open)
+                    self.connected, self.error = True, ""
+                    while True:
+                        if not await self._once():
+                            await self._sleep(LOOK_S)
+                        attempt = 0
+                finally:
+                    await asyncio.to_thread(self._auditor.close)
+            except Exception as error:  # noqa: BLE001 a defect or a full disk is shown and retried; it must not stop the gateway
+                self.connected, self.error = False, lost(self.name, error, self.error)
             await self._sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             attempt += 1
 

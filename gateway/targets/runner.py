@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
@@ -17,8 +18,23 @@ from gateway.store import Store
 from gateway.targets.target import Page, Target, TargetConfig
 from gateway.usable import usable
 
+log = logging.getLogger(__name__)
+
 READ_BYTES: Final = 2 << 20
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+
+
+def lost(name: str, error: Exception, shown: str) -> str:
+    """What is shown of a target that could not go on, in place of what is shown of it already.
+
+    A fault that is no lost connection, as a full disk, is also logged, once, with its place in the program.
+    """
+    if isinstance(error, NotConnected):
+        return str(error)
+    told = f"{name}: {type(error).__name__}: {error}"
+    if told != shown:
+        log.error("target %s failed, it is tried again", name, exc_info=error)
+    return told
 
 
 def pages(batch: list[Kept], catalogue: PlantCatalogue) -> Iterator[Page]:
@@ -91,15 +107,16 @@ class Runner:
         attempt = 0
         while True:
             try:
-                await asyncio.to_thread(self._target.open)
-                while True:
-                    if not await self._once():
-                        await self._sleep(0.25)
-                    attempt = 0
-            except NotConnected as error:
-                self.connected, self.error = False, str(error)
-            finally:
-                await asyncio.to_thread(self._target.close)
+                try:
+                    await asyncio.to_thread(self._target.open)
+                    while True:
+                        if not await self._once():
+                            await self._sleep(0.25)
+                        attempt = 0
+                finally:
+                    await asyncio.to_thread(self._target.close)
+            except Exception as error:  # noqa: BLE001 a defect or a full disk is shown and retried; it must not stop the gateway
+                self.connected, self.error = False, lost(self.config.name, error, self.error)
             await self._sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             attempt += 1
 

@@ -148,7 +148,8 @@ class Divert:
             self._account(parcels, now.request if not feedback else diverted)
         now.low, now.high = train.bounds()
         lead = 1 + math.ceil(r.lead_s * max(kg_h, r.nominal_kg_h) / 3600.0 / r.parcel_kg)
-        soon = train.ahead(lead, low, high, told)
+        # Behind what is in the train now comes the feed alone, parcel after parcel the same.
+        soon = train.ahead(min(lead, train.longest), low, high, told)
         # How fast material moves is known of a known feed only.
         outside = feed is None or min(now.low, soon[0].min()) < r.low or max(now.high, soon[1].max()) > r.high
         self._decide(outside, kg_h)
@@ -186,10 +187,14 @@ class Divert:
         kg = kg_h * r.step_s / 3600.0
         pending += (kg, kg * low, kg * high)
         parcels = 0
-        while pending[0] >= r.parcel_kg:
+        while pending[0] >= r.parcel_kg and parcels < self._train.longest:
             self._train.push(pending[1] / pending[0], pending[2] / pending[0], seen)
             pending *= (pending[0] - r.parcel_kg) / pending[0]
             parcels += 1
+        if pending[0] >= r.parcel_kg:
+            # The train holds nothing but this material already: what else of it enters changes nothing there.
+            parcels += int(pending[0] // r.parcel_kg)
+            pending *= math.fmod(pending[0], r.parcel_kg) / pending[0]
         return parcels
 
     def _account(self, parcels: int, diverted: bool | None) -> None:

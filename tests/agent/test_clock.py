@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from edge_agent.agent.clock import BEHIND_NS, FOLLOW_NS, STEADY_NS, Clock, ClockWatch, Following
 from edge_agent.config.start import _diagnostic, start_of
-from edge_agent.core import AlarmEvent, Audit, Entry
+from edge_agent.core import AlarmEvent, Audit, Entry, Samples
 from edge_agent.pipeline.chain import Pipeline
 from tests.agent.line import settings
 from tests.pipeline.line import T0, S, start
@@ -121,3 +124,60 @@ def test_one_device_that_is_always_ahead_is_no_witness_while_values_of_others_ar
     # The others fall silent: from the last value taken on nobody contradicts.
     looks = [following.look((19 + n) * S, 3_600 * S, 19 + n, 19) for n in range(7)]
     assert looks == [False] * 5 + [True] * 2
+
+
+TWO = """
+edge: {site: demo, id: e1, data_dir: data}
+sources:
+  - {name: plc, kind: csv, files: [values.csv]}
+  - {name: old, kind: csv, files: [values.csv]}
+tags:
+  - {name: press1/force, source: plc, unit: kN}
+  - {name: press1/speed, source: old, unit: r/min}
+windows: {length_s: 10, lateness_s: 2, max_skew_s: 5}
+http: {port: 0}
+"""
+HOUR = 3_600 * S
+
+
+@pytest.mark.parametrize(
+    ("behind", "before", "follows"),
+    [
+        *(
+            (behind, before, True)
+            for behind in (T0 - 60 * S, 2 * HOUR)
+            for before in ("the device spoke alone", "both were right", "the other spoke alone")
+        ),
+        *((0, before, False) for before in ("the device spoke alone", "both were right", "the other spoke alone")),
+        (HOUR // 2, "the device spoke alone", False),  # nearer to received time than to the wall clock, and in time
+        (HOUR // 2, "both were right", True),  # late by either
+    ],
+)
+def test_a_device_with_an_old_clock_speaks_for_no_clock(tmp_path: Path, behind: int, before: str, follows: bool) -> None:
+    (tmp_path / "values.csv").write_text("time,press1/force\n")
+    told = start_of(settings(tmp_path, TWO), T0)
+    force, speed = (next(t.id for t in told.tags if t.name == name) for name in ("press1/force", "press1/speed"))
+    pipeline = Pipeline()
+    pipeline.step(told)
+
+    def look(second: int, ahead: int) -> bool:
+        now = T0 + second * S
+        return following.look(now, ahead, *pipeline.testimony(["plc", "old"], now - ahead))
+
+    def came(second: int, tag: int, behind: int) -> None:
+        now = T0 + second * S
+        pipeline.step(Samples.of([now - behind], [tag], [float(second)], 0, now))
+
+    following = Following(5 * S)
+    for second in range(1, 60):
+        if before != "the device spoke alone":
+            came(second, force, 0)
+        if before != "the other spoke alone":
+            came(second, speed, 0 if before == "both were right" else behind)
+        assert not look(second, 0)
+    looks = []
+    for second in range(60, 75):
+        came(second, force, -HOUR)
+        came(second, speed, behind)
+        looks.append(look(second, HOUR))
+    assert any(looks) == follows

@@ -9,7 +9,10 @@ from edge_agent.agent.commit import OUTBOX, STREAMS
 from edge_agent.agent.delivery import Delivery
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
-from edge_agent.core import Append, Catalogue, Log, OperatorAction
+from edge_agent.core import AlarmEvent, Append, Audit, Catalogue, Log, OperatorAction
+from edge_agent.core.log import Held
+from edge_agent.core.wire import KINDS
+from edge_agent.uplinks.syslog import SyslogConfig
 from tests.agent.line import CONFIG, settings
 
 UPLINK = "uplinks:\n  - {{name: site, kind: gateway, host: 127.0.0.1, port: 1, gateways: [gw1], required: {required}}}\n"
@@ -32,6 +35,20 @@ def test_records_are_forgotten_when_the_only_uplink_has_them_although_it_is_not_
     one = Edge(tmp_path, required="false")
     one.log.commit(cursors={"uplink/site": 17})
     assert one.delivery().safe_through() == 17
+
+
+def test_a_log_server_says_nothing_of_what_is_safe_and_is_held_its_own_part(tmp_path):
+    one = Edge(tmp_path, required="false")
+    siem = SyslogConfig.model_validate({"kind": "syslog", "name": "siem", "host": "h", "alarms": True})
+    one.log.commit(cursors={"uplink/siem": 17, "uplink/site": 4})
+    both = one.settings
+    for uplinks, safe in (((siem,), 0), ((siem.model_copy(update={"required": True}),), 0), ((siem, *both.uplinks), 4)):
+        one.settings = both.model_copy(update={"uplinks": uplinks})
+        assert one.delivery().safe_through() == safe
+    assert one.delivery().held() == [Held("siem", frozenset({KINDS[Audit], KINDS[AlarmEvent]}), 17, 16_000_000)]
+    siem = siem.model_copy(update={"required": True, "alarms": False})
+    one.settings = both.model_copy(update={"uplinks": (siem,)})
+    assert one.delivery().held() == [Held("siem", frozenset({KINDS[Audit]}), 17, None)]
 
 
 def noted(one: Edge) -> list[Any]:

@@ -43,6 +43,8 @@ def test_a_configured_diverter_has_its_tags_and_asks_for_a_divert_at_once(config
     request = tags["cm1/divert.divert_request"]
     assert (request.class_, request.record, request.description["zh"]) == ("gmp_critical", "changes", "剔除请求")
     assert tags["cm1/divert.accepted_kg"].unit == "kg"
+    mismatch = tags["cm1/divert.mismatch"].description
+    assert mismatch == {"en": "Diverter: 1 not where it was asked to be, 2 no feedback", "zh": "换向阀：1＝不在请求位置，2＝无反馈"}
     assert set(request.derived_from) == {"cm1/api", "cm1/excipient", "cm1/nir"}
     assert {f"cm1/divert.{o}" for o in OUTPUTS} <= set(tags)
     pipeline = Pipeline()

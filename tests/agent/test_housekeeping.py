@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ import pytest
 from edge_agent.agent import engine as engine_module
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, STREAMS, checkpoint_position
 from edge_agent.agent.recovery import recover
-from edge_agent.core import Log, pack
+from edge_agent.core import Append, Audit, Diagnostic, Log, encode, pack
+from edge_agent.core.log import Held
+from edge_agent.core.wire import KINDS
 from tests.agent.test_engine import Running
 
 
@@ -60,12 +64,12 @@ async def test_nothing_is_forgotten_beyond_a_durable_cursor(tmp_path, monkeypatc
     seen: list[tuple[int, int]] = []
     real = run.log.forget
 
-    def forget(stream: str, through: int) -> int:
+    def forget(stream: str, through: int, held: Sequence[Held] = ()) -> int:
         if stream == OUTBOX:
             with sqlite3.connect(tmp_path / "edge.sqlite") as db:  # what a power cut here would leave
                 seen.append((through, *db.execute("SELECT seq FROM cursor WHERE name='uplink/site'").fetchone()))
             db.close()
-        return real(stream, through)
+        return real(stream, through, held)
 
     monkeypatch.setattr(run.log, "forget", forget)
     run.engine._keep_house()
@@ -108,3 +112,41 @@ async def test_the_journal_is_never_trimmed_past_the_older_checkpoint(tmp_path):
     await run.stop()
     assert found.differing == ()
     assert pack(found.pipeline.state()["screen"]) == pack(run.engine.pipeline.state()["screen"])
+
+
+def said(run: Running) -> list[tuple[bool, str]]:
+    entries = [entry for offered in run.intake.take(0) for entry in offered.entries]
+    return [(entry.active, entry.alarm) for entry in entries if isinstance(entry, Diagnostic)]
+
+
+async def test_audit_entries_wait_for_a_log_server_when_all_else_is_forgotten_and_a_loss_is_an_alarm(tmp_path):
+    run = Running(tmp_path)
+    await (await run.values(10))
+    await run.stop()
+    entry = encode(Audit(time_ns=1, user="li", role="engineer", action="unit_mode", object="press1"))
+    kind = KINDS[Audit]
+    run.log.commit([Append(OUTBOX, kind, entry) for _ in range(5)])
+    head = run.log.head(OUTBOX).seq
+    moving(run, head)
+    held = Held("siem", frozenset({kind}), head - 4, 4 * len(entry))
+    run.engine._held = lambda: [held]
+    said(run)
+    run.engine._keep_house()
+    assert [row.seq for row in run.log.read(OUTBOX, 0)] == list(range(head - 3, head + 1))
+    assert said(run) == [(False, "edge/audit_unsent")]
+    run.engine._keep_house()
+    assert said(run) == []
+    held = replace(held, max_bytes=3 * len(entry))
+    run.engine._keep_house()
+    assert [row.seq for row in run.log.read(OUTBOX, 0)] == list(range(head - 2, head + 1))
+    assert said(run) == [(True, "edge/audit_unsent")]
+    assert run.log.cursor("given_up/siem") == head - 3
+    wal = tmp_path / "edge.sqlite-wal"
+    size, stamp = wal.stat().st_size, wal.stat().st_mtime_ns
+    run.engine._keep_house()
+    assert said(run) == [], "it stands until the log server has what follows"
+    assert (wal.stat().st_size, wal.stat().st_mtime_ns) == (size, stamp)
+    held = replace(held, after=head)
+    run.engine._keep_house()
+    assert said(run) == [(False, "edge/audit_unsent")]
+    assert run.log.first(OUTBOX) == head + 1

@@ -120,6 +120,18 @@ def test_actions_come_back_and_an_empty_payload_is_no_action() -> None:
     assert decode_actions(b"") == decode_actions(encode_actions([])) == ()
 
 
+@pytest.mark.parametrize("change", [{"kind": "ponder"}, {"for_whom": "li"}, {"duration_s": "long"}])
+def test_an_action_of_a_later_version_stops_none_of_the_others(change: dict[str, str]) -> None:
+    action = OperatorAction(id="1", kind="shelve", alarm="a.high", raised_ns=1, user="lin", role="engineer", time_ns=2)
+    later = msgspec.json.decode(msgspec.json.encode(action)) | {"id": "2"} | change
+    unknown, known = decode_actions(msgspec.json.encode([later, action]))
+    assert known == action
+    assert (unknown.id, unknown.kind, unknown.alarm, unknown.user, unknown.role, unknown.time_ns) == ("2", "unknown", "a.high", "lin", "engineer", 2)
+    assert unknown.reason.startswith(f"this version cannot read {later['kind']}: ")
+    with pytest.raises(WireError):
+        decode_actions(b'[{"kind":"shelve"}]')  # without an id nothing can answer it
+
+
 @given(st.binary(min_size=1, max_size=100))
 def test_any_payload_is_a_list_of_actions_or_refused(data: bytes) -> None:
     try:

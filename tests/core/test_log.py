@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_agent.core import Append, Head, Log, LogError
 from edge_agent.core import log as log_module
-from edge_agent.core.log import SHED_NEVER, SHED_SAMPLES, SHED_SUMMARY
+from edge_agent.core.log import SHED_NEVER, SHED_SAMPLES, SHED_SUMMARY, Held
 
 STREAMS = ("journal", "outbox")
 
@@ -118,6 +118,20 @@ def test_a_reference_pins_what_it_refers_to(log: Log) -> None:
     assert log.forget("outbox", 1) == 1
     assert log.forget("journal", 5) == 3
     assert log.head("journal").bytes == log.head("outbox").bytes == 0
+
+
+def test_what_a_reader_still_needs_is_not_forgotten_within_its_bound(log: Log) -> None:
+    log.commit([Append("outbox", kind, b"x" * 10) for kind in (1, 2, 1, 2, 2, 1, 2)])
+    assert log.floor("outbox", Held("siem", frozenset({2}), 2), 7) == (2, 0)
+    assert log.floor("outbox", Held("siem", frozenset({2}), 2, 30), 7) == (2, 0)
+    assert log.floor("outbox", Held("siem", frozenset({2}), 0, 20), 7) == (4, 2)
+    assert log.floor("outbox", Held("siem", frozenset({2}), 0, 20), 4) == (0, 0)
+    assert log.forget("outbox", 6, [Held("siem", frozenset({2}), 2)]) == 4
+    assert [row.seq for row in log.read("outbox", 0)] == [4, 5, 7]
+    assert log.head("outbox").bytes == 30
+    assert log.verify("outbox") == []
+    assert log.forget("outbox", 7, [Held("siem", frozenset({2}), 4), Held("other", frozenset({1}), 0)]) == 1
+    assert log.forget("outbox", 7) == 2
 
 
 def test_forget_asks_an_index(log: Log) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ def opened(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Store]]:
     """Opens the store of this test's folder; all are closed at the end."""
     stores: list[Store] = []
 
-    def make(*, production: bool = False, folder: str = "data", gateway: str = "gw1", **settings: object) -> Store:
-        made = Store(tmp_path / folder, gateway=gateway, production=production, settings=StoreSection(**settings), clock=clock)
+    def make(*, production: bool = False, folder: str = "data", gateway: str = "gw1", edges: Sequence[str] = (), **settings: object) -> Store:
+        made = Store(tmp_path / folder, gateway=gateway, production=production, settings=StoreSection(**settings), edges=edges, clock=clock)
         stores.append(made)
         return made
 

@@ -10,8 +10,9 @@ import httpx
 import msgspec
 import pytest
 
-from edge_agent.core import Audit, Context
+from edge_agent.core import Audit, Context, Refused
 from edge_agent.core.signing import signing_key
+from gateway.audit import Actor
 from gateway.audit_verify import faults
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK
@@ -19,6 +20,7 @@ from gateway.notify.queue import FILE, Queue
 from gateway.notify.runner import Notifier
 from gateway.notify.words import Writer
 from gateway.office import Office
+from gateway.query import Maintained
 from gateway.store import Store
 from tests.gateway.conftest import Clock, feed
 from tests.gateway.console.plant import Plant
@@ -69,7 +71,7 @@ async def office(store: Store, clock: Clock, desk: Desk, tmp_path: Path) -> Asyn
     key = signing_key(tmp_path / "gw" / "keys")
     made = Office.open(
         tmp_path / "gw", desk.trail, key, gateway="gw1", site="demo", handover_s=0, clock=lambda: desk.now, journal=store.journal,
-        request=notifier.request, tell=lambda *found: store.maintained(*found, "m1"),
+        request=notifier.request, tell=store.maintained,
     )  # fmt: skip
     yield made
     made.close()
@@ -107,6 +109,7 @@ async def test_accepted_advice_becomes_one_work_request_and_its_outcome_is_kept(
     # The edge is told, and asked until it has answered.
     (action,) = store.asked.of_edge("press-edge-1")
     assert (action.kind, action.alarm, action.user, action.role, action.reason) == ("renewed", "filter1/dp", "zhou", "maintenance", "clogged")
+    assert action.raised_ns == row["time_ns"]
     before = len(edge.records)
     answer = Audit(time_ns=START + 200 * S, user="zhou", role="maintenance", action="renewed", object="filter1/dp", action_id=action.id)
     edge.add(answer)
@@ -146,10 +149,60 @@ async def test_what_an_edge_takes_back_or_makes_more_urgent_is_over(office: Offi
     assert [r.until_ns for r in office.advices.all()] == [START + 300 * S, START + 200 * S]
 
 
+def asked(store: Store) -> list[tuple[str, int]]:
+    return [(a.kind, (a.raised_ns - START) // S) for a in store.asked.of_edge("press-edge-1")]
+
+
+async def test_an_edge_is_told_what_changes_something_there_and_only_once(office: Office, store: Store, edge: Edge, desk: Desk) -> None:
+    assert office.advices is not None
+    zhou = Actor("zhou", "maintenance", "Zhou Yi")
+    (row,) = office.advices.all()
+    office.advices.accept(zhou, row.id, "")
+    office.advices.outcome(zhou, row.id, "no_fault", "")
+    office.advices.outcome(zhou, row.id, "no_fault", "looked again")
+    assert asked(store) == [("no_fault", 100)]
+    before = len(edge.records)
+    advised(edge, 200, urgency="")  # the edge takes it back
+    feed(store, edge.deliver(edge.records[before:]))
+    desk.now += 1
+    office.advices.outcome(zhou, row.id, "confirmed", "it was one")
+    office.advices.outcome(zhou, row.id, "other_fault", "the valve")
+    assert asked(store) == [("no_fault", 100), ("withdraw_no_fault", 100)]
+    desk.now += 1
+    office.advices.outcome(zhou, row.id, "confirmed", "", renewed=True)
+    office.advices.outcome(zhou, row.id, "other_fault", "the valve", renewed=True)
+    assert asked(store) == [("no_fault", 100), ("withdraw_no_fault", 100), ("renewed", 100)]
+
+
+async def test_what_is_said_of_advice_that_is_over_leaves_the_newer_one_alone(office: Office, store: Store, edge: Edge) -> None:
+    assert office.advices is not None
+    zhou = Actor("zhou", "maintenance", "Zhou Yi")
+    (old,) = office.advices.all()
+    office.advices.reject(zhou, old.id, "looks well")
+    before = len(edge.records)
+    advised(edge, 200, urgency="act")
+    feed(store, edge.deliver(edge.records[before:]))
+    with pytest.raises(Refused, match="advised on anew"):
+        office.advices.outcome(zhou, old.id, "confirmed", "", renewed=True)
+    assert office.advices.outcome(zhou, old.id, "no_fault", "").decision is not None
+    assert asked(store) == []
+
+
+async def test_a_wish_that_comes_again_under_its_id_is_one(store: Store, edge: Edge) -> None:
+    zhou = Actor("zhou", "maintenance", "Zhou Yi")
+    said = Maintained(id="m1", edge="press-edge-1", subject="filter1/dp", advised_ns=START, kind="no_fault", remark="")
+    store.maintained(said, zhou)
+    store.maintained(said, zhou)
+    assert asked(store) == [("no_fault", 0)]
+    before = len(edge.records)
+    edge.add(Audit(time_ns=START + S, user="zhou", role="maintenance", action="no_fault", object="filter1/dp", action_id="m1"))
+    feed(store, edge.deliver(edge.records[before:]))
+    store.maintained(said, zhou)
+    assert asked(store) == []
+
+
 async def test_a_work_request_in_words_tells_as_much_as_its_receiver_is_to_see(office: Office, edge: Edge, tmp_path: Path) -> None:
     from zoneinfo import ZoneInfo
-
-    from gateway.audit import Actor
 
     assert office.advices is not None
     (row,) = office.advices.all()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+import gateway.ingest
 from edge_agent.core import Committed, decode_actions
 from gateway.ingest import Ingest
 from gateway.query import ModeAsked
@@ -97,6 +98,18 @@ async def test_the_edges_of_another_gateway_are_let_go_of_unread(opened: Callabl
     assert bench.wire.acknowledged == [(1, 6), (1, 7)]
     assert set(bench.store.inbox.facts) == {"press-edge-1"}
     assert bench.ingest.letters.count == 0
+
+
+async def test_what_is_let_go_of_is_counted_by_edge_and_said_once(
+    opened: Callable[..., Store], clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gateway.ingest, "ELSEWHERE", 3)
+    bench = Bench(opened(), clock, edges=("press-edge-1",))
+    for edge in ("e3", "e3", "e4", "no name", "e5", "e6", "e3"):
+        bench.ingest.receive(f"pharmedge/demo/{edge}/records", b"x", (1, 6))
+    assert bench.ingest.elsewhere == {"e3": 3, "e4": 1, "*": 3}
+    said = [record.getMessage() for record in caplog.records if record.name == "gateway.ingest"]
+    assert [words.split()[1] for words in said] == ["e3", "e4", "*"]
 
 
 async def test_what_waits_for_no_answer_gets_none(opened: Callable[..., Store], clock: Clock) -> None:

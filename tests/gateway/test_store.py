@@ -365,6 +365,28 @@ def test_an_edge_that_was_forgotten_calls_nobody_until_it_is_heard_again(opened:
     assert "UNACK" in [row["state"] for row in store.ask.alarms() if row["alarm"].endswith(".silent")]
 
 
+def test_an_edge_that_moved_to_another_gateway_calls_nobody_here(opened: Callable[..., Store], clock: Clock) -> None:
+    edge, store = _line(30), opened(edges=("press-edge-1",))
+    feed(store, edge.deliver())
+    store.watch(clock())
+    clock.go(21)
+    store.watch(clock())
+    assert [(row["alarm"], row["state"]) for row in store.ask.alarms()] == [("gateway/press-edge-1.silent", "UNACK")]
+    store.close()
+    store = opened(edges=("press-edge-2",))
+    for _ in range(3):
+        store.watch(clock())
+        clock.go(21)
+    (row,) = store.ask.alarms()
+    assert (row["alarm"], row["state"]) == ("gateway/press-edge-1.silent", "RTNUN")
+    assert "another gateway" in str(row)
+    assert (store.ask.edges(), store.ask.tags()) == ([], [])
+    store.close()
+    store = opened()  # keeps all edges of its site
+    store.watch(clock())
+    assert [row["edge"] for row in store.ask.edges()] == ["press-edge-1"]
+
+
 def test_a_gateway_that_has_just_started_waits_for_its_edges(opened: Callable[..., Store], clock: Clock) -> None:
     edge, store = _line(30), opened()
     feed(store, edge.deliver())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edge_agent.core import AlarmEvent, NotConnected, Samples
+from edge_agent.core import AlarmEvent, NotConnected, Samples, syslog
 from edge_agent.core.syslog import alarm_line
 from gateway.app import Gateway
 from gateway.audit import Act, Actor, Trail
@@ -19,6 +21,7 @@ from gateway.config import GatewayConfig
 from gateway.store import Store
 from gateway.targets import Outcome, Page, SyslogConfig
 from gateway.targets.auditing import AuditRunner
+from gateway.targets.runner import Runner
 from gateway.targets.syslog import SyslogTarget, audit_line
 from gateway.targets.target import Told
 from tests.certificates import Certificates, certificates
@@ -103,15 +106,43 @@ def test_what_would_go_to_a_closed_connection_is_not_counted_as_written(secured)
 
 
 def test_a_server_that_is_away_or_a_stranger_is_not_connected(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    with pytest.raises(NotConnected):
-        target(port, None).open()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # taken, so that nobody else gets it, and refused, because nobody listens
+        with pytest.raises(NotConnected):
+            target(silent.getsockname()[1], None).open()
     ours, stranger = certificates(tmp_path / "a", "127.0.0.1"), certificates(tmp_path / "b", "127.0.0.1")
     server = LogServer(stranger)
     with pytest.raises(NotConnected, match="certificate verify failed"):
         target(server.port, ours).open()
     server.heard()
+
+
+@pytest.mark.parametrize("host", ["log..plant.example", ".plant.example", "x" * 64 + ".example"])
+def test_a_name_that_can_be_none_of_a_host_is_not_connected(host: str) -> None:
+    with pytest.raises(NotConnected, match="siem"):
+        SyslogConfig(name="siem", host=host, port=1, tls=False).make().open()
+
+
+class Slow(socket.socket):
+    """Takes what it is handed and writes down how much that was at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handed: list[int] = []
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self.handed.append(len(data))
+
+
+def test_the_timeout_is_that_of_a_piece_and_not_of_everything_that_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow()
+    monkeypatch.setattr(socket, "create_connection", lambda *_: slow)
+    server = syslog.LogServer("siem", "host", 1, None, 5)
+    monkeypatch.setattr(server, "ask_whether_somebody_is_there", lambda: None)
+    sent = server.send(["x" * 1000] * 500)
+    server.close()
+    assert sum(slow.handed) == sent == 500 * 1005
+    assert max(slow.handed) == syslog.PIECE
 
 
 # --- the audit trail ---------------------------------------------------------------------------------------------------------------
@@ -155,6 +186,47 @@ def write(trail: Trail, count: int) -> None:
 
 async def _in_thread(function: Callable[[], object]) -> object:
     return function()
+
+
+async def test_a_fault_of_the_disk_or_of_a_target_is_shown_and_tried_again(store: Store, trail: Trail) -> None:
+    config, full = SyslogConfig(name="siem", host="127.0.0.1"), [True]
+
+    async def in_writer(function: Callable[[], object]) -> object:
+        if full[0]:
+            raise sqlite3.OperationalError("database or disk is full")
+        return function()
+
+    shown: list[str] = []
+
+    async def sleep(_: float) -> None:
+        shown.append(str(runner.row()["error"]))
+        full[0] = False
+        if len(shown) > 1:
+            raise asyncio.CancelledError
+
+    kept = Kept()
+    write(trail, 1)
+    runner: AuditRunner | Runner = AuditRunner(store, trail, "gw1", config, kept, in_writer=in_writer, sleep=sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await runner.run()
+    assert shown == ["siem/audit: OperationalError: database or disk is full", ""]
+    assert kept.numbers == [1]
+
+    class Faulty:
+        def open(self) -> None:
+            raise UnicodeError("label empty or too long")
+
+        def write(self, page: Page) -> Outcome:
+            raise AssertionError
+
+        def close(self) -> None:
+            return
+
+    shown.clear()
+    runner = Runner(store, config, in_writer=in_writer, clock=lambda: 1, sleep=sleep, target=Faulty())
+    with pytest.raises(asyncio.CancelledError):
+        await runner.run()
+    assert shown == ["siem: UnicodeError: label empty or too long"] * 2
 
 
 async def supplied(store: Store, trail: Trail, kept: Kept, turns: int = 4) -> AuditRunner:

@@ -287,3 +287,16 @@ def test_the_accounts_are_told_every_ten_seconds_and_at_every_change():
     seconds = [t for t, _ in told(records)["accepted_kg"]]
     assert set(np.arange(60, 115, LEDGER_EVERY_NS / S)) <= set(seconds)
     assert len(seconds) < 40
+
+
+@pytest.mark.parametrize("garbage", [3.4e38, 1e6, np.inf])
+def test_a_flow_that_no_feeder_can_have_is_not_known(garbage):
+    pipeline = Pipeline()
+    run(pipeline, life(to=120))
+    before = dict(pipeline.diverts[0].accounts)
+    assert not pipeline.diverts[0].request
+    run(pipeline, [instant(120, api=garbage), instant(121, api=garbage)])
+    now = pipeline.diverts[0]
+    assert now.request
+    assert now.reason & FEED_UNKNOWN
+    assert dict(now.accounts)["accepted_kg"] <= before["accepted_kg"] + 2 * 20.0 / 3600.0

@@ -126,8 +126,9 @@ def test_a_unit_of_a_fleet_says_cycle_by_cycle_what_its_file_says(pumps: Any) ->
     assert again["pump1.remaining.status"][-1] == 1.0
 
 
-def found(id_: str, kind: Any, subject: str, at_ns: int, role: str = "maintenance") -> Action:
-    action = OperatorAction(id=id_, kind=kind, alarm=subject, raised_ns=0, user="zhou", role=role, reason="R", time_ns=at_ns)
+def found(id_: str, kind: Any, subject: str, at_ns: int, role: str = "maintenance", *, of: int = 0) -> Action:
+    """What a person found, `of` the time of the advice."""
+    action = OperatorAction(id=id_, kind=kind, alarm=subject, raised_ns=of, user="zhou", role=role, reason="R", time_ns=at_ns)
     return Action(received_ns=at_ns, action=action)
 
 
@@ -144,14 +145,30 @@ def advised(records: Any) -> list[str]:
     return [msgspec.json.decode(r.value)["urgency"] if r.value else "" for r in found]
 
 
+def newest(records: Any) -> int:
+    """The time of the advice given last."""
+    return [r for r in records if isinstance(r, Context) and r.role == "advice" and r.value][-1].time_ns
+
+
+def refusals(records: Any) -> list[tuple[str, str, str]]:
+    return [(r.action_id, r.action, r.reason) for r in records if isinstance(r, Audit) and r.action.endswith("_refused")]
+
+
 def test_a_part_that_maintenance_made_new_is_judged_anew(machine: Any) -> None:
     start = shown(machine)
     dp = next(t.id for t in start.tags if t.name == "filter1/dp")
     pipeline = Pipeline()
     # 0.2 kPa lower behind the service: less than what is taken for one without being told.
-    assert advised(run(pipeline, [start, *clogging(dp, 0, 160)])) == ["plan"]
+    given = run(pipeline, [start, *clogging(dp, 0, 160)])
+    assert advised(given) == ["plan"]
     at = T0 + 160 * HOUR // 2
-    told = run(pipeline, [found("m1", "renewed", "filter1/dp", at), found("m1", "renewed", "filter1/dp", at)])
+    wrong = [found("m0", "renewed", "filter1/dp", at, of=newest(given) - 1), found("m9", "renewed", "filter1/dp", at, of=newest(given))]
+    late = msgspec.structs.replace(wrong[1], action=msgspec.structs.replace(wrong[1].action, time_ns=at - 601 * S))
+    assert refusals(run(pipeline, [wrong[0], late])) == [
+        ("m0", "renewed_refused", "this advice is over: other advice stands"), ("m9", "renewed_refused", "asked too long ago")
+    ]  # fmt: skip
+    said_new = found("m1", "renewed", "filter1/dp", at, of=newest(given))
+    told = run(pipeline, [said_new, said_new])
     (audit,) = [a for a in told if isinstance(a, Audit)]
     assert (audit.action, audit.object, audit.action_id, audit.user) == ("renewed", "filter1/dp", "m1", "zhou")
     assert audit.old.startswith("plan: ")
@@ -165,21 +182,81 @@ def test_what_was_no_fault_is_not_advised_again_while_the_same_is_found(machine:
     start = shown(machine)
     dp = next(t.id for t in start.tags if t.name == "filter1/dp")
     pipeline = Pipeline()
-    assert advised(run(pipeline, [start, *clogging(dp, 0, 120)])) == ["plan"]
-    assert advised(run(pipeline, [found("m1", "no_fault", "filter1/dp", T0 + 120 * HOUR // 2)])) == [""]
+    given = run(pipeline, [start, *clogging(dp, 0, 120)])
+    assert advised(given) == ["plan"]
+    at, plan = T0 + 120 * HOUR // 2, newest(given)
+    told = run(pipeline, [found("m0", "no_fault", "filter1/dp", at, of=plan - 1)])
+    assert (advised(told), refusals(told)) == ([], [("m0", "no_fault_refused", "this advice is over: other advice stands")])
+    assert advised(run(pipeline, [found("m1", "no_fault", "filter1/dp", at, of=plan)])) == [""]
     pipeline = reborn(pipeline)
     assert advised(run(pipeline, clogging(dp, 121, 150, 0.8))) == []  # it drifts on as it did
-    assert advised(run(pipeline, clogging(dp, 150, 240, 0.8725))) == ["act"]  # more urgent: that is news
+    given = run(pipeline, clogging(dp, 150, 240, 0.8725))
+    assert advised(given) == ["act"]  # more urgent: that is news
+    pipeline = reborn(pipeline)
+    # The older advice is over: what is said of it silences nothing that stands now.
+    at = T0 + 240 * HOUR // 2
+    told = run(pipeline, [found("m2", "no_fault", "filter1/dp", at, of=plan), found("m3", "withdraw_no_fault", "filter1/dp", at, of=plan)])
+    assert advised(told) == []
+    assert refusals(told) == [
+        ("m2", "no_fault_refused", "this advice is over: other advice stands"),
+        ("m3", "withdraw_no_fault_refused", "nothing is kept silent because of this advice"),
+    ]
+
+
+def test_advice_is_given_again_when_it_was_a_fault_after_all(machine: Any) -> None:
+    start = shown(machine)
+    dp = next(t.id for t in start.tags if t.name == "filter1/dp")
+    pipeline = Pipeline()
+    given = run(pipeline, [start, *clogging(dp, 0, 120)])
+    at, plan = T0 + 120 * HOUR // 2, newest(given)
+    assert advised(run(pipeline, [found("m1", "no_fault", "filter1/dp", at, of=plan)])) == [""]
+    pipeline = reborn(pipeline)
+    told = run(pipeline, [found("m2", "withdraw_no_fault", "filter1/dp", at, of=plan)])
+    assert [(r.action, r.action_id) for r in told if isinstance(r, Audit)] == [("withdraw_no_fault", "m2")]
+    assert advised(run(pipeline, clogging(dp, 121, 130, 0.8))) == ["plan"]
+
+
+def test_another_fault_of_the_same_machine_is_told_whatever_its_urgency(machine: Any) -> None:
+    start = shown(machine)
+    pipeline = Pipeline()
+    run(pipeline, [start])
+    ids = {t.name.rpartition(".")[2]: t.id for t in start.tags if t.name.startswith("pump1/drive_end.") and t.name.count(".") == 1}
+
+    def waveforms(first: int, zone: int, **lines: float) -> list[str]:
+        figures = {"zone": float(zone), **dict.fromkeys(("cage", "outer", "inner", "ball"), 0.0), **lines}
+        given = []
+        for i in range(3):
+            at = T0 + (first + i) * HOUR
+            rows = Samples.of([at] * len(figures), [ids[k] for k in figures], list(figures.values()), 0, at)
+            given += pipeline._parts.advisor.vibration(rows)
+        said.extend(given)
+        return advised(given)
+
+    said: list[Context] = []
+    assert waveforms(1, 4, outer=20.0) == ["act"]
+    run(pipeline, [found("m1", "no_fault", "pump1/drive_end", T0 + 5 * HOUR, of=newest(said))])
+    assert waveforms(6, 3, outer=20.0) == []  # the same, milder
+    assert waveforms(10, 3, inner=20.0) == ["plan"]  # another fault
+    run(pipeline, [found("m2", "no_fault", "pump1/drive_end", T0 + 14 * HOUR, of=newest(said))])
+    assert waveforms(15, 3, inner=20.0) == []
+    assert waveforms(20, 1) == []
+    assert waveforms(25, 3, inner=20.0) == ["plan"]  # three healthy waveforms came between
+
+
+def test_an_action_that_this_version_cannot_read_is_refused_by_its_id(machine: Any) -> None:
+    unknown = msgspec.structs.replace(found("u1", "unknown", "pump1", T0 + S).action, reason="this version cannot read ponder")
+    told = run(Pipeline(), [shown(machine), Action(received_ns=T0 + S, action=unknown)])
+    assert refusals(told) == [("u1", "action_refused", "this version cannot read ponder")]
 
 
 def test_what_nobody_may_say_and_what_is_not_there_is_refused(machine: Any) -> None:
     pipeline = Pipeline()
     wrong = [found("a", "renewed", "filter1/dp", T0 + S, role="operator"), found("b", "no_fault", "filter9/dp", T0 + S)]
     records = run(pipeline, [shown(machine), *wrong])
-    refused = [(r.action_id, r.reason) for r in records if isinstance(r, Audit) and r.action.endswith("_refused")]
+    refused = refusals(records)
     assert [r[0] for r in refused] == ["a", "b"]
-    assert "not by the role operator" in refused[0][1]
-    assert "found 'filter9/dp'" in refused[1][1]
+    assert "not by the role operator" in refused[0][2]
+    assert "found 'filter9/dp'" in refused[1][2]
 
 
 def later(samples: Samples, by_ns: int) -> Samples:

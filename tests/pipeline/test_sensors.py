@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
 
-from edge_agent.core import AlarmDefinition, AlarmEvent, Block, Samples, Start, Tag, pack, unpack
+from edge_agent.core import AlarmDefinition, AlarmEvent, Block, Connection, Samples, Start, Tag, pack, unpack
 from edge_agent.pipeline.chain import Pipeline
 from edge_agent.pipeline.plan import PipelinePlan, SourcePlan
 from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
@@ -99,6 +101,21 @@ def test_cuts_of_a_block_and_a_restart_change_no_value(learned):
         again.restore(unpack(pack(parted.state())))
         parted = again
     assert pieces == together
+
+
+def test_an_instrument_that_sends_one_spectrum_again_and_again_is_stale(learned):
+    first = start(learned)
+    nir = msgspec.structs.replace(first.tags[0], expected_s=1.0)
+    pipeline = Pipeline()
+    stuck = block(spectra(1, 2)[0], 10)
+    silent = AlarmDefinition(name="blend/nir.stale", tag="blend/nir", kind="stale")
+    pipeline.step(msgspec.structs.replace(first, tags=(nir, *first.tags[1:]), alarms=(silent,)))
+    pipeline.step(Connection(received_ns=T0 + 10 * S, source="nir", state="connected"))
+    records = []
+    for second in range(11, 60):
+        records += pipeline.step(replace(stuck, received_ns=T0 + second * S))
+    found = [(e.alarm, e.event) for e in records if isinstance(e, AlarmEvent)]
+    assert found == [("blend/nir.stale", "raise")]
 
 
 def test_a_spectrum_that_is_delivered_again_is_removed_and_counted(learned):

@@ -139,6 +139,7 @@ class Reported:
             "inbox_records": 1_240,
             "inbox_bytes": 12_400_120,
             "queue_bytes": 0,
+            "elsewhere": {},
             "segments": 42,
             "segment_bytes": 248_000_000,
             "segment_rows": 18_000_000,

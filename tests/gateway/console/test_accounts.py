@@ -88,6 +88,12 @@ async def test_an_account_never_moves_between_administering_and_auditing(client:
     assert desk.trail.entries()[0]["action"] == "refused"
     moved = await client.post("/api/v1/users/sun/role", json={"role": "viewer", "reason": "moved"}, headers=token)
     assert moved.status_code == 200
+    # Nor in two steps: what the account was stays in the trail.
+    answer = await client.post("/api/v1/users/sun/role", json={"role": after, "reason": "new duties"}, headers=token)
+    assert f"{before} and {after} are never one account" in is_problem(answer, 422)["detail"]
+    assert desk.users.known("sun").role == "viewer"
+    back = await client.post("/api/v1/users/sun/role", json={"role": before, "reason": "old duties"}, headers=token)
+    assert back.status_code == 200
 
 
 async def test_the_one_administrator_of_an_earlier_version_keeps_accounts_and_no_longer_reads_the_trail(tmp_path: Path) -> None:
@@ -103,6 +109,10 @@ async def test_the_one_administrator_of_an_earlier_version_keeps_accounts_and_no
             desk.sessions.allowed(session, "read_audit", "audit trail")
         changed = [e for e in desk.trail.entries() if e["action"] == "user_role"]
         assert [(e["role"], e["object"], e["old"], e["new"]) for e in changed] == [("service", "user root", "admin", "security_admin")]
+        # The older version finds its role again after a rollback, also when the account was changed meanwhile.
+        desk.users.put(desk.users.known("root"), None, 1)
+        desk.users.put(desk.users.known("root"), PASSWORD, 2)
+        assert desk.users.ask("SELECT role FROM user WHERE name='root'") == [("admin",)]
         desk.close()
 
 

@@ -36,3 +36,26 @@ def test_a_line_that_stood_or_ran_faster_meanwhile(rate: float, bad: tuple[int, 
         requests += asked
         assert asked or 95.0 <= truth.bounds()[0] <= 105.0, second
     assert requests < 1400
+
+
+def fed(*flows: float) -> Divert:
+    divert = Divert(Rules(95.5, 104.5, KG_H / 3600, 1.0, KG_H, 10.0, 10.0, 2.0), Train([[train([Tanks(tau_s=30, tanks=5)], 1.0)]], (0.0, 200.0)))
+    for kg_h in flows:
+        divert.step(Feed(99.0, 101.0, kg_h), NOTHING, KNOWN, True, feedback=True)
+    return divert
+
+
+def test_more_material_than_the_line_holds_is_accounted_for_without_moving_it_parcel_by_parcel(monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed = []
+    push = Train.push
+    monkeypatch.setattr(Train, "push", lambda self, *rest: pushed.append(rest) or push(self, *rest))
+    divert = fed(KG_H * 1e6 + KG_H / 2)
+    assert 0 < len(pushed) < 1000
+    assert divert.now.accounts["diverted_kg"] == pytest.approx(1e6 * KG_H / 3600)
+    assert divert.state()["pending"] == pytest.approx(KG_H / 7200 * np.array([1.0, 99.0, 101.0]), rel=1e-6)
+    assert (divert.now.low, divert.now.high) == pytest.approx((99.0, 101.0))
+
+
+def test_a_flow_of_any_size_ends() -> None:
+    divert = fed(3.4e38)
+    assert 0.0 <= divert.state()["pending"][0] < KG_H / 3600

@@ -100,6 +100,7 @@ export function system(root) {
       ["commit", when(s.last_commit_ns)], ["commitTime", s.commit_ms === null ? "—" : `${number(s.commit_ms, 1)} ms`], ["seal", when(s.last_seal_ns)],
       ["duplicates", plain(s.duplicates)], ["quarantined", yes(!s.quarantined, plain(s.quarantined))], ["refused", yes(!s.refused, plain(s.refused))],
       ["deadLetters", yes(!s.dead_letters, plain(s.dead_letters))],
+      ["elsewhere", h("span", { title: Object.entries(s.elsewhere).map(([edge, n]) => `${edge} ${plain(n)}`).join(", ") }, plain(Object.values(s.elsewhere).reduce((sum, n) => sum + n, 0)))],
       ["manifest", h("code", { title: s.manifest_head }, s.manifest_head ? `${s.manifest_head.slice(0, 16)}…` : "—")],
     ];
     store.replaceChildren(...facts.flatMap(([key, value]) => [h("dt", null, t(`store.${key}`)), h("dd", null, value)]));
