@@ -373,6 +373,7 @@ class Agent:
                 data_dir=self._data_dir / "sources" / config.name,
                 simulated=settings.edge.simulated,
                 newest_ns=self._engine.pipeline.newest_ns,
+                max_skew_s=windows.max_skew_s if config.time.max_skew_s is None else config.time.max_skew_s,
                 late_after_s=windows.length_s + windows.idle_s + max([windows.lateness_s, *(t.lateness_s or 0.0 for t in mine)]),
             )
             runners.append(SourceRunner(config, plug, self._intake.offer, self._log.value(f"resume/{config.name}")))

@@ -48,6 +48,7 @@ class Silence:
         self._heard_ns = np.full(len(expected_ns), NEVER_HEARD, np.int64)
         self._stale = np.zeros(len(expected_ns), np.bool_)
         self._gap_from_ns = np.full(len(expected_ns), NEVER_HEARD, np.int64)
+        self._declared = np.zeros(len(expected_ns), np.int64)
         self._gaps = 0
         self.away = np.ones(sources, np.bool_)
         self._hushed = np.zeros(sources, np.bool_)
@@ -96,6 +97,7 @@ class Silence:
                 gaps.append(Gap(tag=k, from_ns=since, to_ns=t, missing=0, cause="source away", received_ns=received_ns))
             elif t - since > period * 3 // 2:
                 missing = (t - since + period // 2) // period - 1
+                self._declared[k] += missing
                 gaps.append(Gap(tag=k, from_ns=since, to_ns=t, missing=missing, cause="source away", received_ns=received_ns))
         return gaps
 
@@ -129,11 +131,13 @@ class Silence:
         if after_ns == before_ns and not self._expected_ns[tag] and last_ns != NEVER_HEARD:
             after_ns = min(after_ns, last_ns)
         missing = self._between(tag, after_ns, before_ns)
+        self._declared[tag] += missing
         return Gap(tag=tag, from_ns=after_ns, to_ns=before_ns, missing=missing, cause="queue overflow at the server", received_ns=received_ns)
 
     def filled(self, entry: Filled) -> Gap:
-        """What a server's history brought for a gap declared before: no more is taken back than was declared."""
-        back = min(entry.values, self._between(entry.tag, entry.after_ns, entry.before_ns))
+        """What a server's history brought for a gap declared before: no more is taken back than was declared and not taken back yet."""
+        back = min(entry.values, self._between(entry.tag, entry.after_ns, entry.before_ns), int(self._declared[entry.tag]))
+        self._declared[entry.tag] -= back
         cause = f"{FILLED}: {entry.values} values"
         return Gap(tag=entry.tag, from_ns=entry.after_ns, to_ns=entry.before_ns, missing=-back, cause=cause, received_ns=entry.received_ns)
 
@@ -192,6 +196,7 @@ class Silence:
             "heard_ns": self._heard_ns.copy(),
             "stale": self._stale.copy(),
             "gap_from_ns": self._gap_from_ns.copy(),
+            "declared": self._declared.copy(),
             "away": self.away.copy(),
             "hushed": self._hushed.copy(),
         }
@@ -201,6 +206,8 @@ class Silence:
         self._heard_ns[: len(state["heard_ns"])] = state["heard_ns"]
         self._stale[: len(state["stale"])] = state["stale"]
         self._gap_from_ns[: len(state["gap_from_ns"])] = state["gap_from_ns"]
+        if "declared" in state:
+            self._declared[: len(state["declared"])] = state["declared"]
         self._gaps = int((self._gap_from_ns != NEVER_HEARD).sum())
         if len(state["away"]) == len(self.away):
             self.away[:] = state["away"]

@@ -247,7 +247,8 @@ class OpcUaSource:
 
     async def _received(self, messages: Messages) -> Received:
         items, sequences = messages.drain()
-        if self._holes is not None and self._holes.see(items, asyncio.get_running_loop().time()):
+        until_ns = self._plug.clock() + round(self._plug.max_skew_s * 1e9)
+        if self._holes is not None and self._holes.see(items, asyncio.get_running_loop().time(), until_ns):
             await asyncio.to_thread(self._holes.write)
         if not sequences:
             return Received(items)

@@ -91,14 +91,18 @@ class Holes:
             self._after_ns[tag] = max(self._handed_ns[tag], _UNKNOWN if newest is None else newest)
         self._awaited = (self._after_ns != _UNKNOWN) & ((self._period_ns > 0) | (not resumed))
 
-    def see(self, items: Iterable[Item], now_s: float) -> bool:
-        """Look at items that are about to be handed on; whether there are new holes, which must be written down first."""
+    def see(self, items: Iterable[Item], now_s: float, until_ns: int) -> bool:
+        """Look at items that are about to be handed on; whether there are new holes, which must be written down first.
+
+        A stamp behind `until_ns` is too far ahead: the pipeline rejects its value, which so ends no hole.
+        """
         before = self._following
         for item in items:
             if isinstance(item, Overflow):
-                if item.tag < len(self._period_ns):
+                if item.tag < len(self._period_ns) and item.before_ns <= until_ns:
                     self._overflowed(item, now_s)
             elif isinstance(item, Samples):
+                item = item.take(item.time_ns <= until_ns)
                 if self._awaited.any():
                     self._first_values(item, now_s)
                 ours = item.tag < len(self._handed_ns)

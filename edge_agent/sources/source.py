@@ -48,6 +48,8 @@ class Plug:
     simulated: bool = False
     newest_ns: Callable[[int], int | None] = lambda _: None
     """Source time of the newest value of a tag that the pipeline has, None when it never had one."""
+    max_skew_s: float = 86_400.0
+    """Seconds that a source's stamp may be ahead: the pipeline rejects a value of a later one."""
     late_after_s: float = 0.0
     """Seconds after which the windows of whatever was received are closed: what comes later with an older time is late."""
     counters: dict[str, int] = field(default_factory=dict)

@@ -128,6 +128,17 @@ def test_what_a_history_brings_is_late_stored_and_taken_back_from_the_gap():
     assert p.newest_ns(FORCE) == T0 + 63 * S
 
 
+def test_no_more_is_taken_back_than_was_declared():
+    p = begun()
+    run(p, [values(1, 12.0), Connection(received_ns=T0 + 2 * S, source="plc", state="disconnected")])
+    run(p, [Connection(received_ns=T0 + 4 * S, source="plc", state="connected"), values(6, 12.0)])
+    taken = []
+    for _ in range(3):
+        taken += p.step(Filled(received_ns=T0 + 63 * S, source="plc", tag=FORCE, after_ns=T0 + S, before_ns=T0 + 90 * S, values=3))
+        p = reborn(p)
+    assert [g.missing for g in taken if isinstance(g, Gap)] == [-3, -1, 0]
+
+
 def recalled(received_s: float, *rows: tuple[float, float], tag: int = FORCE) -> Recalled:
     return Recalled.of([T0 + round(t * S) for t, _ in rows], [tag] * len(rows), [v for _, v in rows], received_ns=T0 + round(received_s * S))
 
