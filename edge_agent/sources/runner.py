@@ -194,7 +194,7 @@ class SourceRunner:
                 elif dog is not None and self._watchdog_s is not None and dog.done():
                     left_s = self._watchdog_s - (self._clock() - heard_ns) / 1e9
                     if left_s <= 0:
-                        await self._starve()
+                        await self._starve(reading)
                     dog = self._after(left_s)
         finally:
             for future in (reading, dog, herald):
@@ -202,11 +202,13 @@ class SourceRunner:
                     future.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
-    async def _starve(self) -> None:
+    async def _starve(self, reading: asyncio.Future[Received]) -> None:
         self._starved = True
         self._enter("no_data")
         await self._say("no_data", f"expected a value within {self._watchdog_s:g} s, found none")
         self._told = True
+        if reading.done() and reading.exception() is None:
+            await self._hand_over(reading.result())  # it came meanwhile, and its connector takes it as handed over
         raise NotConnected(f"connected, but no value for {self._watchdog_s:g} s")
 
     async def _announce(self, first: Received | None) -> None:

@@ -156,6 +156,21 @@ async def test_what_a_history_brings_is_no_sign_of_life(start: Starter) -> None:
     assert intake.said()[-1] == "no_data"
 
 
+async def test_what_comes_while_silence_is_told_is_handed_over_too(start: Starter) -> None:
+    time, intake = Time(), Intake()
+    actor = Actor([], [None])
+    start(runner(ActingConfig(actor), intake, time, PERIODIC))
+    await time.pass_(9)
+    intake.open.clear()
+    await time.pass_(2)
+    actor.push.put_nowait(Received((SAMPLES,), resume=b"here"))
+    await settle()
+    intake.open.set()
+    await time.pass_(5)
+    assert intake.said()[:3] == ["connected", "no_data", "Samples"]
+    assert actor.resumes == [None, b"here"]
+
+
 async def test_by_exception_tags_may_be_silent(start: Starter) -> None:
     time, intake = Time(), Intake()
     start(runner(ActingConfig(Actor([None])), intake, time, [Tag(id=0, name="a")]))
