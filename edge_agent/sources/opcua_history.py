@@ -13,6 +13,7 @@ import asyncio
 import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.backoff import Backoff
 from edge_agent.core import Filled, Recalled
 from edge_agent.sources.opcua_decode import extension, response_head
 from edge_agent.sources.opcua_walk import DamagedError, Walker
@@ -34,6 +35,17 @@ _BAD_CONTINUATION_POINT_INVALID: Final = 0x804A0000
 _BAD_NO_CONTINUATION_POINTS: Final = 0x804B0000
 _NEVER_OFFERED: Final = frozenset({0x800B0000, 0x803D0000, 0x80400000, 0x80720000})
 """BadServiceUnsupported, BadNotSupported, BadNotImplemented, BadHistoryOperationUnsupported of a whole answer: this server has no history."""
+_PASSING: Final = frozenset(
+    {
+        0x80030000, 0x80040000, 0x80050000, 0x800A0000, 0x800C0000, 0x800D0000, 0x800E0000, 0x80100000, 0x80220000, 0x80250000, 0x80260000,
+        0x80270000, 0x80310000, 0x804B0000, 0x807D0000, 0x80840000, 0x80850000,
+    }
+)  # fmt: skip
+"""BadOutOfMemory, BadResourceUnavailable, BadCommunicationError, BadTimeout, BadShutdown, BadServerNotConnected, BadServerHalted,
+BadTooManyOperations, BadSecureChannelIdInvalid, BadSessionIdInvalid, BadSessionClosed, BadSessionNotActivated, BadNoCommunication,
+BadNoContinuationPoints, BadTcpServerTooBusy, BadRequestInterrupted, BadRequestTimeout: they say nothing of the hole, and it is asked for again."""
+TRIES: Final = 8
+"""Times in a row that a page is asked for in one connection before its hole is left: over about three minutes."""
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -56,6 +68,9 @@ class History:
         self._point = b""
         self._from_ns = 0
         self._retried = False
+        self._untried = TRIES
+        self._backoff = Backoff(lambda: 0.5)
+        self._giving_up = ""
         self._told: list[Item] = []
 
     def due_s(self, now_s: float) -> float:
@@ -63,6 +78,8 @@ class History:
         hole = self._holes.first
         if hole is None:
             return float("inf")
+        if self._giving_up:
+            return now_s
         if self._future is not None:
             return self._asked_s + self._config.timeout_s
         return max(self._next_s, self._holes.found_s(hole, now_s) + self._plug.late_after_s)
@@ -70,16 +87,14 @@ class History:
     def ask(self, now_s: float) -> None:
         """Ask for the next page if it is time; NotConnected when the connection is gone."""
         hole = self._holes.first
-        if hole is None or now_s < self.due_s(now_s):
+        if hole is None or self._giving_up or now_s < self.due_s(now_s):
             return
         if self._future is not None:
-            self._leave(hole, "unanswered")
-            self._news()
+            self._again(now_s, "unanswered")
             return
         history = self._config.history
         if self._plug.clock() - hole.before_ns > history.oldest_s * 1e9:
-            self._leave(hole, "too_old")
-            self._news()
+            self._give_up("too_old")
             return
         wanted = self._wanted.get(hole.tag)
         try:
@@ -87,13 +102,26 @@ class History:
         except KeyError:
             node_id = None
         if node_id is None:
-            self._leave(hole, "refused")
-            self._news()
+            self._give_up("refused")
             return
         self._asked_s = now_s
         future = self._session.send(self._request(hole, node_id))
         future.add_done_callback(self._answered)
         self._future = future
+
+    def _again(self, now_s: float, how: str) -> None:
+        """The answer says nothing of the hole: the same page is asked for later, by time, unless that was tried often enough."""
+        self._future, self._point, self._retried = None, b"", False
+        self._untried -= 1
+        if self._untried <= 0:
+            self._give_up(how)
+        else:
+            self._next_s = max(self._next_s, now_s + self._backoff.next_s())
+
+    def _give_up(self, how: str) -> None:
+        """The next `page` settles the hole: its bookkeeping may not move before what it says is handed on with it."""
+        self._giving_up = how
+        self._news()
 
     def _answered(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled():
@@ -124,11 +152,16 @@ class History:
         future, hole = self._future, self._holes.first
         if future is not None and future.done():
             self._future = None
-            if hole is not None and not future.cancelled() and future.exception() is None:
+            if future.cancelled() or future.exception() is not None:
+                self._again(now_s, "unanswered")
+            elif hole is not None:
                 try:
                     self._read(bytes(future.result()), hole, now_s)
                 except DamagedError:
                     self._leave(hole, "damaged")
+        hole = self._holes.first
+        if self._giving_up and hole is not None:
+            self._leave(hole, self._giving_up)
         told, self._told = self._told, []
         return told
 
@@ -136,8 +169,10 @@ class History:
         result, status, point, at, end = answer(body)
         self._next_s = now_s + (now_s - self._asked_s)
         if result >> 31 or status >> 31:
-            self._refused(hole, result, status)
+            self._refused(hole, result, status, now_s)
             return
+        self._untried = TRIES
+        self._backoff.reset()
         start_ns, history = self._holes.start_ns(hole), self._config.history
         found = self._decoder.history(body, at, end, hole.tag, self._plug.clock())
         self._next_s = max(self._next_s, now_s + len(found) / history.values_per_s)
@@ -154,10 +189,13 @@ class History:
         elif not more:
             self._leave(hole, "filled" if total else "empty")
 
-    def _refused(self, hole: Hole, result: int, status: int) -> None:
+    def _refused(self, hole: Hole, result: int, status: int, now_s: float) -> None:
         code = (result if result >> 31 else status) & 0xFFFF0000
         if code in (_BAD_CONTINUATION_POINT_INVALID, _BAD_NO_CONTINUATION_POINTS) and not self._retried:
             self._point, self._retried = b"", True  # goes on by time from what has come
+            return
+        if code in _PASSING:
+            self._again(now_s, "unanswered")
             return
         self._leave(hole, "refused")
         if result >> 31 and code in _NEVER_OFFERED:
@@ -171,7 +209,9 @@ class History:
             self._told.append(
                 Filled(received_ns=0, source=self._plug.name, tag=hole.tag, after_ns=hole.after_ns, before_ns=hole.before_ns, values=total)
             )
-        self._future, self._point, self._retried = None, b"", False
+        self._future, self._point, self._retried, self._giving_up = None, b"", False, ""
+        self._untried = TRIES
+        self._backoff.reset()
         self._holes.settle(hole)
 
 

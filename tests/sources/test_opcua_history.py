@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -14,8 +15,9 @@ from asyncua import ua
 from asyncua.server.history import HistoryDict, HistoryManager
 
 from edge_agent.core import Filled, Overflow, Recalled, Samples
-from edge_agent.sources import opcua
+from edge_agent.sources import opcua, opcua_history
 from edge_agent.sources.opcua import OpcUaConfig, OpcUaSource
+from edge_agent.sources.opcua_decode import Decoder
 from edge_agent.sources.opcua_holes import Cursor, Holes
 from edge_agent.sources.source import Plug
 from tests.sources.opcua_plant import START_NS, STEP_NS, Plant, Reader, cut, free_port, source, tags, utc
@@ -210,6 +212,104 @@ async def test_what_a_server_without_history_cannot_give_stays_declared(plant: P
     await after.plc.close()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is asked for again at once."""
+    monkeypatch.setattr(opcua_history.Backoff, "next_s", lambda _: 0.0)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    "status", ["BadTimeout", "BadTooManyOperations", "BadResourceUnavailable", "BadNoContinuationPoints", "BadServerNotConnected"]
+)
+async def test_a_server_that_cannot_just_now_is_asked_again(plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    whole, refused = HistoryManager._read_history, 0
+
+    async def busy(manager: HistoryManager, details: Any, node: Any) -> ua.HistoryReadResult:
+        nonlocal refused
+        refused += 1
+        if refused % 5:
+            return ua.HistoryReadResult(StatusCode=ua.StatusCode(getattr(ua.StatusCodes, status)))
+        return await whole(manager, details, node)
+
+    monkeypatch.setattr(HistoryManager, "_read_history", busy)
+    after = Journal(plant, tmp_path, before=await outage(plant, tmp_path))
+    await after.open()
+    await after.until_filled(2)
+    assert sorted(after.filled()) == [(0, 3, 40, 36), (1, 3, 40, 36)]
+    assert sorted(after.values(0)) == [float(k) for k in range(1, 41)]
+    await after.plc.close()
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_server_that_can_never_is_asked_so_often_and_no_more(plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def busy(manager: HistoryManager, details: Any, node: Any) -> ua.HistoryReadResult:
+        asked.append(node.NodeId.Identifier)
+        return ua.HistoryReadResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadTimeout))
+
+    monkeypatch.setattr(HistoryManager, "_read_history", busy)
+    after = Journal(plant, tmp_path, before=await outage(plant, tmp_path))
+    await after.open()
+    while after.plc._plug.counters.get("history_holes_unanswered") != 2:
+        await after.read()
+    assert {name: asked.count(name) for name in plant.names} == dict.fromkeys(plant.names, opcua_history.TRIES)
+    await after.plc.close()
+
+
+async def test_a_page_that_stays_unanswered_is_asked_for_again_later(tmp_path: Path) -> None:
+    sent: list[asyncio.Future[bytes]] = []
+
+    class Mute:
+        def send(self, request: Any) -> asyncio.Future[bytes]:
+            sent.append(asyncio.get_running_loop().create_future())
+            return sent[-1]
+
+    book = holes(tmp_path, {0: START_NS})
+    book.opened(resumed=False)
+    assert book.see([rows(0, 10)], 0.0, FAR_NS)
+    section = {"kind": "opcua", "name": "plc", "url": "opc.tcp://127.0.0.1:4840/", "timeout_s": 4, "history": {"fill": True}}
+    config = OpcUaConfig.model_validate(section)
+    plug = Plug("plc", tags("a"), {}, lambda: START_NS, tmp_path)
+    wanted = cast("Any", {0: SimpleNamespace(address=SimpleNamespace(node_id=lambda _: ua.NodeId("a", 1)))})
+    history = opcua_history.History(cast("Any", Mute()), config, plug, Decoder("plc", tags("a")), book, wanted, [], lambda: None)
+    now_s, waits = 0.0, []
+    for _ in range(opcua_history.TRIES):
+        history.ask(now_s)
+        assert history.due_s(now_s) == now_s + 4.0
+        now_s += 4.0
+        assert book.first is not None
+        history.ask(now_s)
+        waits.append(history.due_s(now_s) - now_s)
+        assert history.page(now_s) == []
+        now_s += waits[-1]
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 0.0]
+    assert (len(sent), book.first, plug.counters) == (opcua_history.TRIES, None, {"history_holes_unanswered": 1})
+
+
+async def test_a_hole_that_is_given_up_moves_no_bookkeeping_before_what_it_says(tmp_path: Path) -> None:
+    """Live values that are handed on in between carry the bookkeeping of before: a death behind them loses no word."""
+    newest = {0: START_NS + 10 * STEP_NS}
+    book = holes(tmp_path, {0: START_NS})
+    book.opened(resumed=False)
+    assert book.see([rows(0, 10)], 0.0, FAR_NS)
+    book.write()
+    hole = book.holes[0]
+    book.came(hole, START_NS + 5 * STEP_NS, 4)
+    before = book.told()
+    config = OpcUaConfig.model_validate({"kind": "opcua", "name": "plc", "url": "opc.tcp://127.0.0.1:4840/", "history": {"fill": True}})
+    plug = Plug("plc", tags("a"), {}, lambda: START_NS, tmp_path)
+    told: list[None] = []
+    history = opcua_history.History(cast("Any", None), config, plug, Decoder("plc", tags("a")), book, {}, [], lambda: told.append(None))
+    history.ask(0.0)  # of a tag that is no longer read from there
+    assert (told, book.told(), book.first) == ([None], before, hole)
+    items = history.page(0.0)
+    assert [(i.values, i.after_ns) for i in items if isinstance(i, Filled)] == [(4, START_NS)]
+    assert book.told() != before
+    assert holes(tmp_path, newest, {"history": before}).holes == [hole]
+
+
 @pytest.mark.parametrize(
     ("history", "counter", "filled"),
     [({"oldest_s": 1.0}, "history_holes_too_old", []), ({"values_per_hole": 20}, "history_holes_cut", [(0, 3, 40, 27)])],
@@ -237,6 +337,9 @@ async def test_nothing_is_asked_before_all_of_a_hole_is_late(plant: Plant, tmp_p
     await after.plc.close()
 
 
+FAR_NS = START_NS + 10**15
+
+
 def holes(folder: Path, newest: dict[int, int], resume: dict[str, Any] | None = None, expected_s: float | None = 0.1) -> Holes:
     return Holes(folder, tags("a", "b", "batch", expected_s=expected_s), newest.get, resume or {})
 
@@ -248,8 +351,8 @@ def rows(tag: int, *steps: int) -> Samples:
 async def test_only_a_hole_of_more_than_one_and_a_half_periods_is_one(tmp_path: Path) -> None:
     book = holes(tmp_path, {0: START_NS, 1: START_NS})
     book.opened(resumed=True)
-    assert not book.see([rows(0, 0, 1, 2)], 0.0)
-    assert book.see([rows(1, 5), rows(2, 9)], 0.0)
+    assert not book.see([rows(0, 0, 1, 2)], 0.0, FAR_NS)
+    assert book.see([rows(1, 5), rows(2, 9)], 0.0, FAR_NS)
     assert [(h.tag, h.after_ns, h.before_ns) for h in book.holes] == [(1, START_NS, START_NS + 5 * STEP_NS)]
 
 
@@ -257,22 +360,37 @@ async def test_a_tag_by_exception_has_a_hole_where_its_subscription_is_new_or_an
     newest = {0: START_NS, 1: START_NS}
     book = holes(tmp_path, newest, expected_s=None)
     book.opened(resumed=True)
-    assert not book.see([rows(0, 7)], 0.0)
+    assert not book.see([rows(0, 7)], 0.0, FAR_NS)
     at = START_NS + 9 * STEP_NS
-    assert book.see([Overflow(received_ns=0, source="plc", tag=0, after_ns=at, before_ns=at)], 0.0), "a connection that had seen nothing before"
+    assert book.see([Overflow(received_ns=0, source="plc", tag=0, after_ns=at, before_ns=at)], 0.0, FAR_NS), (
+        "a connection that had seen nothing before"
+    )
     book = holes(tmp_path, newest, expected_s=None)
     book.opened(resumed=False)
-    assert not book.see([rows(0, 0)], 0.0), "a new subscription shows the last value again"
-    assert book.see([rows(0, 7)], 0.0)
+    assert not book.see([rows(0, 0)], 0.0, FAR_NS), "a new subscription shows the last value again"
+    assert book.see([rows(0, 7)], 0.0, FAR_NS)
     assert book.first is not None
     assert (book.first.after_ns, book.first.before_ns) == (START_NS, START_NS + 7 * STEP_NS)
+
+
+async def test_a_stamp_too_far_ahead_ends_no_hole(tmp_path: Path) -> None:
+    book = holes(tmp_path, {0: START_NS, 1: START_NS})
+    book.opened(resumed=True)
+    until_ns = START_NS + 50 * STEP_NS
+    ahead = START_NS + 99 * STEP_NS
+    assert not book.see([rows(0, 99), Overflow(received_ns=0, source="plc", tag=1, after_ns=START_NS, before_ns=ahead)], 0.0, until_ns)
+    assert book.see([rows(0, 10), rows(1, 10)], 0.0, until_ns)
+    assert [(h.tag, h.after_ns, h.before_ns) for h in book.holes] == [(t, START_NS, START_NS + 10 * STEP_NS) for t in (0, 1)]
+    book.opened(resumed=True)
+    assert book.see([rows(0, 20)], 0.0, until_ns)
+    assert book.holes[-1].after_ns == START_NS + 10 * STEP_NS
 
 
 async def test_a_book_is_kept_and_what_is_settled_or_never_ended_is_not_taken_up(tmp_path: Path) -> None:
     newest = {0: START_NS, 1: START_NS}
     book = holes(tmp_path, newest)
     book.opened(resumed=False)
-    assert book.see([rows(0, 10), rows(1, 10)], 0.0)
+    assert book.see([rows(0, 10), rows(1, 10)], 0.0, FAR_NS)
     book.write()
     assert holes(tmp_path, newest).holes == [], "their ends never became durable"
     newest = {0: START_NS + 10 * STEP_NS, 1: START_NS + 10 * STEP_NS}
