@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -179,7 +180,10 @@ async def test_an_acknowledgement_that_fails_keeps_no_other_from_being_told(tmp_
 async def test_what_came_for_a_gap_is_no_gap_more(tmp_path):
     run = Running(tmp_path, quiet=True)
     now = run.clock()
-    for tag in range(2):  # one with a period, one without
+    plan = start(now, models=(), alarms=())
+    by_exception = msgspec.structs.replace(plan.tags[1], expected_s=None)
+    run.intake.plan_anew(msgspec.structs.replace(plan, tags=(plan.tags[0], by_exception, *plan.tags[2:])))
+    for tag in range(2):
         for kind in (Overflow, Filled):
             what = {"source": "plc", "tag": tag, "after_ns": now - 10**10, "before_ns": now} | ({"values": 4} if kind is Filled else {})
             run.intake.put(lambda at, kind=kind, what=what: kind(received_ns=at, **what))
