@@ -85,6 +85,8 @@ class AutoConfig(ModelConfig):
 
 _LEARNED: Final = ("floats", "day", "day_n", "week", "week_n", "tail", "scale", "least", "age", "memory")
 """Arrays that hold what is normal; the others hold the last rows."""
+_LASTING, _COUNTS = 15, 9
+"""Column of `floats` that earlier versions had not, and of the settings whether it counts."""
 _PROFILES: Final[dict[str, tuple[Member, ...]]] = {"auto": MEMBERS, "plant": MEMBERS, "light": MEMBERS[:2]}
 _ROWS: Final = {name: sum(len(m) for m in list(_PROFILES.values())[:i]) for i, name in enumerate(_PROFILES)}
 
@@ -124,8 +126,8 @@ class Auto:
         gate = {"auto": 0.3, "light": 0.3, "plant": 0.0}
         self._setting = np.array(
             [(c.budget, c.warmup, c.refractory, c.calendar, c.span or 0.0, gate[c.profile], c.min_sigma, c.profile == "plant",
-              c.file is not None) for c in configs], np.float64
-        ).reshape(n, 9)  # fmt: skip
+              c.file is not None, True) for c in configs], np.float64
+        ).reshape(n, 10)  # fmt: skip
         longest = int(warmups.max(initial=0))
         near = np.zeros(128, np.float32)
         self._scratch = (
@@ -181,7 +183,12 @@ class Auto:
         return learned
 
     def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `train` found; see `models.model.Bank.settle`."""
+        """Take up what `train` found; see `models.model.Bank.settle`.
+
+        A file of a version that did not weigh what lasts judges as it was calibrated: without.
+        """
+        self._setting[slot, _COUNTS] = learned["floats"].shape != (_LASTING,) if "floats" in learned else True
+        learned = self.of_now(learned)
         part = slice(int(self._start[slot]), int(self._start[slot + 1]))
         own = {name: self._state[name][slot] for name in _LEARNED if name != "memory"} | {"memory": self._state["memory"][part]}
         check_learned(own, learned)
@@ -195,4 +202,12 @@ class Auto:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)
+        take_up(self._state, self.of_now(state))
+
+    @staticmethod
+    def of_now(state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Arrays of an earlier version, which did not weigh what lasts, as those of this one: nothing lasted yet; others as they are."""
+        floats = state.get("floats")
+        if not isinstance(floats, np.ndarray) or floats.shape[-1:] != (_LASTING,):
+            return state
+        return {**state, "floats": np.concatenate([floats, np.zeros((*floats.shape[:-1], 1))], axis=-1)}

@@ -21,6 +21,8 @@ RECENT: Final = 256
 STATES: Final = 128
 """States a member remembers; the one not met for longest gives way."""
 AGES: Final = STATES + 1
+SINGLE: Final = 3e38
+"""Slow means are held within what single precision can hold: tails know no infinity."""
 VAST: Final = 1e15
 """Features count at most so many of their standard deviations; keeps squares in single precision."""
 
@@ -241,7 +243,8 @@ def fit(
                     add(sums, 0, 0, 1, -marks[t - rows, 4])
                 if t >= skip:
                     # Single precision: what is left of rounding must not tell two equal means apart.
-                    line[kept] = (1.0 - 2.0 * side) * np.float32((sums[0, 0] + sums[0, 1]) / min(t + 1, rows))
+                    slow = min(max((sums[0, 0] + sums[0, 1]) / min(t + 1, rows), -SINGLE), SINGLE)
+                    line[kept] = (1.0 - 2.0 * side) * np.float32(slow)
                     kept += 1
             fit_tail(tail, s, 4 * m + 2 + side, line, kept, q, tiny)
     kept = 0

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.auto_fit import AGES, MOST, RECENT, STATES, TAILS, VAST, add, fit, nearest, statistics, store
+from models.auto_fit import AGES, MOST, RECENT, SINGLE, STATES, TAILS, VAST, add, fit, nearest, statistics, store
 from models.baseline import HUGE
 from models.compiled import kernel
 from models.tails import learn_tail, surprise
@@ -85,8 +85,9 @@ def auto(
 
     table (members, 12)  constants of the members of all profiles; slot s has first[s] .. last[s]
     start (slots + 1,)   where each slot's memory begins
-    setting (slots, 9)   budget, warm-up, refractory, calendar, span (0: none), weight of the gate, least spread, whether runs are judged,
-                         whether the slot is static: then only what remembers the last rows changes, and its first SETTLING rows say nothing
+    setting (slots, 10)  budget, warm-up, refractory, calendar, span (0: none), weight of the gate, least spread, whether runs are judged,
+                         whether the slot is static: then only what remembers the last rows changes, and its first SETTLING rows say nothing;
+                         whether the mean surprise of the last rows counts
     line, held, marks, near, near_bits  scratch without memory
     ints (slots, 4)      rows seen; rows since the last finding; hour since 1970; rows in it
     floats (slots, 16)   first value; lowest, highest, slow mean (relative to the first value, as everything below); variance about the slow
@@ -224,7 +225,8 @@ def auto(
             mean_z = abs(mean_z / reach)
             part_s = surprise(tail, s, 4 * m + 1, mean_z, q, xi) if speaks and r2 > table[row, 10] else 0.0
             k = int(table[row, 11])
-            mean_v = np.float64(np.float32((floats[s, 8 + k] + floats[s, 11 + k]) / min(n + 1, LEVELS[k])))
+            mean_v = min(max((floats[s, 8 + k] + floats[s, 11 + k]) / min(n + 1, LEVELS[k]), -SINGLE), SINGLE)
+            mean_v = np.float64(np.float32(mean_v))
             part_l = 0.0
             if not static or n + 1 >= LEVELS[k]:
                 part_l = gate * max(surprise(tail, s, 4 * m + 2, mean_v, q, xi), surprise(tail, s, 4 * m + 3, -mean_v, q, xi))
@@ -265,7 +267,8 @@ def auto(
         members = last[s] - first[s]
         joint = total_e / members
         now = max(joint, FROZEN * frozen)
-        floats[s, 15] += (now - floats[s, 15]) / LASTS
+        if setting[s, 9] > 0.0 and abs(now) < np.inf:
+            floats[s, 15] += (now - floats[s, 15]) / LASTS
         e = min(max(now, LASTING * floats[s, 15]), CAP)
         found = 0.0
         if now > 0.0 and e >= setting[s, 0] and (ints[s, 1] > setting[s, 2] or e > 3.0 * floats[s, 6]):

@@ -35,7 +35,7 @@ class Bank(Protocol):
     bit for bit, however they are cut into calls (batch invariance), and a restored bank goes on as if it had never stopped.
 
     A bank whose rules run over several rows may have `restart(slot, role)`: a new batch or phase (`role`) has begun, and what came before is no part
-    of a run any more; what was learned stays.
+    of a run any more; what was learned stays. One whose state had other arrays in an earlier version has `of_now(state)`, which makes them its own.
     """
 
     outputs: ClassVar[tuple[str, ...]]

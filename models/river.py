@@ -26,13 +26,18 @@ _NAME: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*\.[A-Z][A-Za-z_]*")
 _DEFECTS: Final = (ArithmeticError, LookupError, ValueError)
 """What an estimator may fail with at a row that is too large for it or comes too early; the row then says nothing."""
 ADAPTIVE: Final = "a drift detector is always adaptive: it compares with what it saw last"
+STILL: Final = (
+    "GaussianScorer", "HalfSpaceTrees", "LODA", "LocalOutlierFactor", "OneClassSVM", "QuantileFilter", "StandardAbsoluteDeviation", "ThresholdFilter",
+)  # fmt: skip
+"""Estimators that a score leaves as they were: they can be static."""
 
 
 class RiverConfig(ModelConfig):
     """A detector of the River library per tag; score is what the estimator says of an anomaly, or 1 on a row at which it detects drift, else 0.
 
     Tens of microseconds a row: for a few slow tags. Prefer `auto` where nothing is known of a tag. With a `file` an anomaly detector scores by what
-    it learned in the training and learns nothing more; a drift detector compares with what it saw last, so it is always adaptive.
+    it learned in the training and learns nothing more; a drift detector compares with what it saw last, so it is always adaptive, as is an estimator
+    that goes on learning when it scores (anomaly.PredictiveAnomalyDetection).
     """
 
     kind: Literal["river"] = "river"
@@ -51,8 +56,9 @@ class RiverConfig(ModelConfig):
     def _made(self) -> Self:
         if self.scale is not None and not self.scale[0] < self.scale[1]:
             raise ValueError("scale: expected low < high")
-        if isinstance(detector(self), _DriftDetector) and self.file is not None:
-            raise ValueError(f"no file: {ADAPTIVE}")
+        why = moving(self)
+        if self.file is not None and why:
+            raise ValueError(f"no file: {why}")
         return self
 
     @classmethod
@@ -103,11 +109,23 @@ def detector(config: RiverConfig) -> _Detector:
     raise ValueError(f"an anomaly or drift detector, found {config.estimator}")
 
 
+def moving(config: RiverConfig) -> str:
+    """Why an estimator cannot be static; empty where it can."""
+    found = detector(config)
+    if isinstance(found, _DriftDetector):
+        return ADAPTIVE
+    made = found.made
+    for one in (made, getattr(made, "anomaly_detector", made)):
+        if not type(one).__module__.startswith("river.anomaly") or type(one).__name__ not in STILL:
+            return f"{config.estimator} is always adaptive: only {', '.join(STILL)} are known to learn nothing when they score"
+    return ""
+
+
 class _Detector:
     """One estimator: each row is scored, then learned."""
 
     def __init__(self, made: Any) -> None:
-        self._made = made
+        self.made = made
 
     def row(self, x: float, *, score: bool, learn: bool = True) -> float:
         """Score (NaN where it has none) and learn a row; without `score` it is only learned, without `learn` only scored."""
@@ -120,18 +138,18 @@ class _Detector:
         return said if math.isfinite(said) else math.nan
 
     def _score(self, x: float) -> float:
-        return float(self._made.score_one({"x": x}))
+        return float(self.made.score_one({"x": x}))
 
     def _learn(self, x: float) -> None:
-        self._made.learn_one({"x": x})
+        self.made.learn_one({"x": x})
 
 
 class _Supervised(_Detector):
     def _score(self, x: float) -> float:
-        return float(self._made.score_one({}, x))
+        return float(self.made.score_one({}, x))
 
     def _learn(self, x: float) -> None:
-        self._made.learn_one({}, x)
+        self.made.learn_one({}, x)
 
 
 class _DriftDetector(_Detector):
@@ -141,10 +159,10 @@ class _DriftDetector(_Detector):
 
     def row(self, x: float, *, score: bool, learn: bool = True) -> float:  # noqa: ARG002 - a drift detector says what it found when it learns
         try:
-            self._made.update(x > 0.5 if self._binary else x)
+            self.made.update(x > 0.5 if self._binary else x)
         except _DEFECTS:
             return math.nan
-        return float(bool(self._made.drift_detected))
+        return float(bool(self.made.drift_detected))
 
 
 def _scaled(config: RiverConfig, x: float) -> float:
@@ -257,8 +275,8 @@ class River:
     @classmethod
     def train(cls, config: RiverConfig, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
         """The last rows of n usable values, twice a generation at the most: what the estimator learns again at each start."""
-        if isinstance(detector(config), _DriftDetector):
-            raise ValueError(ADAPTIVE)
+        if why := moving(config):
+            raise ValueError(why)
         enough(len(value), max(config.warmup, 10))
         most = 2 * config.generation
         rows = np.zeros(most)

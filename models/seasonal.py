@@ -133,6 +133,12 @@ class Seasonal:
         enough(len(value), max(config.least, 10))
         bank = cls([config.model_copy(update={"file": None})])
         bank.step(np.zeros(len(value), np.int32), time_ns, value, np.ones(len(value), np.uint8), np.empty((len(value), 3)))
+        few = np.flatnonzero(bank._state["count"] < config.least)
+        if len(few):
+            # It would never say anything there.
+            hours = config.period_h / config.parts
+            said = ", ".join(f"{p * hours:g} h to {(p + 1) * hours:g} h: {bank._state['count'][p]:g}" for p in few.tolist())
+            raise ValueError(f"expected at least {config.least} usable rows in each part of the period, found {said}")
         return bank.state()
 
     def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:

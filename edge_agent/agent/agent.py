@@ -344,6 +344,9 @@ class Agent:
             why, instead = "; ".join(recovered.unusable), recovered.checkpoint or "the journal alone"
             log.error("a checkpoint cannot be used", why=why, instead=instead)
             self._intake.put(lambda now: Note(received_ns=now, action="checkpoint_unusable", object="checkpoint", new=instead, reason=why))
+        if untaught := "; ".join(recovered.untaught):
+            log.error("models cannot take up what they had learned", why=untaught)
+            self._intake.put(lambda now: Note(received_ns=now, action="checkpoint_unusable", object="models", new="untaught", reason=untaught))
         if differing := recovered.differing:
             log.warning("records came out otherwise when stepped again", count=len(differing), first=differing[0])
             text = f"{len(differing)} records differ, first {differing[0]}"

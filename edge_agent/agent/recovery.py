@@ -8,6 +8,7 @@ from typing import Final
 
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, checkpoint_position, checkpoint_state
 from edge_agent.core import Entry, Log, LogError, Record, Row, WireError, decode, encode, unpack
+from edge_agent.pipeline.banks import UNFIT
 from edge_agent.pipeline.chain import Pipeline
 
 
@@ -19,6 +20,7 @@ class Recovered:
     restepped   entries stepped through behind the checkpoint
     checkpoint  which of CHECKPOINTS was used, None when there was none
     unusable    why newer checkpoints were passed over, one text each
+    untaught    models that could not take up what the checkpoint has of them, with the reason
     """
 
     pipeline: Pipeline
@@ -27,9 +29,10 @@ class Recovered:
     differing: tuple[int, ...]
     checkpoint: str | None
     unusable: tuple[str, ...] = ()
+    untaught: tuple[str, ...] = ()
 
 
-UNREADABLE: Final = (LogError, WireError, ValueError, KeyError, IndexError, TypeError)
+UNREADABLE: Final = (LogError, WireError, *UNFIT)
 """What `recover` raises for a journal that cannot be stepped again: rows that are not as they were written, or that another release wrote."""
 
 
@@ -64,7 +67,8 @@ def recover(log: Log) -> Recovered:
         except _Unusable as error:
             unusable.append(f"{name}: {error}")  # the one before it leads to the same place by a longer way
         else:
-            found = _step(log, pipeline, *checkpoint_position(data), name)
+            untaught = pipeline.untaught
+            found = replace(_step(log, pipeline, *checkpoint_position(data), name), untaught=untaught)
             break
     else:
         found = _step(log, Pipeline(), 0, 0, None)
@@ -77,7 +81,7 @@ def _restored(data: bytes) -> Pipeline:
         pipeline.restore(unpack(checkpoint_state(data)))
     except WireError as error:
         raise _Unusable(f"damaged: {error}") from error
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except UNFIT as error:
         # What parts of another release kept, in names, shapes and types that this one's do not have.
         raise _Unusable(f"kept by another release: {type(error).__name__}: {error}") from error
     return pipeline

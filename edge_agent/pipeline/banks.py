@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from edge_agent.core import Samples
 from edge_agent.core.samples import Float64, Int32, Int64
 from models.compiled import kernel
 from models.model import Bank, ModelConfig
+
+UNFIT: Final = (ValueError, KeyError, IndexError, TypeError)
+"""What taking up a state of another release fails with: it has other names, shapes and types."""
 
 
 @kernel("int64(Array(int32, 1, 'C', readonly=True), int32[::1], int32[::1], int64[::1])")
@@ -88,15 +91,21 @@ class _Seat:
     """One bank and the tags it judges."""
 
     def __init__(self, bank_class: Callable[[Sequence[ModelConfig]], Bank], judgements: Sequence[Judgement], tags: int, stage: int) -> None:
-        self.bank = bank_class([j.config for j in judgements])
+        self._bank_class, self._judgements = bank_class, judgements
         self.keys = [j.key for j in judgements]
         self.stage = stage
         self.slot = np.full(tags, -1, np.int32)
         self.outputs = np.array([j.outputs for j in judgements], np.int32).reshape(len(judgements), -1)
         for slot, judgement in enumerate(judgements):
             self.slot[judgement.tag] = slot
+        self.bank = self._untaught()
+
+    def _untaught(self) -> Bank:
+        bank = self._bank_class([j.config for j in self._judgements])
+        for slot, judgement in enumerate(self._judgements):
             if judgement.learned is not None:
-                self.bank.settle(slot, judgement.learned)
+                bank.settle(slot, judgement.learned)
+        return bank
 
     def step(self, rows: Samples, fate: NDArray[np.uint8], usable: NDArray[np.uint8], origin: NDArray[np.intp] | None) -> Derived | None:
         """Judge the rows that are ours; None when nothing follows from them."""
@@ -143,7 +152,16 @@ class _Seat:
     def state(self) -> dict[str, Any]:
         return {"keys": self.keys, "sizes": np.array(self.bank.sizes), "bank": self.bank.state()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> str:
+        """Take up a state; where that of another release cannot be, start untaught and say why."""
+        try:
+            self._restore(state)
+        except UNFIT as error:
+            self.bank = self._untaught()
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         if state["keys"] == self.keys:
             self.bank.restore(state["bank"])
             return
@@ -151,8 +169,10 @@ class _Seat:
         fresh, old = self.bank.state(), {key: slot for slot, key in enumerate(state["keys"])}
         common = [(slot, old[key]) for slot, key in enumerate(self.keys) if key in old]
         mine_at, theirs_at = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in (self.bank.sizes, state["sizes"]))
+        of_now: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = getattr(self.bank, "of_now", None)
+        kept = state["bank"] if of_now is None else of_now(state["bank"])
         for name, mine in fresh.items():
-            theirs = state["bank"][name]
+            theirs = kept[name]
             for slot, was in common:
                 if name in self.bank.ragged:
                     mine[mine_at[slot] : mine_at[slot + 1]] = theirs[theirs_at[was] : theirs_at[was + 1]]
@@ -169,6 +189,8 @@ class Banks:
 
     def __init__(self, levels: Sequence[Sequence[tuple[str, Callable[[Sequence[ModelConfig]], Bank], Sequence[Judgement]]]], tags: int) -> None:
         self._levels: list[list[tuple[str, _Seat]]] = []
+        self.untaught: list[str] = []
+        """Kinds of models that could not take up their state at the last `restore`, with the reason."""
         stage = 0
         for level in levels:
             self._levels.append([(kind, _Seat(bank, judgements, tags, stage + i)) for i, (kind, bank, judgements) in enumerate(level)])
@@ -202,7 +224,8 @@ class Banks:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state; models that are new start untaught, models that are gone are dropped."""
+        self.untaught = []
         for i, level in enumerate(self._levels):
             for kind, seat in level:
-                if f"{i}.{kind}" in state:
-                    seat.restore(state[f"{i}.{kind}"])
+                if f"{i}.{kind}" in state and (why := seat.restore(state[f"{i}.{kind}"])):
+                    self.untaught.append(f"{kind}: {why}")

@@ -226,6 +226,11 @@ class Pipeline:
         return self._parts.due_ns if self._begun else NEVER
 
     @property
+    def untaught(self) -> tuple[str, ...]:
+        """Models that could not take up their state at the last restart and begin anew, with the reason."""
+        return (*self._parts.banks.untaught, *self._parts.groups.untaught) if self._begun else ()
+
+    @property
     def open_windows(self) -> int:
         """Summary windows that are not closed yet, supplements included."""
         return self._parts.windows.open

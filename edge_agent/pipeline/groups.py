@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from edge_agent.core import Context, Samples
 from edge_agent.core.samples import Float64, Int64, UInt8
 from edge_agent.core.status import qualities
 from edge_agent.pipeline.align import Alignment
-from edge_agent.pipeline.banks import Derived
+from edge_agent.pipeline.banks import UNFIT, Derived
 from edge_agent.pipeline.modes import within
 from models.drift import Drift, DriftConfig
 from models.model import Group, GroupConfig
@@ -110,7 +111,10 @@ class Groups:
     """All models of several tags on this edge."""
 
     def __init__(self, gatherings: Sequence[tuple[Callable[[GroupConfig, int], Group], Gathering]], tags: int, *, simulated: bool) -> None:
-        self._seats = [_Seat(make, gathering, tags, STAGE + i, simulated) for i, (make, gathering) in enumerate(gatherings)]
+        self._begin = [partial(_Seat, make, gathering, tags, STAGE + i, simulated) for i, (make, gathering) in enumerate(gatherings)]
+        self._seats = [begin() for begin in self._begin]
+        self.untaught: list[str] = []
+        """Models that could not take up their state at the last `restore`, with the reason."""
 
     def tell(self, tags: Collection[int], role: str, value: str, time_ns: int) -> None:
         """The unit of these tags says that a batch or phase has begun: models of batches begin a way anew."""
@@ -141,7 +145,13 @@ class Groups:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state; models that are new or changed start untaught."""
-        for seat in self._seats:
+        self.untaught = []
+        for i, seat in enumerate(self._seats):
             found = state.get(seat.gathering.key)
-            if found is not None:
+            if found is None:
+                continue
+            try:
                 seat.restore(found)
+            except UNFIT as error:
+                self._seats[i] = self._begin[i]()
+                self.untaught.append(f"{seat.gathering.config.name}: {type(error).__name__}: {error}")

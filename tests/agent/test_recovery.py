@@ -141,6 +141,28 @@ def test_what_another_release_kept_is_passed_over_and_told(tmp_path, monkeypatch
     log.close()
 
 
+@pytest.mark.parametrize("other", [{"floats": np.zeros((1, 3))}, {"level": np.zeros(1)}])
+def test_a_model_whose_state_cannot_be_taken_up_begins_anew_alone_and_is_told(tmp_path, other):
+    log, pipeline, entries = opened(tmp_path), Pipeline(), list(life(60))
+    committed(log, pipeline, entries, checkpoint=CHECKPOINTS[0])
+    newest = log.value(CHECKPOINTS[0]) or b""
+    state = unpack(checkpoint_state(newest))
+    place = next(iter(state["banks"]))
+    kind = place.partition(".")[2]
+    kept, state["banks"][place]["bank"] = state["banks"][place], other
+    log.commit(values={CHECKPOINTS[0]: newest[:16] + pack(state)})
+    recovered = recover(log)
+    assert (recovered.checkpoint, recovered.unusable) == (CHECKPOINTS[0], ())
+    [why] = recovered.untaught
+    assert why.startswith(f"{kind}: ")
+    found, whole = recovered.pipeline.state(), pipeline.state()
+    anew, expected = found["banks"].pop(place), whole["banks"].pop(place)
+    assert pack(found) == pack(whole)
+    assert anew["keys"] == expected["keys"] == kept["keys"]
+    assert pack(anew) != pack(expected)
+    log.close()
+
+
 def test_a_record_that_comes_out_otherwise_is_named(tmp_path):
     log, pipeline, entries = opened(tmp_path), Pipeline(), list(life(30))
     committed(log, pipeline, entries[:1], checkpoint=CHECKPOINTS[0])

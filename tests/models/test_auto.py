@@ -154,3 +154,53 @@ def test_state_per_tag() -> None:
     """The figure in docs/models.md."""
     size = sum(a.nbytes for a in Auto([AutoConfig(tags=("a",))]).state().values())
     assert size < 16_000
+
+
+@pytest.mark.parametrize("values", [np.concatenate([[1e100], np.full(300, 1.0), noise(200)]), np.concatenate([[-1e77], noise(700)])])
+def test_a_huge_first_value_leaves_no_nan_behind(values: NDArray[np.float64]) -> None:
+    bank = Auto([AutoConfig(tags=("a",), warmup=30, calendar=False)])
+    out = np.empty((len(values), 9))
+    values[350:352] = 1e100
+    bank.step(np.zeros(len(values), np.int32), np.arange(len(values)) * S, values, np.ones(len(values), np.uint8), out)
+    assert np.isfinite(bank.state()["floats"]).all()
+    assert np.isfinite(bank.state()["tail"]).all()
+    assert np.isfinite(out[30:, SCORE]).all()
+
+
+def before(arrays: Any) -> dict[str, Any]:
+    """Arrays of the version that did not weigh what lasts."""
+    return {**arrays, "floats": np.ascontiguousarray(arrays["floats"][..., :15])}
+
+
+def test_a_checkpoint_of_the_version_before_keeps_what_was_learned() -> None:
+    x = noise(1200)
+    t = np.arange(len(x)) * S
+    slot, every = np.zeros(len(x), np.int32), np.ones(len(x), np.uint8)
+    bank, out = Auto([AutoConfig(tags=("a",), warmup=300)]), np.empty((len(x), 9))
+    bank.step(slot[:900], t[:900], x[:900], every[:900], out[:900])
+    after = Auto([AutoConfig(tags=("a",), warmup=300)])
+    after.restore(unpack(pack(before(bank.state()))))
+    after.step(slot[900:], t[900:], x[900:], every[900:], out[900:])
+    assert np.isfinite(out[900:, SCORE]).all()
+    assert after.state()["floats"][0, 15] > 0.0
+
+
+def test_a_file_of_the_version_before_judges_as_it_was_calibrated() -> None:
+    x = noise(1500)
+    x[1000:] += 3.0
+    config = AutoConfig(tags=("a",), warmup=300)
+    learned = Auto.train(config, np.arange(900) * S, x[:900])
+    found = []
+    for arrays in (learned, before(learned)):
+        bank, out = Auto([config.model_copy(update={"file": "a"})]), np.empty((600, 9))
+        bank.settle(0, arrays)
+        bank.step(np.zeros(600, np.int32), np.arange(900, 1500) * S, x[900:], np.ones(600, np.uint8), out)
+        found.append(out)
+        restored = Auto([config.model_copy(update={"file": "a"})])
+        restored.settle(0, arrays)
+        restored.restore(bank.state())
+        assert restored.state()["floats"].tobytes() == bank.state()["floats"].tobytes()
+    weighed, plain = (f[33:, SURPRISE] for f in found)
+    assert (plain <= weighed).all()
+    assert (plain < weighed).any()
+    assert bank.state()["floats"][0, 15] == 0.0

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_agent.core import pack, unpack
-from models.river import River, RiverConfig
+from models.river import STILL, River, RiverConfig
 
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "anomaly.GaussianScorer": {},
@@ -119,7 +119,7 @@ def static(name: str, x: NDArray[np.float64]) -> River:
     return bank
 
 
-@pytest.mark.parametrize("name", ["anomaly.GaussianScorer", "anomaly.HalfSpaceTrees", "anomaly.LocalOutlierFactor"])
+@pytest.mark.parametrize("name", sorted(n for n in ESTIMATORS if n.partition(".")[2] in STILL))
 def test_a_trained_one_scores_by_its_training_and_learns_nothing(name: str) -> None:
     x = values(name)
     whole = run(static(name, x[:160]), x)
@@ -130,6 +130,21 @@ def test_a_trained_one_scores_by_its_training_and_learns_nothing(name: str) -> N
     restored = static(name, x[:160])
     restored.restore(unpack(pack(other.state())))
     assert run(restored, x).tobytes() == whole.tobytes()
+
+
+def test_every_estimator_that_can_be_static_is_scored_twice_above() -> None:
+    assert {f"anomaly.{name}" for name in STILL} <= set(ESTIMATORS)
+
+
+def test_one_that_learns_when_it_scores_is_never_static() -> None:
+    x = values("anomaly.PredictiveAnomalyDetection")
+    with pytest.raises(ValueError, match=r"anomaly.PredictiveAnomalyDetection is always adaptive: only .* learn nothing when they score"):
+        River.train(config("anomaly.PredictiveAnomalyDetection"), np.arange(len(x)), x)
+    with pytest.raises(pydantic.ValidationError, match=r"no file: anomaly.PredictiveAnomalyDetection is always adaptive"):
+        config("anomaly.PredictiveAnomalyDetection", file="x.model")
+    inner = {"anomaly_detector": {"estimator": "anomaly.PredictiveAnomalyDetection"}, "q": 0.9}
+    with pytest.raises(pydantic.ValidationError, match="is always adaptive"):
+        config("anomaly.QuantileFilter", params=inner, file="x.model")
 
 
 def test_what_cannot_be_trained_says_why() -> None:

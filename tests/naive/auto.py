@@ -152,7 +152,7 @@ class NaiveMember:
 
     def slow(self, values: Sequence[float]) -> float:
         window = values[-(64 << self.m.level) :]
-        return single(math.fsum(window) / len(window))
+        return single(bounded(math.fsum(window) / len(window), 3e38))
 
     def judge(
         self, values: Sequence[float], z: Sequence[float], row: int, gate: float, speaks: bool, r2: float, calendar: bool, static: bool
@@ -249,7 +249,8 @@ class NaiveAuto:
             self.runs.learn(run)
         joint = sum(min(e, 6.0) for e, *_ in said) / len(said)
         now = max(joint, 0.9 * frozen)
-        self.lasting += (now - self.lasting) / 16
+        if math.isfinite(now):
+            self.lasting += (now - self.lasting) / 16
         e = min(max(now, 1.3 * self.lasting), 6.0)
         alarm = float(now > 0 and e >= self.c.budget and (self.age > self.c.refractory or e > 3 * self.bar))
         if alarm:

@@ -55,3 +55,20 @@ def test_a_new_batch_of_its_unit_begins_the_runs_of_a_tag_anew():
             records = p.step(Samples.of([T0 + i * S], [FORCE], [12.1], 0, T0 + i * S))
             said += [float(v) for r in records if isinstance(r, Samples) for v, t in zip(r.value, r.tag, strict=True) if t == rule]
         assert said == [*[0.0] * 8, expected]
+
+
+def test_a_default_detector_of_the_version_before_goes_on_beside_a_new_one():
+    """The state of `auto` had a column less: what it learned is kept when the configuration changes with the release."""
+    both = ("press1/force", "press1/speed")
+    first, p = Pipeline(), Pipeline()
+    first.step(shown("auto", T0, both[1:]))
+    scores(first, range(1, 60), SPEED)
+    state = first.state()
+    [(place, kept)] = state["banks"].items()
+    kept["bank"]["floats"] = np.ascontiguousarray(kept["bank"]["floats"][:, :15])
+    p.restore(state)
+    p.step(shown("auto", T0 + 60 * S, both))
+    assert p.untaught == ()
+    slot = p.state()["banks"][place]["keys"].index(kept["keys"][0])
+    assert p.state()["banks"][place]["bank"]["floats"][slot, :15].tolist() == kept["bank"]["floats"][0].tolist()
+    assert p.state()["banks"][place]["bank"]["ints"][slot, 0] == 59
