@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import structlog
 import uvicorn
+import zstandard
 
 from edge_agent.agent.approving import Approving
 from edge_agent.agent.beside import Beside
@@ -49,10 +50,11 @@ from edge_agent.core import (
     Note,
     OperatorAction,
     Start,
+    decode,
+    encode,
     supervised,
 )
 from edge_agent.core.approval import KEY_FOLDER
-from edge_agent.pipeline.chain import Pipeline
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
 from edge_agent.uplinks.gateway import GatewayConfig
@@ -128,7 +130,7 @@ class Agent:
         self._clock = clock
         self._watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
         whole = self.settings
-        start = self._planned(whole, self._watch, recovered.pipeline)
+        start = self._planned(whole, self._watch, recovered.pipeline.start)
         self._keep(whole, start)
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivery = Delivery(self.settings, file, self._identity, self._intake, self._data_dir / "uplinks", clock)
@@ -276,7 +278,7 @@ class Agent:
     async def _take_up(self, settings: AgentSettings, changes: Changes) -> None:
         """Run other settings; sources and uplinks that are not concerned go on. ConfigError before anything has changed."""
         watch = ModelWatch(settings, self._data_dir / KEY_FOLDER)
-        start = await asyncio.to_thread(self._planned, settings, watch, self._engine.pipeline)
+        start = await asyncio.to_thread(self._planned, settings, watch, self._queued())
         await self._reading.end(changes.sources_end)
         await self._delivering.end(changes.uplinks_end)
         self._delivery.forget({*changes.uplinks_end} - {*changes.uplinks_begin})
@@ -307,8 +309,7 @@ class Agent:
             if following.look(now, ahead, *self._stamped(now - ahead)):
                 said = f"received time follows the wall clock by {ahead / 1e9:+.3f} s"
                 log.warning("clock", said=said)
-                if (start := self._engine.pipeline.start) is not None:
-                    self._plan_anew(start, self._clock.follow)
+                self._plan_anew(self._queued(), self._clock.follow)
                 self._intake.put(lambda now, why=said: Note(received_ns=now, action="clock_followed", object="clock", reason=why))  # type: ignore[misc]
 
     def _stamped(self, since_ns: int) -> tuple[int, int]:
@@ -319,9 +320,14 @@ class Agent:
 
     # -- identity and what was found ----------------------------------------------------------------------------------------------
 
-    def _planned(self, settings: AgentSettings, watch: ModelWatch, pipeline: Pipeline) -> Start:
-        """The Start entry of settings behind the one of a pipeline. ConfigError for what nobody approved."""
-        previous = pipeline.start
+    def _queued(self) -> Start:
+        """The plan that was queued last: the pipeline may still have one before it."""
+        found = decode(zstandard.decompress(self._packed))
+        assert isinstance(found, Start)
+        return found
+
+    def _planned(self, settings: AgentSettings, watch: ModelWatch, previous: Start | None) -> Start:
+        """The Start entry of settings behind another one. ConfigError for what nobody approved."""
         return start_of(settings, self._clock(), previous, watch.begin(settings, self._clock(), previous))
 
     def _keep(self, settings: AgentSettings, start: Start) -> None:
@@ -329,6 +335,7 @@ class Agent:
         self._aside = SetAside(settings)
         self.settings = self._aside.kept
         self._start = msgspec.structs.replace(start, config={})
+        self._packed = zstandard.compress(encode(start), 1)
 
     def _say_what_was_found(self, damaged: Path | None, wrong: str, recovered: Recovered, clock: Clock) -> None:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.

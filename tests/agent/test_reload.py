@@ -129,6 +129,22 @@ async def test_only_what_changed_begins_again_and_nothing_of_the_rest_is_missing
     log.close()
 
 
+async def test_a_second_plan_goes_on_from_the_first_one_that_still_waits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with living(tmp_path) as agent:
+        life = next(t for t in asyncio.all_tasks() if t.get_coro().__qualname__ == "Agent.run")  # type: ignore[union-attr]
+        held: list[Any] = []
+        monkeypatch.setattr(agent._intake, "plan_anew", lambda start, follow=None: held.append(start))  # the pipeline gets to none of them
+        for n, more in enumerate(("a", "b"), 1):
+            agent.told = ""
+            (tmp_path / "agent.yaml").write_text(change(LINE, ("alarms:\n", f"  - {{name: press1/{more}, source: one, unit: kN}}\nalarms:\n")))
+            agent.reload()
+            await until(life, lambda n=n: len(held) == n and agent.told.startswith("reloaded"))
+        a, b = ({t.name: t.id for t in start.tags} for start in held)
+        assert a["press1/a"] not in b.values() or b.get("press1/a") == a["press1/a"]
+        assert b["press1/b"] not in a.values()
+
+
 async def test_a_file_with_mistakes_changes_nothing_and_all_of_them_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with living(tmp_path) as agent:
