@@ -359,10 +359,11 @@ class Agent:
             text = f"{len(differing)} records differ, first {differing[0]}"
             self._intake.put(lambda now: Note(received_ns=now, action="restep_differs", object="outbox", reason=text))
         behind = clock.behind_ns > BEHIND_NS
-        said = f"{clock.behind_ns / 1e9:.1f} s behind the journal" if behind else "in step with the journal"
-        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=CLOCK_ALARM, active=behind, explanation=f"the wall clock is {said}"))
+        late = f"{clock.behind_ns / 1e9:.1f} s behind the journal"
+        words = f"the wall clock is {clock.behind_ns / 1e9:.1f} s behind the journal" if behind else "the wall clock is in step with the journal"
+        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=CLOCK_ALARM, active=behind, explanation=words))
         if behind:
-            self._intake.put(lambda now: Note(received_ns=now, action="clock_behind", object="clock", reason=said))
+            self._intake.put(lambda now: Note(received_ns=now, action="clock_behind", object="clock", reason=late))
 
     # -- sources and uplinks -------------------------------------------------------------------------------------------------------------------
 

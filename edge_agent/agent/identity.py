@@ -51,7 +51,8 @@ class Identity:
             self._log.commit(values=dict.fromkeys(new, head))
         if len(self.epochs.begins) > 1 and self.epochs.since > max(delivered, default=0):
             self._settled_at = self.epochs.since
-        self._say(self._settled_at is not None, f"epoch {self.epochs.current} has {'not ' if self._settled_at else ''}been confirmed")
+        current, open_ = self.epochs.current, self._settled_at is not None
+        self._say(open_, f"epoch {current} has not been confirmed" if open_ else f"epoch {current} has been confirmed")
 
     def apart(self, uplink: str, gateway: str) -> int | None:
         """The outbox's head when this edge was started without proof since from a gateway; None when there was."""

@@ -6,12 +6,12 @@ import json
 import re
 from pathlib import Path
 
-from tests.gateway.console.refusals import ROOT, refusals
+from tests.gateway.console.refusals import CONDITIONS, ROOT, refusals
 
 PANEL = ROOT / "edge_agent" / "local" / "static"
 CONSOLE = ROOT / "gateway" / "console" / "static"
 EDGE = ("lives.py", "rules.py", "saved.py", "standing.py")
-PLACES = (*(f"edge_agent/alarms/{name}" for name in EDGE), *(f"edge_agent/local/{name}.py" for name in ("panel", "sessions", "desk")))
+PLACES = (*(f"edge_agent/alarms/{name}" for name in EDGE), *(f"edge_agent/local/{name}.py" for name in ("panel", "sessions", "desk")), *CONDITIONS)
 
 
 def listed(path: Path, pattern: str) -> list[tuple[str, str]]:

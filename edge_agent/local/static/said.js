@@ -56,6 +56,29 @@ const SAID = [
   ["host: expected a loopback name", "主机名应为本机回环名称"],
   ["alarm: expected one of this edge, found {a}", "应为本边缘的报警，而收到 {a}"],
   ["user: expected a name, because there are no accounts", "没有账户时必须填写姓名"],
+  ["no value for {a} s, expected every {b} s", "{a} 秒无数值，应每 {b} 秒一次"],
+  ["status {a}", "状态码 {a}"],
+  ["quality is good again", "质量已恢复正常"],
+  ["disconnected", "未连接"],
+  ["connected", "已连接"],
+  ["no data", "无数据"],
+  ["the agent has another plan", "边缘站已更换配置"],
+  ["no step", "无跳变"],
+  ["the wall clock stepped by {a} s", "系统时钟跳变 {a} 秒"],
+  ["the wall clock is {a} s behind the journal", "系统时钟比日志落后 {a} 秒"],
+  ["the wall clock is in step with the journal", "系统时钟与日志一致"],
+  ["{a} bytes wait for delivery, budget {b}", "{a} 字节待发送，上限 {b} 字节"],
+  ["entries were given up before {a} had them", "部分记录在 {a} 收到之前已放弃"],
+  ["log servers go on without a loss", "日志服务器已无遗漏"],
+  ["set aside as {a}", "已移出，另存为 {a}"],
+  ["log is readable", "日志可读取"],
+  ["epoch {a} has been confirmed", "纪元 {a} 已获确认"],
+  ["epoch {a} has not been confirmed", "纪元 {a} 尚未获确认"],
+  ["gateway {a} has another record {b} of epoch {c}", "网关 {a} 持有纪元 {c} 的另一条记录 {b}"],
+  ["gateway {a} has record {b} of epoch {c}, this edge has made {d}", "网关 {a} 已有纪元 {c} 的记录 {b}，而本边缘站只到 {d}"],
+  ["gateway {a} knows epoch {b} of this edge, later than {c}", "网关 {a} 知道本边缘站的纪元 {b}，晚于 {c}"],
+  ["all certificates hold", "所有证书有效"],
+  ["the configuration in the file is the approved one", "文件中的配置即已批准的配置"],
 ];
 
 /** Explanations, which hold others in themselves. */
@@ -76,6 +99,8 @@ const TOLD = [
   [/^condition met$/, "条件成立"],
   [/^back to normal$/, "恢复正常"],
   [/^no limit holds in this phase$/, "此阶段没有限值"],
+  [/^no value of any tag$/, "任何测点均无数值"],
+  [/^values came again$/, "已恢复收到数值"],
 ];
 
 const WORDS = {
@@ -140,11 +165,11 @@ function translated(words) {
     const found = form.exec(words);
     if (found) return put(pattern, found.slice(1).map(word));
   }
-  return word(words);
+  return WORDS[words] ?? words;
 }
 
 function put(pattern, values) {
-  return pattern.replace(/\{(\w)\}/g, (_, name) => values["abc".indexOf(name)] ?? "");
+  return pattern.replace(/\{(\w)\}/g, (_, name) => values["abcd".indexOf(name)] ?? "");
 }
 
 /** A role, a list of roles, an act, a state or a mode; what is none of these as it is. */

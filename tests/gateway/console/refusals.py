@@ -8,7 +8,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 ERRORS = {"Refused", "NotAllowed", "NotLoggedIn", "SignatureNeeded", "TooSoon", "WrongAccount", "WrongProposal", "NotFound", "Busy"}
-EVENTS = {"cover", "uncover", "replace", "_flooded", "ended"}
+EVENTS = {"cover", "uncover", "replace", "_flooded", "ended", "Diagnostic"}
+TOLD = {"condition": 4, "_say": 1, "partial _told": 2, "Contest": 2}
+"""Calls that tell why a diagnostic alarm stands or is over, and which of the arguments says it."""
+CONDITIONS = (
+    *("edge_agent/pipeline/conditions.py", "edge_agent/uplinks/holding.py"),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "edge_agent" / "agent").glob("*.py")),
+)
+"""Where diagnostic alarms are told."""
 ENTRIES = {"Act", "_system", "_audit"}
 PLACES = (
     *("gateway/accounts.py", "gateway/actions.py", "gateway/answers.py", "gateway/handover.py", "gateway/proposals.py", "gateway/sessions.py"),
@@ -16,6 +23,7 @@ PLACES = (
     *("gateway/console/handover.py", "gateway/console/live.py", "gateway/console/people.py", "gateway/console/proposals.py"),
     *("edge_agent/alarms/lives.py", "edge_agent/alarms/refusals.py", "edge_agent/alarms/rules.py", "edge_agent/alarms/saved.py"),
     *("edge_agent/alarms/standing.py", "edge_agent/pipeline/modes.py"),
+    *CONDITIONS,
 )
 REASONS = {"refusal", "_refusal", "_shelve_refusal", "other_occurrence", "impossible"}
 """Functions that return why something is refused."""
@@ -65,6 +73,10 @@ def _in(function: ast.AST) -> Iterator[str]:
     for node in ast.walk(function):
         if isinstance(node, ast.Call):
             called = node.func.id if isinstance(node.func, ast.Name) else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            if called == "partial" and isinstance(node.args[0], ast.Name):
+                called = f"partial {node.args[0].id}"
+            for told in node.args[TOLD[called] :][:1] if called in TOLD else ():
+                yield from _literals(told, names)
             if called in ERRORS and node.args:
                 yield from _literals(node.args[0], names)
             if called in ENTRIES:
@@ -84,7 +96,7 @@ def refusals(places: tuple[str, ...] = PLACES) -> dict[str, str]:
     found: dict[str, str] = {}
     for place in places:
         for node in ast.walk(ast.parse((ROOT / place).read_text("utf-8"))):
-            if isinstance(node, ast.FunctionDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 for one in _in(node):
                     found.setdefault(one, place)
     return found

@@ -52,7 +52,7 @@ function translated(words) {
   }
   for (const [form, key] of FILLED) {
     const found = form.exec(words);
-    if (found) return t(`said.${key}`, { a: word(found[1]), b: word(found[2]), c: word(found[3]) });
+    if (found) return t(`said.${key}`, { a: word(found[1]), b: word(found[2]), c: word(found[3]), d: word(found[4]) });
   }
   return words;
 }
