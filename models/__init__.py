@@ -15,6 +15,7 @@ from models.ewma import EwmaConfig
 from models.flatline import FlatlineConfig
 from models.half_space_trees import HalfSpaceTreesConfig
 from models.lagged import CanonicalVariatesConfig, DynamicPcaConfig
+from models.limit_cycle import LimitCycleConfig
 from models.mahalanobis import MahalanobisConfig
 from models.model import Bank, Group, GroupConfig, ModelConfig
 from models.page_hinkley import PageHinkleyConfig
@@ -42,6 +43,7 @@ AnyModel = Annotated[
     | CusumConfig
     | RobustZConfig
     | FlatlineConfig
+    | LimitCycleConfig
     | PageHinkleyConfig
     | AdwinConfig
     | ResidualConfig

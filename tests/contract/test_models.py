@@ -38,6 +38,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
             {"warmup": 5, "every_s": 4, "without": [1]}],
     "cold_chain": [{"allowed_min": 0.5, "window_h": 0.05}, {"allowed_min": 2, "low": -3, "high": 4, "window_h": 0.02, "never_above": 6, "gap_s": 3},
                    {"allowed_min": 1, "window_h": 24, "gap_s": 2}, {"allowed_min": 9, "window_h": 0.01, "never_below": -50, "activation_k": 5000}],
+    "limit_cycle": [{"swing": 0.5, "cycles": 3, "regular": 0.5}, {"swing": 2, "cycles": 3}, {"swing": 3, "cycles": 4, "longest_s": 5},
+                    {"swing": 1e6, "cycles": 3}],
     "flatline": [{}, {"tolerance": 0.5}, {"tolerance": 2}, {"tolerance": 1e6}],
     "page_hinkley": [{}, {"least_rows": 1, "threshold": 2, "direction": "up"}, {"least_rows": 3, "threshold": 3, "direction": "down", "memory": 0.9},
                      {"least_rows": 5, "threshold": 4, "delta": 0.5, "memory": 1.0}],

@@ -21,6 +21,7 @@ from models.spc import RULES, SpcConfig
 from tests.naive.auto import NaiveAuto
 from tests.naive.memory import NaiveAdwin, NaiveDiscord, NaiveResidual, autoregression
 from tests.naive.records import NaiveColdChain, NaiveWear
+from tests.naive.swings import NaiveLimitCycle
 
 NAN = math.nan
 
@@ -360,7 +361,7 @@ NAIVE: dict[str, Any] = {
     "auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ, "shewhart": NaiveShewhart,
     "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley, "seasonal": NaiveSeasonal, "adwin": NaiveAdwin,
     "residual": NaiveResidual, "discord": NaiveDiscord, "budget": NaiveBudget,
-    "cold_chain": NaiveColdChain, "wear": NaiveWear,
+    "cold_chain": NaiveColdChain, "wear": NaiveWear, "limit_cycle": NaiveLimitCycle,
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ MODELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "spc": (("rule", "alarm"), {"warmup": 5}),
     "budget": (("finding", "threshold"), {"per_day": 1000, "apart_s": 0.5, "settle_h": 0}),
     "flatline": (("held",), {}),
+    "limit_cycle": (("cycling", "period", "height"), {"swing": 0.5, "cycles": 3}),
     "wear": (("health", "rul", "rul_low", "rul_high", "drift"), {"healthy": 10.0, "limit": 20.0, "every_h": 0.001}),
     "cold_chain": (("mkt", "excursion", "budget", "known"), {"allowed_min": 1.0, "window_h": 0.01, "high": 12.0, "gap_s": 2.0}),
     "page_hinkley": (("drift", "ratio"), {"least_rows": 5}),
