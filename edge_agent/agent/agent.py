@@ -285,7 +285,7 @@ class Agent:
         self._keep(settings, start)
         self._delivery.settings = self.settings
         self._plan_anew(start)
-        self._watch.become(watch)
+        self._watch.become(watch, self._intake.put)
         self._reading.begin(self._sources(settings, changes.sources_begin))
         self._delivering.begin(self._uplinks(changes.uplinks_begin))
 

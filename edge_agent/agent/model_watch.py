@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,14 +52,16 @@ class ModelWatch:
             log.error("a model file is refused", error=str(error), goes_on_with=found.by_place[place].sha256 if place in found.by_place else "none")
         return found
 
-    def say(self, put: Callable[[Callable[[int], Any]], Any]) -> None:
-        """At a start: whose word each adjusted soft sensor stands on, in the audit trail."""
+    def say(self, put: Callable[[Callable[[int], Any]], Any], before: Sequence[tuple[str, Approval]] = ()) -> None:
+        """Whose word each adjusted soft sensor stands on that was not in force `before`, in the audit trail."""
         for sensor, approval in self.approvals:
-            put(lambda now, sensor=sensor, approval=approval: approved(now, sensor, approval))  # type: ignore[misc]
+            if (sensor, approval) not in before:
+                put(lambda now, sensor=sensor, approval=approval: in_force(now, sensor, approval))  # type: ignore[misc]
 
-    def become(self, other: ModelWatch) -> None:
+    def become(self, other: ModelWatch, put: Callable[[Callable[[int], Any]], Any]) -> None:
         """Watch what another one watches: the configuration was read again."""
-        self.files, self._stamps, self._hashes = other.files, other._stamps, other._hashes
+        other.say(put, self.approvals)
+        self.files, self._stamps, self._hashes, self.approvals = other.files, other._stamps, other._hashes, other.approvals
 
     async def run(self, put: Callable[[Callable[[int], Any]], Any]) -> None:
         """Look every 10 s; a change becomes a note in the journal."""
@@ -87,12 +89,13 @@ class ModelWatch:
 REASON: Final = "the agent goes on with the model it started with; the file is judged at the next start"
 
 
-def approved(now_ns: int, sensor: str, approval: Approval) -> Note:
-    """The entry of an approval that is in force at a start, in the name of who gave it."""
+def in_force(now_ns: int, sensor: str, approval: Approval) -> Note:
+    """The entry of an approval that is in force from now on. It is the system's: who approved did so earlier, which the reason says."""
     since = np.datetime64(approval.effective_ns, "ns").astype("datetime64[s]")
-    reason = f"{approval.meaning}: {approval.reason}; from {since}Z on; signature {approval.signature}"
-    who = {"user": approval.user, "role": approval.role}
-    return Note(received_ns=now_ns, action="model_approved", object=f"sensor {sensor}", new=approval.model_sha256, reason=reason, **who)
+    reason = (
+        f"approved by {approval.user} ({approval.role}), {approval.meaning}: {approval.reason}; from {since}Z on; signature {approval.signature}"
+    )
+    return Note(received_ns=now_ns, action="model_in_force", object=f"sensor {sensor}", new=approval.model_sha256, reason=reason)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

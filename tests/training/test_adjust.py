@@ -92,11 +92,18 @@ def test_an_adjusted_sensor_is_in_force_only_once_another_person_approved_it(tmp
     assert run(*approve, "li")[0] == 0
     check = CliRunner().invoke(app, ["check", "-c", str(config)])
     assert check.exit_code == 0, check.output
-    # Whose word the sensor stands on is written down at each start of the agent, in that person's name.
+    # Whose word the sensor stands on is written down at each start of the agent, and after a reload where it is another's.
     watch = ModelWatch(load_agent(config), tmp_path / "data" / "agent" / KEY_FOLDER)
     watch.begin(load_agent(config), time.time_ns(), None)
     put: list[Callable[[int], Any]] = []
     watch.say(put.append)
     (entry,) = (noted(made(7)) for made in put)
-    assert (entry.time_ns, entry.user, entry.role, entry.action, entry.object) == (7, "li", "quality unit", "model_approved", "sensor nir1/api")
-    assert (entry.new, "report 7" in entry.reason) == (read(out).sha256, True)
+    assert (entry.time_ns, entry.user, entry.role, entry.action, entry.object) == (7, "pharmedge", "system", "model_in_force", "sensor nir1/api")
+    assert (entry.new, entry.reason.startswith("approved by li (quality unit)"), "report 7" in entry.reason) == (read(out).sha256, True, True)
+    later = ModelWatch(load_agent(config), tmp_path / "data" / "agent" / KEY_FOLDER)
+    later.begin(load_agent(config), time.time_ns(), None)
+    put.clear()
+    watch.become(later, put.append)
+    assert put == []
+    ModelWatch(load_agent(config), tmp_path).become(later, put.append)
+    assert len(put) == 1
