@@ -15,7 +15,7 @@ IDS: Final = 1_000_000
 """Tag ids of an edge are below it: tables are as long as the highest id."""
 VERSIONS: Final = 2**31
 MISSING: Final = 2**53
-"""Values missing by one gap, or taken back by one, are fewer; totals of 64 bits hold many such."""
+"""Values missing by one gap, or taken back by one that says what came after all, are fewer; totals of 64 bits hold many such."""
 
 
 def usable(frame: bytes) -> Record:
@@ -37,7 +37,7 @@ def usable(frame: bytes) -> Record:
         _times(item.raised_ns, item.time_ns)
     elif isinstance(item, Gap):
         _within("tag id", item.tag, -1, IDS)
-        _within("values missing", item.missing, 1 - MISSING, MISSING)
+        _within("values missing", item.missing, 1 - MISSING if item.filled else 0, MISSING)
         _times(item.from_ns, item.to_ns)
     elif isinstance(item, Context | Audit):
         _times(item.time_ns)
