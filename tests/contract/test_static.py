@@ -37,7 +37,8 @@ def static(config: Any) -> Any:
 def training(seed: int, n: int = 700) -> Any:
     rng = np.random.default_rng(seed)
     value = np.round(rng.choice([0.0, 5.0, 1e6]) + np.cumsum(rng.normal(0, 0.02, n)) + rng.normal(0, rng.choice([0.5, 2.0]), n), 3)
-    return np.arange(n, dtype=np.int64) * 600 * S, value
+    # 601 s: every part of every period in `banks.PARAMETERS` is met.
+    return np.arange(n, dtype=np.int64) * 601 * S, value
 
 
 @cache
