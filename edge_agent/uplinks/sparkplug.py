@@ -88,6 +88,8 @@ class SparkplugUplink:
             await link.open(topics)
             await self._host_online(link)
             await asyncio.to_thread(self._look_back)
+            # The place may have been on its way when the connection before was ended; nothing new need come that would tell it again.
+            await asyncio.to_thread(self._port.moved, self._following.position)
             self._following.begin()
             self._born(link, node)
             port.status.update(connected=True, error="")

@@ -95,6 +95,8 @@ class SyslogUplink:
             raise
         try:
             port.status.update(connected=True, error="")
+            # The place may have been on its way when the connection before was ended; nothing new need come that would tell it again.
+            await asyncio.to_thread(self._port.moved, self._following.position)
             self._following.begin()
             while True:
                 portion = await asyncio.to_thread(self._following.next, port.clock())

@@ -168,6 +168,8 @@ class UnifiedUplink:
         try:
             await link.open([])
             port.status.update(connected=True, error="")
+            # The place may have been on its way when the connection before was ended; nothing new need come that would tell it again.
+            await asyncio.to_thread(self._port.moved, self._following.position)
             self._following.begin()
             while True:
                 now_ns = port.clock()
