@@ -59,6 +59,11 @@ def test_a_batch_on_its_way_is_seen_against_the_earlier_ones(open_page: Open, la
     page.locator(".b-against summary").click()
     expect(page.locator(".b-earlier input:checked")).to_have_count(9)
     picture(page, "batches", language)
+    # A long name gives way to the value and the link beside it.
+    kept = """pane => { pane.querySelector('.p-name').textContent = 'mean '.repeat(40);
+        const [value, link] = ['.p-value', '.b-link'].map(one => pane.querySelector(one).getBoundingClientRect());
+        return value.width > 0 && value.right <= link.left && link.right <= pane.getBoundingClientRect().right; }"""
+    assert pane.evaluate(kept)
     page.evaluate(AXE.read_text("utf-8"))
     result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     assert [(v["id"], v["nodes"][0]["html"][:120]) for v in result["violations"] if v["impact"] in ("serious", "critical")] == []

@@ -204,7 +204,7 @@ export function batches(root, params) {
       one.verdict = h("span", { class: "b-verdict" }, t("loading"));
       one.host = h("div", { class: "b-plot", role: "img", "aria-label": tagTitle(tag) });
       one.link = h("a", { class: "b-link", href: link("trends", { tag: tag.key }), title: t("alarm.trend"), "aria-label": `${t("alarm.trend")}: ${tagTitle(tag)}` }, "∿");
-      one.node = h("section", { class: "panel b-pane", "data-tag": tag.key }, h("header", null, h("b", { class: "p-name" }, title(tag)), one.value, one.link), one.verdict, one.host);
+      one.node = h("section", { class: "panel b-pane", "data-tag": tag.key }, h("header", null, h("b", { class: "p-name", title: title(tag) }, title(tag)), one.value, one.link), one.verdict, one.host);
       return one;
     });
     grid.replaceChildren(...drawn.map((one) => one.node));
