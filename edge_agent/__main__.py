@@ -58,8 +58,8 @@ def run(
     # Until somebody listens these two would end the process.
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    from edge_agent.agent.agent import run_agent
     from edge_agent.agent.memory import be_frugal
+    from edge_agent.agent.process import run_agent
     from edge_agent.agent.words import Words
     from edge_agent.config.approved import choose_of
 

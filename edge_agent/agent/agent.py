@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -20,21 +18,18 @@ import zstandard
 from edge_agent.agent.approving import Approving
 from edge_agent.agent.beside import Beside
 from edge_agent.agent.certificates import CertificateWatch
-from edge_agent.agent.clock import ALARM as CLOCK_ALARM
-from edge_agent.agent.clock import BEHIND_NS, Clock, Following
-from edge_agent.agent.commit import STREAMS
+from edge_agent.agent.clock import Clock, Following, beginning
 from edge_agent.agent.delivery import Delivery
 from edge_agent.agent.engine import Engine
-from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
 from edge_agent.agent.memory import settle
 from edge_agent.agent.model_watch import ModelWatch
+from edge_agent.agent.opening import Opened, open_log, sole_owner
 from edge_agent.agent.recording import Recording
-from edge_agent.agent.recovery import UNREADABLE, Recovered, recover
 from edge_agent.agent.running import Running
 from edge_agent.agent.status import Status, create_app
 from edge_agent.config import AgentSettings, start_of
-from edge_agent.config.approved import Choice, choose_of
+from edge_agent.config.approved import Choice
 from edge_agent.config.credentials import certificates_of
 from edge_agent.config.reload import Changes, SetAside, changes_of
 from edge_agent.config.trained import load_whole
@@ -44,8 +39,6 @@ from edge_agent.core import (
     Catalogue,
     ConfigError,
     Connection,
-    Diagnostic,
-    Log,
     Mistake,
     Note,
     OperatorAction,
@@ -62,21 +55,8 @@ from edge_agent.uplinks.runner import UplinkRunner
 
 log = structlog.get_logger()
 
-FILE: Final = "edge.sqlite"
 FOLLOW_LOOK_S: Final = 1.0
 SETTLED_S: Final = 3.0
-
-
-@contextlib.contextmanager
-def sole_owner(data_dir: Path) -> Iterator[None]:
-    """Hold a data folder alone; RuntimeError when another agent has it: two writers would give numbers twice."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RuntimeError(f"{data_dir}: expected to be the only agent here, found another one running") from error
-        yield
 
 
 class Agent:
@@ -111,21 +91,9 @@ class Agent:
             await self._run(loop, stop)
 
     async def _run(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-        file, damaged = Log.open_or_quarantine(self._data_dir / FILE, STREAMS, now_ns=time.time_ns())
-        self._log = file
-        self._identity = Identity(file)
-        wrong = "damaged"
-        try:
-            recovered = recover(file)
-        except UNREADABLE as error:
-            # A row that is not as it was written, or that another release wrote: the line must be watched all the same.
-            wrong = f"the journal cannot be stepped again: {type(error).__name__}: {error}"
-            log.error("the journal cannot be stepped again", error=f"{type(error).__name__}: {error}")
-            file.close()
-            damaged = Log.set_aside(self._data_dir / FILE, time.time_ns())
-            file = self._log = Log(self._data_dir / FILE, STREAMS)
-            self._identity = Identity(file)
-            recovered = recover(file)
+        opened = open_log(self._data_dir)
+        file, recovered = opened.file, opened.recovered
+        self._log, self._identity = file, opened.identity
         clock = Clock(recovered.last_received_ns)
         self._clock = clock
         self._watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
@@ -141,7 +109,7 @@ class Agent:
             held=self._delivery.held,
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, self._start, self._engine, self._intake, file, clock, act=self._act_here)
-        self._say_what_was_found(damaged, wrong, recovered, clock)
+        self._say_what_was_found(opened, clock)
         self._watch.say(self._intake.put)
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._file)
         self._choice = None
@@ -337,33 +305,15 @@ class Agent:
         self._start = msgspec.structs.replace(start, config={})
         self._packed = zstandard.compress(encode(start), 1)
 
-    def _say_what_was_found(self, damaged: Path | None, wrong: str, recovered: Recovered, clock: Clock) -> None:
+    def _say_what_was_found(self, opened: Opened, clock: Clock) -> None:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.
-        if damaged is not None:
-            log.error("the log has been set aside", why=wrong, moved_to=str(damaged))
-            epoch = str(self._identity.epochs.current)
-            self._intake.put(lambda now: Note(received_ns=now, action="log_set_aside", object=damaged.name, reason=wrong, new=epoch))
-        explanation = f"set aside as {damaged.name}" if damaged else "log is readable"
-        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/log_damaged", active=damaged is not None, explanation=explanation))
+        put = self._intake.put
+        opened.say_of_the_file(put)
         gateways = [(u.name, gateway) for u in self.settings.uplinks if isinstance(u, GatewayConfig) for gateway in u.gateways]
-        self._identity.begin(gateways, [self._delivery.place(name) for name, _ in gateways], self._intake.put)
-        if recovered.unusable:
-            why, instead = "; ".join(recovered.unusable), recovered.checkpoint or "the journal alone"
-            log.error("a checkpoint cannot be used", why=why, instead=instead)
-            self._intake.put(lambda now: Note(received_ns=now, action="checkpoint_unusable", object="checkpoint", new=instead, reason=why))
-        if untaught := "; ".join(recovered.untaught):
-            log.error("models cannot take up what they had learned", why=untaught)
-            self._intake.put(lambda now: Note(received_ns=now, action="checkpoint_unusable", object="models", new="untaught", reason=untaught))
-        if differing := recovered.differing:
-            log.warning("records came out otherwise when stepped again", count=len(differing), first=differing[0])
-            text = f"{len(differing)} records differ, first {differing[0]}"
-            self._intake.put(lambda now: Note(received_ns=now, action="restep_differs", object="outbox", reason=text))
-        behind = clock.behind_ns > BEHIND_NS
-        late = f"{clock.behind_ns / 1e9:.1f} s behind the journal"
-        words = f"the wall clock is {clock.behind_ns / 1e9:.1f} s behind the journal" if behind else "the wall clock is in step with the journal"
-        self._intake.put(lambda now: Diagnostic(received_ns=now, alarm=CLOCK_ALARM, active=behind, explanation=words))
-        if behind:
-            self._intake.put(lambda now: Note(received_ns=now, action="clock_behind", object="clock", reason=late))
+        self._identity.begin(gateways, [self._delivery.place(name) for name, _ in gateways], put)
+        opened.say_of_the_journal(put)
+        for entry in beginning(clock):
+            put(entry)
 
     # -- sources and uplinks -------------------------------------------------------------------------------------------------------------------
 
@@ -405,40 +355,3 @@ class Agent:
     def _act_here(self, action: OperatorAction) -> None:
         """What a person beside the line asks for goes the way of all actions."""
         self._intake.put(lambda now: Action(received_ns=now, action=action))
-
-
-def run_agent(choice: Choice, file: Path, record: Path | None, louder: Callable[[], None] = lambda: None) -> None:
-    """Run an agent in this process until it is told to stop; again with another configuration whenever one takes effect that asks for it.
-
-    file    the configuration, absolute; relative paths in it start from its folder; SIGHUP reads it again
-    louder  called at SIGUSR1
-    """
-    running: list[tuple[asyncio.AbstractEventLoop, Agent]] = []
-
-    def heard(number: int, _: object) -> None:
-        # Python's own handlers stay when an event loop ends: a signal between two lives must not end the process.
-        for loop, agent in running:
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(agent.reload if number == signal.SIGHUP else louder)
-
-    for number in (signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, heard)
-
-    async def lived(agent: Agent) -> None:
-        running[:] = [(asyncio.get_running_loop(), agent)]
-        try:
-            await agent.run()
-        finally:
-            running.clear()
-
-    os.umask(0o077)
-    record = record.resolve() if record is not None else None
-    os.chdir(file.parent)
-    while True:
-        agent = Agent(choice.settings, file.parent, record, choice=choice, file=file)
-        del choice  # the agent lets go of thousands of tags as soon as it can
-        agent.frugal = True
-        asyncio.run(lived(agent))
-        if not agent.again:
-            return
-        choice = choose_of(file, time.time_ns())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from edge_agent.core import ClockStep, Diagnostic, Entry
+from edge_agent.core import ClockStep, Diagnostic, Entry, Note
 
 ALARM: Final = "edge/clock"
 STEP_NS: Final = 100_000_000
@@ -75,6 +75,14 @@ class Clock:
         return before - wall
 
 
+def beginning(clock: Clock) -> list[Callable[[int], Entry]]:
+    """How the wall clock stood to the journal at the start: entries for the journal, to be given their received time."""
+    behind, s = clock.behind_ns > BEHIND_NS, clock.behind_ns / 1e9
+    words = f"the wall clock is {s:.1f} s behind the journal" if behind else "the wall clock is in step with the journal"
+    told = partial(_told, behind, words)
+    return [told, partial(_began_behind, f"{s:.1f} s behind the journal")] if behind else [told]
+
+
 class Following:
     """Whether received time is to follow a wall clock that has gone ahead: a machine that booted before it knew the time.
 
@@ -135,6 +143,10 @@ class ClockWatch:
 
 def _stepped(step_ns: int, now: int) -> Entry:
     return ClockStep(received_ns=now, step_ns=step_ns)
+
+
+def _began_behind(how_far: str, now: int) -> Entry:
+    return Note(received_ns=now, action="clock_behind", object="clock", reason=how_far)
 
 
 def _told(active: bool, why: str, now: int) -> Entry:

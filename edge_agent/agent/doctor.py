@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edge_agent.agent.agent import FILE
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, STREAMS, checkpoint_position
+from edge_agent.agent.opening import FILE
 from edge_agent.broker import TlsConfig
 from edge_agent.config import AgentSettings
 from edge_agent.config.credentials import certificates_of, secrets_of

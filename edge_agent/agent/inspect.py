@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from edge_agent.agent.agent import FILE
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, STREAMS, checkpoint_position
+from edge_agent.agent.opening import FILE
 from edge_agent.config import AgentSettings
 from edge_agent.core import ConfigError, Fault, Log, LogError, Mistake, Note, WireError, decode
 from edge_agent.core.wire import KINDS

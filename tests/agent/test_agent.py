@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.agent import agent as agent_module
+from edge_agent.agent import opening
 from edge_agent.agent.agent import Agent
 from edge_agent.agent.commit import JOURNAL, OUTBOX, STREAMS
 from edge_agent.agent.identity import ALARM, new_epoch
@@ -40,14 +40,14 @@ async def test_a_journal_that_cannot_be_stepped_again_is_set_aside_and_told(tmp_
     log = Log(path, STREAMS)
     log.commit([Append(JOURNAL, 1, encode(Heartbeat(received_ns=1)))])
     log.close()
-    recovered = agent_module.recover
+    recovered = opening.recover
 
     def as_another_release_wrote_it(log: Log) -> Any:
         if log.head(JOURNAL).seq:
             raise error
         return recovered(log)
 
-    monkeypatch.setattr(agent_module, "recover", as_another_release_wrote_it)
+    monkeypatch.setattr(opening, "recover", as_another_release_wrote_it)
     agent = Agent(settings(tmp_path), tmp_path)
     life = asyncio.create_task(agent.run())
     await until(life, lambda: bool(agent._reading.runners) and agent._engine.pipeline.started)

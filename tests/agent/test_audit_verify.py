@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from edge_agent.agent import audit
-from edge_agent.agent.agent import FILE
 from edge_agent.agent.commit import AUDIT_LINK, CHECKPOINTS, OUTBOX, STREAMS, Commit, write
+from edge_agent.agent.opening import FILE
 from edge_agent.config import load_agent
 from edge_agent.core import Append, Audit, Log, Note, audit_link, decode, encode, kind_of
 from edge_agent.pipeline.chain import Pipeline

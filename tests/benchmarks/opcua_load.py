@@ -23,8 +23,8 @@ import numpy as np
 from asyncua import Server, ua
 from asyncua.server.internal_subscription import InternalSubscription
 
-from edge_agent.agent.agent import FILE
 from edge_agent.agent.commit import STREAMS
+from edge_agent.agent.opening import FILE
 from edge_agent.agent.recovery import entries
 from edge_agent.core import Log, Samples
 from tests.benchmarks import _plant

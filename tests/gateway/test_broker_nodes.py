@@ -12,7 +12,7 @@ from typing import Literal
 import pydantic
 import pytest
 
-import edge_agent.broker
+import edge_agent.broker.link
 import gateway.broker
 from edge_agent.broker import BrokerConfig, Link
 from edge_agent.core import NotConnected
@@ -58,7 +58,7 @@ async def test_the_agent_asks_every_node_until_one_lets_it_in(closing: int, brok
 
 
 async def test_where_no_node_lets_the_agent_in_it_says_what_the_last_one_did(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge_agent.broker, "ANSWER_S", 0.2)
+    monkeypatch.setattr(edge_agent.broker.link, "ANSWER_S", 0.2)
     link = Link(BrokerConfig(host="127.0.0.1", port=silent, others=(f"127.0.0.1:{free_port()}",)), "edge", lambda _: None)
     with pytest.raises(NotConnected, match="refused"):
         await link.open(["there"])
