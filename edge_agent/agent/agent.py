@@ -19,7 +19,7 @@ from edge_agent.agent.approving import Approving
 from edge_agent.agent.beside import Beside
 from edge_agent.agent.certificates import CertificateWatch
 from edge_agent.agent.clock import Clock, Following, beginning
-from edge_agent.agent.delivery import Delivery
+from edge_agent.agent.delivery import Delivery, away_of
 from edge_agent.agent.engine import Engine
 from edge_agent.agent.intake import Intake
 from edge_agent.agent.memory import settle
@@ -52,6 +52,7 @@ from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
 from edge_agent.uplinks.gateway import GatewayConfig
 from edge_agent.uplinks.runner import UplinkRunner
+from edge_agent.uplinks.sparkplug import SparkplugConfig
 
 log = structlog.get_logger()
 
@@ -304,6 +305,10 @@ class Agent:
         self.settings = self._aside.kept
         self._start = msgspec.structs.replace(start, config={})
         self._packed = zstandard.compress(encode(start), 1)
+        self._measured: dict[str, frozenset[int]] = {}
+        if any(isinstance(uplink, SparkplugConfig) for uplink in settings.uplinks):  # nobody else asks
+            ids = {tag.name: tag.id for tag in start.tags}
+            self._measured = {s.name: frozenset(ids[t.name] for t in settings.tags if t.source == s.name) for s in settings.sources}
 
     def _say_what_was_found(self, opened: Opened, clock: Clock) -> None:
         # Queued before the Start entry is stepped by Engine.start, judged behind it.
@@ -342,7 +347,12 @@ class Agent:
 
     def _uplinks(self, names: Collection[str] | None = None) -> list[UplinkRunner]:
         """Runners of the uplinks with these names, or of all."""
-        return self._delivery.runners(self._start.tags, people=self._beside.people_came, approved=self._approving.take, names=names)
+        came, take = self._beside.people_came, self._approving.take
+        return self._delivery.runners(self._start.tags, people=came, approved=take, names=names, away=self._away)
+
+    def _away(self) -> frozenset[int]:
+        """Measured tags of the sources that the agent calls disconnected or silent."""
+        return away_of(self._engine.standing, self._measured)
 
     # -- what was committed, and what people here do -----------------------------------------------------------------------------
 

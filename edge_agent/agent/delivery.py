@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
+from edge_agent.alarms.standing import Standing
 from edge_agent.config import AgentSettings
 from edge_agent.core import Action, Log, Note, OperatorAction, Tag
 from edge_agent.core.change import ChangeApproval
@@ -17,6 +18,12 @@ from edge_agent.uplinks.gateway import GatewayConfig
 from edge_agent.uplinks.runner import UplinkRunner
 from edge_agent.uplinks.syslog import SyslogConfig
 from edge_agent.uplinks.uplink import Port
+
+
+def away_of(standing: Iterable[Standing], measured: Mapping[str, frozenset[int]]) -> frozenset[int]:
+    """Ids of the tags, by source in `measured`, whose source is disconnected or silent for long enough to be an alarm."""
+    gone = {one.alarm for one in standing if one.met}
+    return frozenset[int]().union(*(ids for source, ids in measured.items() if f"source/{source}.disconnected" in gone))
 
 
 class Delivery:
@@ -76,13 +83,14 @@ class Delivery:
         people: Callable[[str, bytes], None] | None,
         approved: Callable[[tuple[ChangeApproval, ...]], None],
         names: Collection[str] | None = None,
+        away: Callable[[], frozenset[int]] = frozenset,
     ) -> list[UplinkRunner]:
-        """Runners of the uplinks with these names, or of all."""
+        """Runners of the uplinks with these names, or of all; `away` says which measured tags have a source that is away."""
         wanted = [u for u in self.settings.uplinks if names is None or u.name in names]
         for config in wanted:
             if config.name not in self._delivered:  # a new dictionary: the writer's thread may be reading this one
                 self._delivered = {**self._delivered, config.name: self._outbox.cursor(f"uplink/{config.name}")}
-        return [UplinkRunner(config, self.port(config.name, tags, people, approved)) for config in wanted]
+        return [UplinkRunner(config, self.port(config.name, tags, people, approved, away)) for config in wanted]
 
     def port(
         self,
@@ -90,6 +98,7 @@ class Delivery:
         tags: tuple[Tag, ...] = (),
         people: Callable[[str, bytes], None] | None = None,
         approved: Callable[[tuple[ChangeApproval, ...]], None] = lambda _: None,
+        away: Callable[[], frozenset[int]] = frozenset,
     ) -> Port:
         """What the uplink of this name is handed."""
         edge, who = self.settings.edge, self._identity
@@ -98,7 +107,7 @@ class Delivery:
             acted=self._act, anchored=self._anchored(), people=people, approved=approved, part=who.part, wake=self._waker(name), clock=self._clock,
             data_dir=self._data_dir / name,
             apart=lambda gateway: who.apart(name, gateway), settled=lambda gateway: who.settled(name, gateway),
-            place=lambda: self._delivered[name], tags=tags,
+            place=lambda: self._delivered[name], tags=tags, away=away,
         )  # fmt: skip
 
     def _mover(self, name: str) -> Callable[[int], None]:

@@ -1,6 +1,7 @@
 """A Sparkplug B edge node: births, data and death as messages, numbered; knows nothing of connections.
 
 One device per equipment unit (the ISA-95 path of its tags); tags without one are metrics of the node. Metrics carry the names of their tags.
+A device is dead while nothing is heard of any of its tags; of others that are not heard births say that they are stale.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.core import AlarmEvent, Block, Samples, Tag, Texts
+from edge_agent.core.status import BAD, UNCERTAIN_NO_COMMUNICATION_LAST_USABLE
 from edge_agent.sparkplug.payload import BD_SEQ, REBIRTH, Metric, encode, number, put, put_property, put_quality
 from edge_agent.sparkplug.sparkplug_b_pb2 import Payload
 from edge_agent.sparkplug.topics import Topic, device_id
@@ -40,6 +42,12 @@ class EdgeNode:
         self._tags = {tag.id: tag for tag in tags}
         self._bd_seq, self._newest, self._simulated = bd_seq, newest, simulated
         self._device = {tag.id: device_id(tag.unit_path) for tag in tags}
+        self._members: dict[str, list[Tag]] = {}
+        for tag in tags:
+            self._members.setdefault(self._device[tag.id], []).append(tag)
+        self._away: frozenset[int] = frozenset()
+        self._alive: set[str] = set()
+        self._spoke: set[str] = set()
         self._said: dict[int, int] = {}
         self._shown = newest.time_ns.copy()
         self._seq = _NEVER
@@ -60,23 +68,47 @@ class EdgeNode:
         """NBIRTH and a DBIRTH for each device, with all metrics that will ever be told; numbering begins anew."""
         self._seq = _NEVER
         self._said = {}
-        self._shown = self._newest.time_ns.copy()
+        self._alive = set()
         node = Payload(timestamp=now_ms)
         put(node.metrics.add(name=BD_SEQ, timestamp=now_ms), DataType.INT64, self._bd_seq)
         put(node.metrics.add(name=REBIRTH, timestamp=now_ms), DataType.BOOLEAN, False)
         put(node.metrics.add(name="Properties/Simulated", timestamp=now_ms), DataType.BOOLEAN, self._simulated)
-        devices: dict[str, Payload] = {}
-        for tag in self._tags.values():
-            device = self._device[tag.id]
-            payload = devices.setdefault(device, Payload(timestamp=now_ms)) if device else node
-            self._born(payload, tag, now_ms)
+        for tag in self._members.get("", ()):
+            self._born(node, tag, now_ms)
         found = [self._numbered("NBIRTH", "", node)]
-        return found + [self._numbered("DBIRTH", device, payload) for device, payload in devices.items()]
+        return found + [self._birth(device, now_ms) for device in self._members if device]
+
+    def _birth(self, device: str, now_ms: int) -> Message:
+        payload = Payload(timestamp=now_ms)
+        for tag in self._members[device]:
+            self._born(payload, tag, now_ms)
+        self._alive.add(device)
+        return self._numbered("DBIRTH", device, payload)
+
+    def heard(self, away: frozenset[int], now_ms: int) -> list[Message]:
+        """Births of devices with tags that are not heard any more, or are again; `away`: ids of all that are not. Deaths are told by `deaths`."""
+        changed = {self._device[tag] for tag in away ^ self._away if tag in self._device}
+        self._away = away
+        self._spoke = {device for device in self._spoke if self._unheard(device)}
+        if "" in changed:
+            return self.births(now_ms)
+        return [self._birth(device, now_ms) for device in self._members if device in changed and not self._unheard(device)]
+
+    def deaths(self, now_ms: int) -> list[Message]:
+        """A DDEATH for each device of which nothing is heard; not for one that told live values all the same since it died."""
+        dead = [device for device in self._members if device in self._alive - self._spoke and self._unheard(device)]
+        self._alive.difference_update(dead)
+        return [self._numbered("DDEATH", device, Payload(timestamp=now_ms)) for device in dead]
+
+    def _unheard(self, device: str) -> bool:
+        return all(tag.id in self._away for tag in self._members[device])
 
     def _born(self, payload: Payload, tag: Tag, now_ms: int) -> None:
         newest, datatype = self._newest, _TYPES[tag.kind]
         known = newest.known(tag.id)
         status = int(newest.status[tag.id])
+        if tag.id in self._away and status < BAD:
+            status = UNCERTAIN_NO_COMMUNICATION_LAST_USABLE
         time_ms = int(newest.time_ns[tag.id]) // _MS if known else now_ms
         metric = payload.metrics.add(name=tag.name, alias=tag.id + 1, timestamp=max(time_ms, 0))
         value: Any = None
@@ -85,6 +117,7 @@ class EdgeNode:
             value = {"numeric": number_, "text": newest.text.get(tag.id), "block": newest.block.get(tag.id)}[tag.kind]
         quality, ua_status = quality_of(status) if known else (QUALITY_STALE, None)
         self._said[tag.id] = status if known else _NEVER
+        self._shown[tag.id] = newest.time_ns[tag.id]
         put(metric, datatype, value if quality else None)
         put_quality(metric, quality, ua_status)
         if tag.unit:
@@ -126,22 +159,28 @@ class EdgeNode:
 
     def _one_by_one(self, rows: Any, now_ms: int) -> Iterator[Message]:
         filling: dict[str, Payload] = {}
+        live: set[str] = set()
         for tag, time_ns, value, status, past in rows:
             if tag not in self._tags:
                 continue
             device = self._device[tag]
             payload = filling.get(device)
             if payload is None:
+                if device and device not in self._alive:  # no data of a device before its birth, also not of what was missed
+                    yield self._birth(device, now_ms)
                 payload = filling[device] = Payload(timestamp=now_ms)
             metric = payload.metrics.add(alias=tag + 1, timestamp=max(time_ns // _MS, 0))
             if past:
                 metric.is_historical = True
+            else:
+                live.add(device)
             self._fill(metric, tag, value, status, historical=past)
             if len(payload.metrics) >= _METRICS:
                 del filling[device]
                 yield self._numbered("DDATA" if device else "NDATA", device, payload)
         for device, payload in filling.items():
             yield self._numbered("DDATA" if device else "NDATA", device, payload)
+        self._spoke.update(device for device in live if self._unheard(device))
 
     def _fill(self, metric: Metric, tag: int, value: Any, status: int, *, historical: bool) -> None:
         quality, ua_status = quality_of(status)

@@ -54,6 +54,25 @@ class Chosen:
             yield samples if chosen.all() else samples.take(chosen)
 
 
+def unheard(tags: Sequence[Tag], away: frozenset[int]) -> frozenset[int]:
+    """Ids of the tags of which nothing can be heard while measured ones are `away`: these, and what is computed from such alone.
+
+    >>> tags = [Tag(id=0, name="a"), Tag(id=1, name="b"), Tag(id=2, name="a.z", derived_from=("a",)), Tag(id=3, name="ab", derived_from=("a.z", "b"))]
+    >>> sorted(unheard(tags, frozenset({0}))), sorted(unheard(tags, frozenset({0, 1})))
+    ([0, 2], [0, 1, 2, 3])
+    """
+    if not away:
+        return away
+    silent = {tag.name for tag in tags if tag.id in away}
+    left = [tag for tag in tags if tag.derived_from]
+    while True:
+        more = {tag.name for tag in left if silent.issuperset(tag.derived_from)}
+        if not more:
+            return frozenset(tag.id for tag in tags if tag.name in silent)
+        silent |= more
+        left = [tag for tag in left if tag.name not in more]
+
+
 class Newest:
     """The newest value of each tag that was told, to say what is when somebody asks; all arrays (tags,)."""
 

@@ -30,6 +30,7 @@ class Port:
     wake      waits until the outbox has grown, at most the given seconds
     place     what `moved` was last told, also before a restart: where an uplink whose target keeps no account goes on
     tags      all tags of this edge by id
+    away      ids of measured tags whose source is away or silent for long enough to be an alarm
     """
 
     site: str
@@ -50,6 +51,7 @@ class Port:
     approved: Callable[[tuple[ChangeApproval, ...]], None] = lambda _: None
     place: Callable[[], int] = lambda: 0
     tags: tuple[Tag, ...] = ()
+    away: Callable[[], frozenset[int]] = frozenset
     status: dict[str, object] = field(default_factory=dict)
     """What /status and /metrics show, written by the uplink: connected, sent_records, sent_bytes, resent_records, committed_seq, error."""
 

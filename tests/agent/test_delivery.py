@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edge_agent.agent.commit import OUTBOX, STREAMS
-from edge_agent.agent.delivery import Delivery
+from edge_agent.agent.delivery import Delivery, away_of
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
+from edge_agent.alarms.standing import Standing
 from edge_agent.core import AlarmEvent, Append, Audit, Catalogue, Log, OperatorAction
 from edge_agent.core.log import Held
 from edge_agent.core.wire import KINDS
@@ -100,3 +103,14 @@ def test_what_each_gateway_asks_and_gives_is_taken_once_however_often_it_is_show
         port.anchored("gw1", "audit_head", '{"seq":7}')
         port.anchored("gw2", "audit_head", '{"seq":3}')
     assert [getattr(e, "action", None) for e in noted(one)] == [first, second, "audit_head", "audit_head"]
+
+
+def test_a_source_is_away_while_its_alarm_is_met_also_under_a_suppression() -> None:
+    one = Standing(
+        alarm="source/plc.disconnected", tag="", state="SHLVD", suppression=1, priority=4, advisory=True, raised_ns=1, last_ns=1, value=None,
+        limit=None, unit="", explanation="",
+    )  # fmt: skip
+    measured = {"plc": frozenset({0, 2}), "oven": frozenset({1})}
+    assert away_of([one], measured) == {0, 2}
+    assert away_of([msgspec.structs.replace(one, met=False)], measured) == frozenset()
+    assert away_of([msgspec.structs.replace(one, alarm="source/oven.disconnected"), one], measured) == {0, 1, 2}

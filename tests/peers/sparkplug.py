@@ -40,12 +40,14 @@ def asked(folder: Path, lines: Iterable[str]) -> list[str]:
 
 
 def ours() -> list[bytes]:
-    """Births, data of every quality and the death of a node of ours."""
+    """Births, data of every quality, the death of a device and its next birth, the death of the node."""
     node = EdgeNode("g", "n", TAGS, 3, Newest(len(TAGS)), simulated=False)
     times = T0 + 1_000_000 * 1
     samples = Samples.of([times, times + 10**6], [0, 0], [21.5, float("nan")], [0x408F0000, 0x808C0000])
     data = node.data([samples, Texts((T0,), (1,), ("片-7",), (0,))], 9, historical=True)
-    return [payload for _, payload in [*node.births(8), *data, node.death(10)]]
+    told = [*node.births(8), *data]
+    told += [*node.heard(frozenset({0, 1}), 9), *node.deaths(9), *node.heard(frozenset({1}), 9)]
+    return [payload for _, payload in [*told, node.death(10)]]
 
 
 def _long(found: dict[str, Any]) -> Any:
@@ -61,7 +63,7 @@ def said(payload: dict[str, Any], metric: int) -> tuple[Any, ...]:
 
 def read_by_it(folder: Path) -> list[str]:
     """What it read otherwise than it was said."""
-    nbirth, dbirth, data, texts, death = (json.loads(line, object_hook=_long) for line in asked(folder, [f"decode {p.hex()}" for p in ours()]))
+    nbirth, dbirth, data, texts, ddeath, again, death = (json.loads(line, object_hook=_long) for line in asked(folder, [f"decode {p.hex()}" for p in ours()]))
     ms = T0 // 10**6
     expected: list[tuple[str, Any, Any]] = [
         ("seq of NBIRTH", nbirth["seq"], 0),
@@ -77,6 +79,8 @@ def read_by_it(folder: Path) -> list[str]:
         ("times", [m["timestamp"] for m in data["metrics"]], [ms + 1, ms + 2]),
         ("qualities", [m["properties"]["Quality"]["value"] for m in data["metrics"]], [500, 0]),
         ("text", texts["metrics"][0]["value"], "片-7"),
+        ("death of a device", (ddeath["seq"], ddeath["timestamp"], ddeath.get("metrics", [])), (4, 9, [])),
+        ("born again", (again["seq"], [m["properties"]["Quality"]["value"] for m in again["metrics"]]), (5, [0, 500])),
         ("death", [(m["name"], m["value"]) for m in death["metrics"]], [("bdSeq", 3)]),
     ]  # fmt: skip
     return [f"{what}: expected {wanted}, found {found}" for what, found, wanted in expected if found != wanted]

@@ -50,6 +50,7 @@ class Edge:
     approved: list[tuple[ChangeApproval, ...]] = field(default_factory=list)
     tags: tuple[Tag, ...] = ()
     data_dir: Path = Path("unused")
+    away: frozenset[int] = frozenset()
     ports: list[Port] = field(default_factory=list)
 
     @property
@@ -81,7 +82,7 @@ class Edge:
             SITE, EDGE, True, self.log, lambda: self.epochs, self._moved, lambda *said: self.acted.append(said), self._part, self._wake,
             clock, self.data_dir,
             lambda *said: self.anchored.append(said), self.apart.get, self._settled, approved=self.approved.append,
-            place=lambda: self.moved[-1] if self.moved else 0, tags=self.tags,
+            place=lambda: self.moved[-1] if self.moved else 0, tags=self.tags, away=lambda: self.away,
         )  # fmt: skip
         self.ports.append(made)
         return made

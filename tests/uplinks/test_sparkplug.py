@@ -28,7 +28,7 @@ from edge_agent.uplinks.outgoing import STREAM
 from edge_agent.uplinks.sparkplug import SparkplugConfig
 from edge_agent.uplinks.sparkplug_node import EdgeNode
 from edge_agent.uplinks.telling import Chosen, Newest
-from tests.brokers import Broker, started
+from tests.brokers import Broker, free_port, started
 from tests.uplinks.acting import Edge, outbox, until
 
 T0 = 1_767_225_600_000_000_000
@@ -167,6 +167,69 @@ def test_summaries_stand_for_tags_that_have_nothing_else_and_others_are_not_told
     assert isinstance(told, Samples)
     assert told.tag.tolist() == [2]
     assert list(only.of(encode(Texts((T0,), (1,), ("x",), (0,))))) == []
+
+
+def qualities(payload: Payload) -> list[int | None]:
+    return [qualities_of(metric)[0] for metric in payload.metrics]
+
+
+def test_a_device_that_is_not_heard_dies_alone_and_is_born_again_when_it_is() -> None:
+    made = node()
+    made.births(0)
+    list(made.data([samples((0, 0, 1.0, 0), (0, 2, 20.0, 0))], 0, historical=False))
+    assert made.heard(frozenset({2}), 5) == []
+    ((topic, dead),) = read(made.deaths(5))
+    assert (topic, dead.timestamp, dead.seq, len(dead.metrics)) == ("spBv1.0/g/DDEATH/n/site:area:room", 5, 5, 0)
+    assert made.deaths(6) == []
+    list(made.data([samples((1, 0, 2.0, 0))], 0, historical=False))
+    ((topic, born),) = read(made.heard(frozenset(), 7))
+    assert (topic, born.seq, [(m.name, m.double_value) for m in born.metrics]) == (
+        "spBv1.0/g/DBIRTH/n/site:area:room", 7, [("room/temperature", 20.0)],
+    )  # fmt: skip
+    assert qualities(born) == [192]
+    assert made.deaths(8) == []
+
+
+def test_of_a_device_that_is_heard_in_part_births_say_which_metrics_are_stale() -> None:
+    made = node()
+    made.births(0)
+    list(made.data([samples((0, 0, 1.0, 0)), Texts((T0,), (1,), ("B-7",), (0,))], 0, historical=False))
+    ((topic, born),) = read(made.heard(frozenset({0}), 5))
+    assert (topic, qualities(born), born.metrics[0].double_value) == ("spBv1.0/g/DBIRTH/n/press1", [500, 192, 500], 1.0)
+    assert made.deaths(5) == []
+    # What comes of it all the same says that it is good, and births say so when the source is back.
+    ((_, told),) = read(made.data([samples((1, 0, 2.0, 0))], 0, historical=False))
+    assert qualities(told) == [192]
+    assert qualities(read(made.heard(frozenset(), 7))[0][1]) == [192, 192, 500]
+
+
+def test_tags_of_the_node_itself_are_stale_in_births_of_all() -> None:
+    made = node()
+    list(made.births(0))
+    list(made.data([samples((0, 3, 9.0, 0))], 0, historical=False))
+    told = read(made.heard(frozenset({3}), 5))
+    assert [topic.split("/")[2] for topic, _ in told] == ["NBIRTH", "DBIRTH", "DBIRTH"]
+    assert [payload.seq for _, payload in told] == [0, 1, 2]
+    assert qualities(told[0][1])[3:] == [500]
+    assert made.deaths(5) == []
+
+
+def test_what_was_missed_of_a_dead_device_comes_behind_its_birth_and_it_dies_again() -> None:
+    made = node()
+    made.births(0)
+    made.heard(frozenset({2}), 1)
+    made.deaths(1)
+    told = read(made.data([samples((5, 2, 3.0, 0))], 2, historical=True))
+    assert [topic.split("/")[2] for topic, _ in told] == ["DBIRTH", "DDATA"]
+    assert (qualities(told[0][1]), told[0][1].metrics[0].double_value) == ([500], 3.0)
+    assert [topic.split("/")[2] for topic, _ in read(made.deaths(3))] == ["DDEATH"]
+    # Live values say that it lives, whatever is said of its source.
+    told = read(made.data([samples((6, 2, 4.0, 0))], 4, historical=False))
+    assert [(topic.split("/")[2], qualities(payload)) for topic, payload in told] == [("DBIRTH", [500]), ("DDATA", [192])]
+    assert made.deaths(5) == []
+    made.heard(frozenset(), 6)
+    made.heard(frozenset({2}), 7)
+    assert len(made.deaths(7)) == 1
 
 
 # -- with a broker ----------------------------------------------------------------------------------------------------------------
@@ -351,6 +414,62 @@ async def test_without_its_primary_host_it_keeps_everything(edge: Edge, broker: 
             await until(lambda: len(host.values()) == 3)
         assert host.values()[-1] == (3.0, True)
         host.say(False, 400)
+
+
+async def test_a_source_that_is_away_makes_its_device_alone_stale_for_hosts(edge: Edge, broker: Broker) -> None:
+    put(edge.log, samples((0, 0, 1.0, 0), (0, 2, 20.0, 0)))
+    async with Host(broker) as host, telling(edge, broker):
+        await until(lambda: edge.moved[-1:] == [1])
+        edge.away = frozenset({2})
+        await until(lambda: "DDEATH" in host.kinds())
+        put(edge.log, samples((1, 0, 2.0, 0)))
+        await until(lambda: (2.0, False) in host.values())
+        edge.away = frozenset()
+        await until(lambda: host.kinds()[-1] == "DBIRTH")
+        put(edge.log, samples((2, 2, 21.0, 0)))
+        await until(lambda: (21.0, False) in host.values())
+        device = [(topic.kind, topic.device) for topic, _ in host.heard if topic.device == "site:area:room"]
+        assert [kind for kind, _ in device] == ["DBIRTH", "DDATA", "DDEATH", "DBIRTH", "DDATA"]
+        numbered = [p.seq for topic, p in host.heard]
+        assert numbered == list(range(len(numbered)))
+        assert "NDEATH" not in host.kinds()
+
+
+async def test_where_the_primary_host_is_offline_the_next_broker_is_tried(
+    edge: Edge, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparkplug, "_HOST_S", (0.2, 0.2))
+    with started("mosquitto", tmp_path / "second", durable=False) as second:
+        async with Host(broker) as host, Host(second) as other:
+            host.say(True, 100, "walker")
+            other.say(False, 50, "walker")
+            more = {"primary_host": "walker", "others": [f"127.0.0.1:{second.port}"]}
+            async with telling(edge, broker, **more):
+                put(edge.log, samples((0, 0, 1.0, 0)))
+                await until(lambda: (1.0, False) in host.values() or (1.0, True) in host.values())
+                assert edge.ports[-1].status["broker"] == f"127.0.0.1:{broker.port}"
+                host.say(False, 100, "walker")
+                await until(lambda: "NDEATH" in host.kinds())
+                put(edge.log, samples((1, 0, 2.0, 0)))  # while it is at none
+                other.say(True, 60, "walker")
+                await until(lambda: (2.0, True) in other.values())
+                assert other.kinds()[0] == "NBIRTH"
+                assert edge.ports[-1].status["broker"] == f"127.0.0.1:{second.port}"
+                # Each connection has a number of its own, and nothing is told where the host is not.
+                assert other.bd_seq("NBIRTH")[0] > host.bd_seq("NBIRTH")[0]
+                assert (2.0, True) not in host.values()
+                host.say(True, 200, "walker")
+                put(edge.log, samples((2, 0, 3.0, 0)))
+                await until(lambda: (3.0, False) in other.values())
+                assert host.kinds().count("NBIRTH") == 1
+
+
+async def test_a_broker_that_is_away_is_left_for_the_next(edge: Edge, broker: Broker) -> None:
+    put(edge.log, samples((0, 0, 1.0, 0)))
+    more = {"port": free_port(), "others": [f"127.0.0.1:{broker.port}"]}
+    async with Host(broker) as host, telling(edge, broker, **more):
+        await until(lambda: edge.moved[-1:] == [1])
+        assert host.bd_seq("NBIRTH") == [1]
 
 
 async def test_live_values_do_not_wait_for_what_was_missed(edge: Edge, broker: Broker) -> None:
