@@ -63,7 +63,8 @@ def said(payload: dict[str, Any], metric: int) -> tuple[Any, ...]:
 
 def read_by_it(folder: Path) -> list[str]:
     """What it read otherwise than it was said."""
-    nbirth, dbirth, data, texts, ddeath, again, death = (json.loads(line, object_hook=_long) for line in asked(folder, [f"decode {p.hex()}" for p in ours()]))
+    answers = asked(folder, [f"decode {payload.hex()}" for payload in ours()])
+    nbirth, dbirth, data, texts, ddeath, again, death = (json.loads(line, object_hook=_long) for line in answers)
     ms = T0 // 10**6
     expected: list[tuple[str, Any, Any]] = [
         ("seq of NBIRTH", nbirth["seq"], 0),
