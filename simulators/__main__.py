@@ -30,6 +30,7 @@ from simulators.sent import write_atomically
 from simulators.servers.mqtt import MqttConfig, MqttPublisher
 from simulators.servers.opcua import OpcUaConfig, OpcUaPlant
 from simulators.servers.spectra import AdiServer, SpectraPublisher, WaveServer
+from simulators.servers.spectra_files import FORMATS
 from simulators.signals import Line
 from simulators.spectra_run import SpectraRun
 from simulators.spectrometer import KINDS as SPECTROMETER_FAULTS
@@ -150,13 +151,16 @@ def run(
     user: User = None,
     password_file: PasswordFile = None,
     tags: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Write a matching tag CSV for the agent.")] = None,
-    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Of nir and pump: drop each spectrum or waveform there as a CSV file.")] = None,
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Of nir and pump: drop each spectrum or waveform there as a file.")] = None,
+    file_format: Annotated[str, typer.Option(metavar="csv|jdx|spc", help="Of nir: what files --folder gets; csv, JCAMP-DX or SPC.")] = "csv",
     calibration: Annotated[Path | None, typer.Option(metavar="OUT.csv", help="Of nir: write 80 spectra of prepared blends with their "
-                                                     "laboratory results for `edge-agent model calibrate`, and end.")] = None,
+                                                     "laboratory results for `edge-agent model train`, and end.")] = None,
 ) -> None:
     """Run a line and serve it over OPC UA and, with --mqtt, over MQTT."""
     if line not in LINES:
         raise UsageError(f"LINE: expected one of {', '.join(LINES)}, found {line!r}")
+    if file_format not in FORMATS or (file_format != "csv" and (line != "nir" or folder is None)):
+        raise UsageError(f"--file-format: expected one of {', '.join(FORMATS)}, of line nir and beside --folder, found {file_format!r}")
     if line == "nir":
         if calibration is not None:
             write_atomically(calibration, calibration_csv(80, seed))
@@ -164,7 +168,7 @@ def run(
         instrument = Spectrometer(seed, tuple(spectrometer_fault(text) for text in fault or ()))
         adi = AdiServer(OpcUaConfig(port=opcua_port, host=host), instrument.background) if opcua_port else None
         config = PlantConfig(speed=speed, duration_s=duration, keep=keep, stop_when=stop_when)
-        measuring = SpectraRun(instrument, config, adi, SpectraPublisher(_broker(mqtt)) if mqtt else None, folder)
+        measuring = SpectraRun(instrument, config, adi, SpectraPublisher(_broker(mqtt)) if mqtt else None, folder, form=file_format)
         _until_stopped(measuring)
         typer.echo(f"{len(measuring.rows)} spectra")
         return

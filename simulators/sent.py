@@ -82,11 +82,11 @@ def truth_lines(truths: Sequence[Truth], start_ns: int, speed: float, until_s: f
     return "".join(f"{line}\n" for line in lines)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str | bytes) -> None:
     """Replace a file so that a reader sees the old text or the new one, also after a power cut."""
     new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as out:
-        out.write(text)
+    with new.open("wb") as out:
+        out.write(text.encode() if isinstance(text, str) else text)
         out.flush()
         os.fsync(out.fileno())
     new.replace(path)

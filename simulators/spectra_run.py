@@ -9,7 +9,8 @@ from pathlib import Path
 
 from simulators.plant import PACE_S, PlantConfig
 from simulators.sent import truth_lines, write_atomically
-from simulators.servers.spectra import AdiServer, SpectraPublisher, drop
+from simulators.servers.spectra import AdiServer, SpectraPublisher
+from simulators.servers.spectra_files import drop
 from simulators.spectrometer import Spectrometer, Spectrum
 
 HEADER = "time_ns,counter,status,api,moisture,faults"
@@ -20,10 +21,10 @@ class SpectraRun:
 
     def __init__(
         self, instrument: Spectrometer, config: PlantConfig, opcua: AdiServer | None, mqtt: SpectraPublisher | None, folder: Path | None,
-        clock_ns: Callable[[], int] = time.time_ns,
+        clock_ns: Callable[[], int] = time.time_ns, form: str = "csv",
     ) -> None:  # fmt: skip
         self._instrument, self._config, self._opcua, self._mqtt, self._folder = instrument, config, opcua, mqtt, folder
-        self._clock_ns = clock_ns
+        self._clock_ns, self._form = clock_ns, form
         self._stopping = asyncio.Event()
         self._start_ns = self._now_ns = 0
         self.rows: list[str] = []
@@ -75,7 +76,7 @@ class SpectraRun:
         if self._mqtt is not None:
             self._mqtt.publish(spectrum, time_ns)
         if self._folder is not None:
-            await asyncio.to_thread(drop, self._folder, spectrum, time_ns)
+            await asyncio.to_thread(drop, self._folder, spectrum, time_ns, self._form)
         faults = " ".join(spectrum.faults)
         self.rows.append(f"{time_ns},{spectrum.counter},{spectrum.status},{spectrum.api:.6f},{spectrum.moisture:.6f},{faults}")
 

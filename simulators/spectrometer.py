@@ -204,7 +204,7 @@ def calibration_samples(n: int, seed: int) -> tuple[Float64, Float64]:
 
 
 def calibration_csv(n: int, seed: int) -> str:
-    """The table that `edge-agent model calibrate` reads: column `api`, and one for each wavelength."""
+    """The table that `edge-agent model train` reads: column `api`, and one for each wavelength."""
     X, y = calibration_samples(n, seed)
     head = "api," + ",".join(f"{x:.10g}" for x in AXIS)
     return "\n".join([head, *(f"{v:.4f}," + ",".join(f"{a:.6f}" for a in row) for v, row in zip(y, X, strict=True))]) + "\n"

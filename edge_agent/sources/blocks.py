@@ -139,7 +139,8 @@ def block(
         raise BlockError(f"expected an axis of {k} points, as many as values, found {axis.size}")
     steps = np.diff(axis)
     if not (np.isfinite(axis).all() and ((steps > 0).all() or (steps < 0).all())):
-        raise BlockError("expected an axis that rises or falls throughout")
+        wrong = int(np.argmax(~np.isfinite(steps) | (np.sign(steps) != np.sign(steps[0])) | (steps == 0)))
+        raise BlockError(f"expected an axis that rises or falls throughout, found {axis[wrong + 1]:g} behind {axis[wrong]:g} (point {wrong + 2})")
     told = np.full(n, status, np.int64) if isinstance(status, int) else np.asarray(status, np.int64)
     if told.shape != (n,):
         raise BlockError(f"expected one status for each row, found {told.size} for {n}")

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
+from zoneinfo import ZoneInfo
 
 import msgspec
 from pydantic import Field, model_validator
@@ -23,7 +24,7 @@ from edge_agent.sources.blocks import StreamSection, wrong_streams
 from edge_agent.sources.dead_letters import DeadLetter, DeadLetters
 from edge_agent.sources.source import Plug, Received, Source
 from edge_agent.sources.spectra_files import SpectrumError, block_of
-from edge_agent.sources.zone import SourceTime
+from edge_agent.sources.zone import SourceTime, local_ns
 
 _REMEMBERED: Final = 20_000
 """Contents remembered, the oldest forgotten first: about 3 MB in the journal at the most."""
@@ -85,6 +86,7 @@ class SpectraSource:
         self._dead = DeadLetters(plug.data_dir, config.dead_letter_bytes)
         self._known = _Known()
         self._known_of = {s.tag: s for s in config.streams}
+        self._zone = ZoneInfo(config.time.assumed_zone) if config.time.assumed_zone is not None else None
 
     async def open(self, resume: bytes | None) -> None:
         """Find the folder; NotConnected when it is not there."""
@@ -124,10 +126,12 @@ class SpectraSource:
         dead: list[DeadLetter] = []
         done = 0
         for mtime_ns, name, size in sorted(found):
+            # Files are stamped in UTC; where the source is one of local time, all its times are, and so is its clock.
+            changed_ns = mtime_ns if self._zone is None else local_ns(mtime_ns, self._zone)
             tag = next((tag for pattern, tag in self._streams if fnmatchcase(name, pattern)), None)
-            if tag is None or known.files.get(name) == (mtime_ns, size) or now_ns - mtime_ns < self._config.settle_s * 1e9:
+            if tag is None or known.files.get(name) == (mtime_ns, size) or now_ns - changed_ns < self._config.settle_s * 1e9:
                 continue
-            if self._taken(name, size, mtime_ns, now_ns, tag, known, blocks, dead):
+            if self._taken(name, size, changed_ns, now_ns, tag, known, blocks, dead):
                 known.files[name] = (mtime_ns, size)
                 done += 1
             if done >= _MOST:
@@ -142,7 +146,7 @@ class SpectraSource:
         return Received(tuple(blocks), resume=msgspec.json.encode(known))
 
     def _taken(
-        self, name: str, size: int, mtime_ns: int, now_ns: int, tag: Tag, known: _Known, blocks: list[Block], dead: list[DeadLetter]
+        self, name: str, size: int, changed_ns: int, now_ns: int, tag: Tag, known: _Known, blocks: list[Block], dead: list[DeadLetter]
     ) -> bool:
         """Whether a file is done with: a spectrum, a duplicate or a dead letter."""
         reason, data = f"expected at most {_MOST_BYTES} bytes, found {size}", b""
@@ -155,7 +159,7 @@ class SpectraSource:
                 if content in known.contents:
                     self._count("duplicates", 1)
                     return True
-                blocks.append(block_of(name, data, tag, mtime_ns, self._known_of.get(tag.name)))
+                blocks.append(block_of(name, data, tag, changed_ns, self._known_of.get(tag.name), self._zone))
             except SpectrumError as error:
                 reason = str(error)
             except OSError as error:
@@ -164,7 +168,7 @@ class SpectraSource:
                 known.contents.append(content)
                 self._count("values", 1)
                 return True
-        if now_ns - mtime_ns < self._config.patience_s * 1e9:
+        if now_ns - changed_ns < self._config.patience_s * 1e9:
             return False
         dead.append(DeadLetter(now_ns, name, data, reason))
         return True

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import re
+import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
 from edge_agent.core import Acquisition, Block, PharmedgeError, Tag
 from edge_agent.core.samples import Float64
-from edge_agent.sources.blocks import STATUSES, BlockError, StreamSection, block
+from edge_agent.sources.blocks import MOST_POINTS, STATUSES, BlockError, StreamSection, block
+from edge_agent.sources.spectra_text import decoded, number, separator
+from edge_agent.sources.zone import local_ns
+
+ENDINGS: Final = ("jdx", "dx", "jcamp", "spc", "csv")
+"""Endings of files that are read."""
+FACT: Final = "acquisition_"
+"""What the names of our facts begin with among the private labels of JCAMP-DX and in the log of SPC; `acquisition_time` is the time, ISO 8601."""
+_MINUTE_NS: Final = 60 * 10**9
 
 
 class SpectrumError(PharmedgeError):
     """A file is no spectrum: `FILE: expected X, found Y`."""
 
 
-def block_of(name: str, data: bytes, tag: Tag, time_ns: int, stream: StreamSection | None = None) -> Block:
-    """The spectrum in a file's bytes; `time_ns` is taken where the file does not say when it was measured. SpectrumError when it is none."""
+def block_of(name: str, data: bytes, tag: Tag, time_ns: int, stream: StreamSection | None = None, zone: ZoneInfo | None = None) -> Block:
+    """The spectrum in a file's bytes; SpectrumError when it is none.
+
+    time_ns  is taken where the file does not say when it was measured, and says the second where the file tells the minute only
+    zone     the zone whose local time is meant where a file names no offset; all times, `time_ns` too, are then what its clocks show
+    """
     ending = name.rpartition(".")[2].lower()
     read = {"jdx": _jcamp, "dx": _jcamp, "jcamp": _jcamp, "spc": _spc, "csv": _csv}.get(ending)
     if read is None:
         raise SpectrumError(f"{name}: expected an ending jdx, dx, jcamp, spc or csv, found {ending!r}")
     told: dict[str, str] = {}
     try:
-        axis, values, axis_unit, unit, measured_ns = read(data, told)
+        axis, values, axis_unit, unit, moment = read(data, told)
         if len(axis) < 2 or axis.shape != values.shape:
             raise SpectrumError(f"expected as many values as points of the axis, at least 2, found {len(values)} and {len(axis)}")
         acquisition, status = _acquisition(told)
         if stream is not None:
             acquisition = stream.acquisition(acquisition)
-        when = time_ns if measured_ns is None else measured_ns
+        when = time_ns if moment is None else _ns(moment, zone)
+        if moment is not None and read is _spc and "time" not in told and when <= time_ns < when + 2 * _MINUTE_NS:
+            # SPC counts minutes. A file written as its spectrum was taken knows the second; one that was copied later does not.
+            when = min(time_ns, when + _MINUTE_NS - 1)
         return block(tag, [when], values, axis, axis_unit, unit, status=status, acquisition=acquisition)
     except (SpectrumError, BlockError) as error:
         raise SpectrumError(f"{name}: {error}") from error
-    except (ValueError, IndexError, KeyError, TypeError, ArithmeticError, AttributeError, AssertionError, EOFError, OSError) as error:
-        # What the format libraries raise on bytes that are not of their format is theirs to choose.
+    except (ValueError, IndexError, KeyError, TypeError, ArithmeticError, AttributeError, OSError, struct.error) as error:
         raise SpectrumError(f"{name}: expected a {ending} file, found {type(error).__name__}: {error}") from error
 
 
@@ -57,63 +74,154 @@ def _acquisition(told: dict[str, str]) -> tuple[Acquisition | None, int]:
     return found, int(code)
 
 
-_Read = tuple[Float64, Float64, str, str, int | None]
+def _by_library(read: Callable[[io.BytesIO], Any], data: bytes) -> Any:
+    """What a format library makes of bytes; SpectrumError with its own words where it makes nothing of them."""
+    try:
+        return read(io.BytesIO(data))
+    except Exception as error:  # jcamp raises Exception itself, spc_io whatever its parts do: one bad file must not stop the folder
+        raise SpectrumError(f"expected a file of its format, found {type(error).__name__}: {error}") from error
 
 
-def _ns(moment: datetime) -> int:
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+_Read = tuple[Float64, Float64, str, str, datetime | None]
+"""Axis, values, unit of the axis, unit of the values, and when, as far as the file says."""
 
 
-def _jcamp(data: bytes, _told: dict[str, str]) -> _Read:
+def _ns(moment: datetime, zone: ZoneInfo | None) -> int:
+    utc = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    ns = int(utc.timestamp()) * 1_000_000_000 + utc.microsecond * 1000
+    # A moment with its offset is known; one without is what the clocks of the zone show already.
+    return local_ns(ns, zone) if zone is not None and moment.tzinfo else ns
+
+
+def _facts(told: dict[str, str], key: str, value: str) -> None:
+    if key.startswith(FACT) and value:
+        told[key.removeprefix(FACT)] = value
+
+
+_AXIS_UNITS: Final = {
+    "1/CM": "1/cm", "CM-1": "1/cm", "CM^-1": "1/cm", "WAVENUMBER": "1/cm", "WAVENUMBERS": "1/cm", "WAVENUMBERS (CM-1)": "1/cm",
+    "NANOMETERS": "nm", "NANOMETER": "nm", "NM": "nm", "WAVELENGTH (NM)": "nm", "MICROMETERS": "um", "UM": "um", "WAVELENGTH (UM)": "um",
+    "SECONDS": "s",
+}  # fmt: skip
+_LONG: Final = re.compile(r"(\d{4})/(\d\d)/(\d\d)(?:[ T]+(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?)?\s*(Z|[+-]\d\d:?\d\d)?$")
+
+
+def _longdate(text: str) -> datetime | None:
+    """LONGDATE of JCAMP-DX 5 with its fraction and offset, which the library does not read; None where it is another text.
+
+    >>> _longdate("2025/10/09 08:53:20.1234 +0800").isoformat()
+    '2025-10-09T08:53:20.123400+08:00'
+    """
+    found = _LONG.match(text.strip())
+    if found is None:
+        return None
+    year, month, day, hour, minute, second, fraction, offset = found.groups(default="")
+    clock = f"{hour or '00'}:{minute or '00'}:{second or '00'}.{(fraction + '000000')[:6]}"
+    return datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{offset}")
+
+
+def _jcamp(data: bytes, told: dict[str, str]) -> _Read:
     import jcamp
 
-    if b"##END=" not in data.replace(b" ", b""):
+    bare = data.replace(b" ", b"").upper()
+    if b"##END=" not in bare:
         raise SpectrumError("expected ##END= at the end of a whole file, found none")
-    found: dict[str, Any] = jcamp.read(io.BytesIO(data))
+    spectra = len(re.findall(rb"^##XY(?:DATA|POINTS)=", bare, re.MULTILINE))
+    if spectra != 1:
+        # The library keeps the last one: the others would be lost without a word.
+        raise SpectrumError(f"expected one spectrum in a file, found {spectra}")
+    said = re.search(rb"^##NPOINTS=(\d+)", bare, re.MULTILINE)
+    if said is not None and int(said[1]) > MOST_POINTS:  # the library makes an axis of so many points, whatever follows
+        raise SpectrumError(f"expected at most {MOST_POINTS} points, found NPOINTS={int(said[1])}")
+    found: dict[str, Any] = _by_library(jcamp.read, data)
+    if found.get("children"):
+        found = next(c for c in found["children"] if len(c["x"]))
     x, y = np.asarray(found["x"], np.float64), np.asarray(found["y"], np.float64)
     points = found.get("npoints")
     if points is not None and int(points) != len(y):
         raise SpectrumError(f"expected NPOINTS={int(points)} values, found {len(y)}")
+    for key, fact in (("spectrometer/data system", "instrument"), ("sample description", "sample")):
+        if isinstance(found.get(key), str) and found[key]:
+            told[fact] = found[key]
+    for key, value in found.items():
+        if key.startswith("$"):
+            _facts(told, key.removeprefix("$"), str(value))
     moment = found.get("longdate")
-    unit = {"1/CM": "1/cm", "NANOMETERS": "nm", "MICROMETERS": "um"}.get(str(found.get("xunits", "")).upper(), str(found.get("xunits", "")))
-    return x, y, unit, str(found.get("yunits", "")).lower(), _ns(moment) if isinstance(moment, datetime) else None
+    if isinstance(moment, str):
+        moment = _longdate(moment)
+    units = str(found.get("xunits", ""))
+    unit = _AXIS_UNITS.get(units.upper(), units)
+    return x, y, unit, str(found.get("yunits", "")).lower(), moment if isinstance(moment, datetime) else None
 
 
-def _spc(data: bytes, _told: dict[str, str]) -> _Read:
+_SPC_LOG: Final = 248
+"""Where the place of the log stands in the head of an SPC file, u32."""
+_MOST_LOG: Final = 16 << 20
+
+
+def _spc(data: bytes, told: dict[str, str]) -> _Read:
     import spc_io
 
-    # The log book behind the values is not needed, and an empty one is more than the library reads: its place (flogoff, a u32 at 248) is blanked.
-    found = spc_io.SPC.from_bytes_io(io.BytesIO(data[:248] + bytes(4) + data[252:]))
+    # An empty log is more than the library reads: its place is blanked, and what it holds is read here.
+    found = _by_library(spc_io.SPC.from_bytes_io, data[:_SPC_LOG] + bytes(4) + data[_SPC_LOG + 4 :])
     if len(found) != 1:
-        raise SpectrumError(f"expected one spectrum, found {len(found)}")
+        raise SpectrumError(f"expected one spectrum in a file, found {len(found)}")
     part = found[0]
-    unit = {"XWAVEN": "1/cm", "XNMETR": "nm", "XUMETR": "um", "XRAMANS": "1/cm", "XARB": ""}.get(str(found.xtype), str(found.xtype))
-    value_unit = {"YABSRB": "absorbance", "YTRANS": "transmittance", "YREFLEC": "reflectance", "YARB": ""}.get(str(found.ytype), str(found.ytype))
-    moment = found.date if found.date.year > 1970 else None
-    return np.asarray(part.xarray, np.float64), np.asarray(part.yarray, np.float64), unit, value_unit, _ns(moment) if moment else None
+    unit = {"XWAVEN": "1/cm", "XNMETR": "nm", "XUMETR": "um", "XRAMANS": "1/cm", "XSECS": "s", "XARB": ""}.get(str(found.xtype), str(found.xtype))
+    words = {"YABSRB": "absorbance", "YTRANS": "transmittance", "YREFLEC": "reflectance", "YLOGDR": "log(1/R)", "YARB": ""}
+    source = data[45:54].split(b"\0")[0].decode("latin-1").strip()
+    if source:
+        told["instrument"] = source
+    for line in _spc_log(data).splitlines():
+        key, _, value = line.partition("=")
+        _facts(told, key.strip().lower(), value.strip())
+    moment = datetime.fromisoformat(told["time"]) if "time" in told else found.date if found.date.year > 1970 else None
+    return np.asarray(part.xarray, np.float64), np.asarray(part.yarray, np.float64), unit, words.get(str(found.ytype), str(found.ytype)), moment
+
+
+def _spc_log(data: bytes) -> str:
+    """Text of the log of an SPC file (head of 64 bytes: size, memory, place of the text ...); empty where there is none."""
+    (at,) = struct.unpack_from("<I", data, _SPC_LOG)
+    if at in (0, len(data) + 1):  # one byte behind the end: an empty log as some writers leave it
+        return ""
+    size, text = 64, 64
+    if at + 64 <= len(data):
+        size, _, text = struct.unpack_from("<III", data, at)
+        if not 64 <= text <= size <= _MOST_LOG:
+            return ""  # what stands there is no log: some writers give a wrong place
+    if at + size > len(data):
+        raise SpectrumError(f"expected {at + size} bytes of a whole file with its log, found {len(data)}")
+    return data[at + text : at + size].split(b"\0")[0].decode("utf-8", "replace")
 
 
 def _csv(data: bytes, told: dict[str, str]) -> _Read:
     """Lines `# key: value` (time, axis_unit, unit, facts of the acquisition), an optional line of column names, then axis and value."""
     rows: list[tuple[float, float]] = []
-    text = data.decode("utf-8-sig")
+    text = decoded(data)
     if not text.endswith("\n"):
         raise SpectrumError("expected a line end behind the last value of a whole file, found none")
-    lines = text.splitlines()
-    for i, line in enumerate(lines, 1):
+    first = ""
+    for i, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         if line.startswith("#"):
             key, _, value = line[1:].partition(":")
             told[key.strip().lower()] = value.strip()
             continue
-        cells = next(csv.reader([line], delimiter=";" if ";" in line else ","))
+        between = separator(line)
+        cells = [cell.strip().strip('"') for cell in line.strip().split(None if between == " " else between)]
+        first = first or line
         try:
-            rows.append((float(cells[0]), float(cells[1])))
-        except (ValueError, IndexError):
+            numbers = [number(cell, between) for cell in cells if cell]
+        except ValueError:
             if rows:
                 raise SpectrumError(f"line {i}: expected two numbers, found {line[:60]!r}") from None
+            continue
+        if len(numbers) != 2:
+            raise SpectrumError(f"line {i}: expected axis and value of one spectrum, found {len(numbers)} numbers: {line[:60]!r}")
+        rows.append((numbers[0], numbers[1]))
+    if not rows:
+        raise SpectrumError(f"expected lines with axis and value, at least 2, found none: {first[:60]!r}")
     points = np.array(rows, np.float64).reshape(-1, 2)
-    moment = _ns(datetime.fromisoformat(told["time"])) if "time" in told else None
+    moment = datetime.fromisoformat(told["time"]) if "time" in told else None
     return points[:, 0].copy(), points[:, 1].copy(), told.get("axis_unit", ""), told.get("unit", ""), moment

@@ -1,11 +1,10 @@
-"""The roads of a simulated spectrometer: OPC UA as ADI (OPC 10020) and LADS (OPC 30500) place it, MQTT blocks, and files in a folder; and of
-waveforms over OPC UA. All of it is marked simulated."""
+"""The roads of a simulated spectrometer: OPC UA as ADI (OPC 10020) and LADS (OPC 30500) place it, and MQTT blocks; and of waveforms over
+OPC UA. All of it is marked simulated."""
 
 from __future__ import annotations
 
 import datetime
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -13,15 +12,13 @@ import paho.mqtt.client as paho
 from asyncua import Server, ua
 from paho.mqtt.enums import CallbackAPIVersion
 
-from simulators.sent import write_atomically
 from simulators.servers.mqtt import MqttConfig
 from simulators.servers.opcua import NAMESPACE, OpcUaConfig, utc
+from simulators.servers.spectra_files import PROBE, WORDS
 from simulators.signals import BAD_SENSOR_FAILURE, SIMULATED
 from simulators.spectrometer import AXIS, INTEGRATION_S, SCANS, UNIT, Spectrum
 
-WORDS: Final = {1: "good", 2: "bad", 4: "partial"}
 TOPIC: Final = f"plant/{UNIT}/spectrum"
-PROBE: Final = "feed frame window"
 
 
 class AdiServer:
@@ -192,19 +189,3 @@ class SpectraPublisher:
             self._last.wait_for_publish(10.0)
         self._client.disconnect()
         self._client.loop_stop()
-
-
-def spectrum_file(spectrum: Spectrum, time_ns: int) -> str:
-    """One acquisition as the CSV of a source of kind spectra."""
-    head = {
-        "time": utc(time_ns).isoformat(), "axis_unit": "nm", "unit": "AU", "status_code": SIMULATED, "status": WORDS[spectrum.status],
-        "counter": spectrum.counter, "integration_s": INTEGRATION_S, "scans": SCANS, "probe": PROBE,
-    }  # fmt: skip
-    lines = [f"# {key}: {value}" for key, value in head.items()] + ["nm,AU"]
-    return "\n".join([*lines, *(f"{x:.6f},{a:.9f}" for x, a in zip(AXIS, spectrum.values, strict=True))]) + "\n"
-
-
-def drop(folder: Path, spectrum: Spectrum, time_ns: int) -> None:
-    """One acquisition as a new file, whole from the first moment."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{UNIT}_{spectrum.counter:06d}.csv", spectrum_file(spectrum, time_ns))

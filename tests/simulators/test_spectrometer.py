@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,25 @@ from edge_agent.config import load_agent
 from edge_agent.config.start import start_of
 from edge_agent.core import AlarmEvent, Block, Samples, Tag
 from edge_agent.core.model_file import read
-from edge_agent.core.status import BAD, UNCERTAIN, UNCERTAIN_SIMULATED
+from edge_agent.core.status import BAD, BAD_SENSOR_FAILURE, UNCERTAIN, UNCERTAIN_SIMULATED
 from edge_agent.pipeline.chain import Pipeline
+from edge_agent.sources.mqtt import MqttConfig as SourceConfig
+from edge_agent.sources.mqtt import MqttSource
 from edge_agent.sources.mqtt_blocks import block_of as of_message
 from edge_agent.sources.opcua_spectra import OpcUaSpectra, OpcUaSpectraConfig
 from edge_agent.sources.source import Plug
+from edge_agent.sources.spectra import SpectraConfig, SpectraSource
 from edge_agent.sources.spectra_files import block_of as of_file
 from models.spectra.sensor import SATURATED, Sensor
 from simulators.children import free_port
 from simulators.plant import PlantConfig
+from simulators.servers.mqtt import MqttConfig
 from simulators.servers.opcua import OpcUaConfig
-from simulators.servers.spectra import AdiServer, WaveServer, block_message, spectrum_file
+from simulators.servers.spectra import TOPIC, AdiServer, SpectraPublisher, WaveServer, block_message
+from simulators.servers.spectra_files import FORMATS
 from simulators.spectra_run import SpectraRun
-from simulators.spectrometer import KINDS, Spectrometer, Spectrum, spectrometer_fault
+from simulators.spectrometer import AXIS, KINDS, Spectrometer, Spectrum, spectrometer_fault
+from tests.simulators.conftest import Broker
 
 CONFIG = Path(__file__).parents[2] / "configs" / "spectra" / "agent.yaml"
 T0 = 1_767_225_600_000_000_000
@@ -139,17 +147,80 @@ async def test_from_the_instrument_over_opc_ua_to_values_and_alarms(tmp_path: Pa
     assert "nir1/api.high" not in raised
 
 
-def test_every_road_brings_the_same_spectrum() -> None:
+@pytest.mark.parametrize("form", ["json", *FORMATS])
+def test_every_road_brings_the_same_spectrum(form: str) -> None:
     spectrum = run()[3]
     tag = Tag(id=0, name="nir1/spectrum", kind="block", unit="AU")
-    sent, dropped = of_message(tag, None, block_message(spectrum, T0), 0), of_file("a.csv", spectrum_file(spectrum, T0).encode(), tag, 0)
-    for block in (sent, dropped):
-        assert np.allclose(block.values[0], spectrum.values, rtol=0, atol=1e-9)
-        assert block.status.tolist() == [UNCERTAIN_SIMULATED]
-        assert block.time_ns.tolist() == [T0]
-        assert block.acquisition is not None
-        assert (block.acquisition.counter, block.acquisition.scans) == (spectrum.counter, 32)
-    assert np.allclose(sent.axis, dropped.axis, rtol=0, atol=1e-6)
+    if form == "json":
+        block = of_message(tag, None, block_message(spectrum, T0), 0)
+    else:
+        block = of_file(f"a.{form}", FORMATS[form](spectrum, T0), tag, 0)
+    assert np.allclose(block.values[0], spectrum.values, rtol=0, atol=1e-7 if form == "spc" else 1e-9)  # SPC holds float32
+    assert block.status.tolist() == [UNCERTAIN_SIMULATED]
+    assert block.time_ns.tolist() == [T0]
+    assert np.allclose(block.axis, AXIS, rtol=0, atol=1e-6)
+    assert (block.axis_unit, len(block.axis)) == ("nm", 256)
+    facts = block.acquisition
+    assert facts is not None
+    assert (facts.status, facts.counter, facts.scans, facts.integration_s, facts.cycle) == ("good", spectrum.counter, 32, 0.05, 16)
+    assert facts.probe == "feed frame window"
+    partial = dataclasses.replace(spectrum, status=4)
+    if form != "json":
+        assert of_file(f"a.{form}", FORMATS[form](partial, T0), tag, 0).status.tolist() == [BAD_SENSOR_FAILURE]
+
+
+@pytest.mark.parametrize(("form", "cut"), [("csv", 0), ("jdx", 0), ("spc", 0), ("spc", 9)])
+async def test_a_folder_of_each_format_is_taken_whole_once_and_again_when_it_was_half(tmp_path: Path, form: str, cut: int) -> None:
+    """What a run drops, as the agent takes it: every spectrum once, a copy not at all, a half file when it is whole."""
+    folder = tmp_path / "in"
+    plant = SpectraRun(Spectrometer(1), PlantConfig(speed=200.0, duration_s=0.1), None, None, folder, lambda: T0, form=form)
+    await asyncio.wait_for(plant.run(), 30)
+    files = sorted(folder.glob(f"*.{form}"))
+    assert len(files) == len(plant.rows) >= 3
+    (folder / f"copy.{form}").write_bytes(files[0].read_bytes())
+    whole = files[1].read_bytes()
+    files[1].write_bytes(whole[: len(whole) - cut if cut else len(whole) // 2])
+    now = [time.time_ns() + 10**10]
+    tag = Tag(id=0, name="nir1/spectrum", kind="block", unit="AU")
+    plug = Plug("nir", [tag], {0: ""}, lambda: now[0], tmp_path)
+
+    async def sleep(_: float) -> None:
+        files[1].write_bytes(whole)  # between two looks the instrument goes on writing
+        now[0] += 10**10
+        await asyncio.sleep(0)
+
+    source = SpectraSource(SpectraConfig(kind="spectra", name="nir", folder=folder), plug, sleep=sleep)
+    await source.open(None)
+    taken = [b for b in (await source.read()).items if isinstance(b, Block)]
+    taken += [b for b in (await source.read()).items if isinstance(b, Block)]
+    numbers = sorted(b.acquisition.counter or 0 for b in taken if b.acquisition is not None)
+    assert numbers == list(range(1, len(files) + 1))
+    assert plug.counters["duplicates"] == 1
+    assert "dead_letters" not in plug.counters
+
+
+async def test_what_the_simulator_publishes_comes_through_a_broker(tmp_path: Path, broker: Broker) -> None:
+    spectra = run()[:3]
+    tag = Tag(id=0, name="nir1/spectrum", kind="block", unit="AU")
+    plug = Plug("nir", [tag], {0: TOPIC}, lambda: T0, tmp_path)
+    own = {"kind": "mqtt", "name": "nir", "client_id": "edge-1-in", "topics": [TOPIC], "host": "127.0.0.1", "port": broker.port}
+    source, publisher = MqttSource(SourceConfig.model_validate(own), plug), SpectraPublisher(MqttConfig(port=broker.port))
+    taken: list[Block] = []
+    publisher.start()
+    try:
+        await source.open(None)
+        for spectrum in spectra:
+            publisher.publish(spectrum, T0 + spectrum.time_ns)
+        async with asyncio.timeout(40):
+            while len(taken) < len(spectra):
+                received = await source.read()
+                taken += [i for i in received.items if isinstance(i, Block)]
+                received.ack()
+    finally:
+        await source.close()
+        await asyncio.to_thread(publisher.stop)
+    assert [b.time_ns.tolist() for b in taken] == [[T0 + s.time_ns] for s in spectra]
+    assert [b.values[0].tolist() for b in taken] == [s.values.tolist() for s in spectra]
 
 
 async def test_a_run_leaves_files_truth_and_content(tmp_path: Path) -> None:

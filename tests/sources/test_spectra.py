@@ -2,6 +2,7 @@ import asyncio
 import os
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import spc_io
 from spc_io.high_level import EvenAxis
 
 from edge_agent.core import NotConnected, Tag
+from edge_agent.core.status import BAD_DECODING
 from edge_agent.sources.source import Plug
 from edge_agent.sources.spectra import SpectraConfig, SpectraSource
 from edge_agent.sources.spectra_files import SpectrumError, block_of
+from edge_agent.sources.zone import ZonedSource
 
 TAG = Tag(id=3, name="blend/nir", kind="block", unit="AU")
 T = 1_760_000_000_000_000_000
@@ -31,9 +34,10 @@ def text(seed=0.0):
     ).encode()
 
 
-def spc():
+def spc(n=1):
     made = spc_io.SPC(xarray=EvenAxis(start=1000.0, stop=1009.0, num=10), xtype="XNMETR", ytype="YABSRB", date=datetime(2025, 10, 9, 8, 53))  # noqa: DTZ001
-    made.add_subfile(yarray=Y, w=0.0, z=0.0)
+    for i in range(n):
+        made.add_subfile(yarray=Y, w=0.0, z=float(i))
     return made.to_spc_raw().to_bytes()
 
 
@@ -53,8 +57,18 @@ def test_jcamp_spc_and_csv_bring_axis_units_and_time():
         ("a.csv", text()[:-1], "line end"),
         ("a.csv", text() + b"oops\n", "line 15: expected two numbers, found 'oops'"),
         ("a.csv", b"1,2\n1,3\n", "rises or falls"),
+        ("a.csv", text() + text().partition(b"absorbance\n")[2], "found 1000 behind 1009 (point 11)"),
+        ("a.csv", b"nm,a,b\n1,2,3\n2,3,4\n", "line 2: expected axis and value of one spectrum, found 3 numbers"),
+        ("a.csv", b"1100,5,0,41\n", "found 4 numbers"),
+        ("a.csv", b"nm;AU\n", "at least 2, found none: 'nm;AU'"),
+        ("a.jdx", JCAMP + JCAMP, "expected one spectrum in a file, found 2"),
+        ("a.jdx", JCAMP.replace(b"XYDATA=", b"NOTHING="), "expected one spectrum in a file, found 0"),
+        ("a.spc", spc(2), "expected one spectrum in a file, found 2"),
         ("a.csv", b"# nothing\n", "at least 2"),
-        ("a.spc", b"\x00" * 40, "expected a spc file"),
+        ("a.spc", b"\x00" * 40, "expected a file of its format"),
+        ("a.spc", spc()[:1] + b"\x4d" + spc()[2:], "LSB"),
+        ("a.jdx", JCAMP.replace(b"1000 10 15", b"1000 10 |5"), "Unknown character"),
+        ("a.jdx", JCAMP.replace(b"NPOINTS=10", b"NPOINTS=1000000000"), "expected at most 4000000 points"),
         ("a.txt", b"", "an ending"),
     ],
 )
@@ -62,6 +76,40 @@ def test_what_is_no_whole_spectrum_is_named(name, data, says):
     with pytest.raises(SpectrumError, match="^" + name) as error:
         block_of(name, data, TAG, 5)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "".join(f"{x:.1f};{y:.4f}\n" for x, y in zip(X, Y, strict=True)).replace(".", ",").encode("utf-8-sig"),
+        ("波长 (nm)\t吸光度\r\n" + "".join(f"{x:.1f}\t{y:.4f}\r\n" for x, y in zip(X, Y, strict=True)).replace(".", ",")).encode("gb18030"),
+        ("nm\tAU\r\n" + "".join(f"{x:.1f}\t{y:.4f}\r\n" for x, y in zip(X, Y, strict=True))).encode("utf-16"),
+        "".join(f"  {x:.1f}   {y:.4e}\n" for x, y in zip(X[::-1], Y[::-1], strict=True)).encode(),
+    ],
+    ids=["semicolons and decimal commas", "tabs, in Chinese", "UTF-16 of a spreadsheet", "blanks, falling"],
+)
+def test_separators_decimal_signs_and_encodings_of_the_field_are_read(data):
+    block = block_of("a.csv", data, TAG, 5)
+    order = np.argsort(block.axis)
+    np.testing.assert_allclose(block.axis[order], X)
+    np.testing.assert_allclose(block.values[0][order], Y, atol=1e-4)
+
+
+def test_a_missing_point_makes_the_spectrum_bad():
+    block = block_of("a.csv", text().replace(b"1003.0,0.25", b"1003.0,nan"), TAG, 5)
+    assert block.status.tolist() == [BAD_DECODING]
+
+
+def test_when_a_file_was_measured():
+    """JCAMP-DX with fraction and offset; SPC counts minutes, and a file that was written within them says the second; a zone is told of offsets."""
+    fine = JCAMP.replace(b"08:53:20", b"16:53:20.25 +0800")
+    assert block_of("a.jdx", fine, TAG, 5).time_ns.tolist() == [T + 250_000_000]
+    minute = T - 20 * 10**9
+    assert [int(block_of("a.spc", spc(), TAG, minute + s * 10**9).time_ns[0]) - minute for s in (12, 75, 500)] == [12 * 10**9, 60 * 10**9 - 1, 0]
+    shanghai = ZoneInfo("Asia/Shanghai")
+    hours = 8 * 3600 * 10**9
+    assert block_of("a.jdx", fine, TAG, 5, zone=shanghai).time_ns.tolist() == [T + 250_000_000 + hours]
+    assert block_of("a.jdx", JCAMP, TAG, 5, zone=shanghai).time_ns.tolist() == [T]
 
 
 class Folder:
@@ -146,3 +194,24 @@ async def test_a_folder_that_is_not_there_is_not_connected(folder):
     folder.path.rmdir()
     with pytest.raises(NotConnected):
         await folder.source.read()
+
+
+async def test_in_local_time_a_file_settles_and_is_stamped_by_the_clock_of_the_plant(tmp_path):
+    folder = Folder(tmp_path, time={"assumed_zone": "Asia/Shanghai"})
+    zone = ZoneInfo("Asia/Shanghai")
+    plug = Plug("nir", [TAG], {3: ""}, lambda: folder.now, folder.data)
+
+    def made(inner):
+        async def sleep(_: float) -> None:
+            folder.now += 1_000_000_000
+            await asyncio.sleep(0)
+
+        return SpectraSource(folder.config, inner, sleep=sleep)
+
+    source = ZonedSource.of(made, plug, zone.key)
+    await source.open(None)
+    began = folder.now
+    folder.put("fresh.csv", b"\n".join(line for line in text().splitlines() if b"time" not in line) + b"\n")
+    (block,) = (await source.read()).items
+    assert folder.now >= began + 10**9  # it was waited for until it had not changed for a second
+    assert block.time_ns.tolist() == [began]
