@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from edge_agent.core import ConfigError, Mistake
+from edge_agent.core import ConfigError, Mistake, settings
 from edge_agent.core.settings import Place, Section, Settings, key_text, load, read_yaml, secret
 
 
@@ -227,3 +227,21 @@ def test_secrets_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "binary").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="bytes that are not UTF-8"):
         secret(tmp_path / "binary")
+
+
+MERGED = "base: &base {on_delay_s: 5, note: 2026-01-02}\nalarms:\n  - <<: *base\n    name: a\n  - {<<: *base, note: 'x: y'}\n"
+
+
+@pytest.mark.parametrize("file", ["merged", *sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))], ids=lambda f: getattr(f, "stem", f))
+def test_both_readers_of_yaml_find_the_same_in_the_same_lines(file):
+    text = MERGED if file == "merged" else file.read_text("utf-8")
+    fast, slow = (settings._read(text, loader) for loader in (settings._Fast, settings._Loader))
+    assert fast[0] == slow[0]
+    assert fast[1]._lines == slow[1]._lines
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000])
+def test_sections_inside_sections_without_end_are_a_mistake_and_no_crash(tmp_path, text):
+    (tmp_path / "f.yaml").write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match="without end"):
+        read_yaml(tmp_path / "f.yaml")
