@@ -59,12 +59,13 @@ def run(
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     from edge_agent.agent.memory import be_frugal
+
+    be_frugal()
     from edge_agent.agent.process import run_agent
     from edge_agent.agent.words import Words
     from edge_agent.config.approved import choose_of
 
     words = Words(log_format, log_level)
-    be_frugal()
     run_agent(choose_of(config, time.time_ns()), config.resolve(), record, words.toggle)
 
 

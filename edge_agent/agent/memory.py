@@ -11,6 +11,8 @@ ARENAS: Final = 1
 MAPPED: Final = 131_072
 """Bytes from which a piece of memory is mapped on its own, for good: glibc raises this number with the first large piece that is freed, and arrays
 of zeros, most of whose pages are never used, would from then on be written at once."""
+OBJECTS: Final = 100_000
+"""Objects made in a start before the collector looks for cycles among them: nearly all stay, and it would look at them again and again."""
 _M_ARENA_MAX: Final = -8
 _M_MMAP_THRESHOLD: Final = -3
 
@@ -24,10 +26,12 @@ def _libc() -> ctypes.CDLL | None:
 
 
 _LIBC: Final = _libc()
+_USUAL: Final = gc.get_threshold()
 
 
 def be_frugal() -> None:
-    """Before threads begin and anything large is made; nothing where the allocator is another one."""
+    """Before threads begin and anything large is made, until `settle`; for memory only where the allocator is that of glibc."""
+    gc.set_threshold(OBJECTS, *_USUAL[1:])
     if _LIBC is not None and hasattr(_LIBC, "mallopt"):
         _LIBC.mallopt(_M_ARENA_MAX, ARENAS)
         _LIBC.mallopt(_M_MMAP_THRESHOLD, MAPPED)
@@ -36,6 +40,7 @@ def be_frugal() -> None:
 def settle() -> None:
     """Once behind a start: what reading the configuration left behind, in cycles and in holes, goes back to the system."""
     gc.collect()
+    gc.set_threshold(*_USUAL)
     give_back()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.agent.memory import be_frugal, give_back
+from edge_agent.agent.memory import OBJECTS, be_frugal, give_back, settle
 
 
 def resident() -> int:
@@ -29,6 +30,7 @@ def test_freed_memory_goes_back_to_the_system():
     give_back()
     assert resident() < used - 64_000_000
     assert len(kept) == 4000
+    settle()
 
 
 UNUSED = """
@@ -50,3 +52,12 @@ print(resident() - before)
 def test_zeros_that_nobody_has_written_take_no_memory_also_after_a_large_piece_was_freed():
     grown = [int(subprocess.run([sys.executable, "-c", UNUSED, *more], capture_output=True, check=True).stdout) for more in ([], ["frugal"])]
     assert grown[1] < 1_000_000 < grown[0]
+
+
+def test_cycles_are_looked_for_rarely_while_the_agent_starts_and_as_usual_behind_it():
+    settle()
+    usual = gc.get_threshold()
+    be_frugal()
+    assert gc.get_threshold() == (OBJECTS, *usual[1:])
+    settle()
+    assert gc.get_threshold() == usual
