@@ -14,7 +14,6 @@ from edge_agent.config.alarm_checks import alarm_mistakes
 from edge_agent.config.alarm_csv import expand_alarms
 from edge_agent.config.alarms import AlarmRulesSection, AnyAlarm, ModeRulesSection
 from edge_agent.config.diverters import DiverterSection
-from edge_agent.config.diverters import outputs as diverter_outputs
 from edge_agent.config.sections import EdgeSection, HttpSection, MachineSection, OutboxSection, SensorSection, TagSection, WindowsSection
 from edge_agent.config.tag_csv import expand_tags
 from edge_agent.core import ConfigError, Mistake
@@ -194,25 +193,6 @@ class AgentSettings(Settings):
         """The tags that a model judges one by one, in their order."""
         return [n for n in self.judged_before(index) if any(fnmatchcase(n, p) for p in self.models[index].tags)]
 
-    def critical_models(self) -> frozenset[int]:
-        """Models on whose outputs an alarm stands that is not advisory and whose measured tags are gmp_critical."""
-        classes = {t.name: t.class_ for t in self.tags}
-        names = [a.tag for a in self.alarms if not a.advisory and a.tag not in classes]
-        critical = [n for n in names if any(classes.get(root) == "gmp_critical" for root in self.judged_roots(n))]
-        return frozenset(i for i, model in enumerate(self.models) if any(self._makes(model, name) for name in critical))
-
-    def _makes(self, model: Any, derived: str) -> bool:
-        """Whether a model makes a derived tag, or one that it comes from."""
-        if isinstance(model, GroupConfig):
-            return self.group_outputs().get(derived) is model
-        measured = {t.name for t in self.tags}
-        while derived not in measured and derived.count(".") >= 2:
-            base, kind, _ = derived.rsplit(".", 2)
-            if kind == model.kind and any(fnmatchcase(base, p) for p in model.tags):
-                return True
-            derived = base
-        return False
-
     def judged_before(self, index: int) -> list[str]:
         """The tags that a model may judge one by one: measured ones, and outputs of the models listed before it."""
         # A model may judge measured tags and the outputs of models listed before it: so there is no cycle.
@@ -278,31 +258,6 @@ class AgentSettings(Settings):
             except ValueError as error:
                 expected, _, found = str(error).partition(", found ")
                 yield ("sensors", i, "file"), expected.replace("expected ", "", 1), found
-
-    def judged_roots(self, name: str) -> list[str]:
-        """The measured tags that a derived tag comes from; the name itself when it is measured."""
-        measured = {t.name for t in self.tags}
-        diverter = diverter_outputs(self.diverters).get(name)
-        if diverter is not None:
-            return [root for n in dict.fromkeys(diverter.inputs().values()) for root in self.judged_roots(n)]
-        of_blocks = self.sensor_outputs()
-        group = self.group_outputs().get(name)
-        if group is not None:
-            return self.gathered(group)
-        while name not in measured and name not in of_blocks and name.count(".") >= 2:
-            name = name.rsplit(".", 2)[0]
-        return [of_blocks.get(name, name)]
-
-    def learns(self, derived: str) -> bool:
-        """Whether a derived tag comes from a model that goes on learning."""
-        if derived in self.machine_outputs() or derived in diverter_outputs(self.diverters):
-            return False
-        if derived in self.sensor_outputs():
-            return True  # advisory on gmp_critical streams until approvals reach sensors
-        group = self.group_outputs().get(derived)
-        if group is not None:
-            return group.learns
-        return any(self._makes(m, derived) and m.learns for m in self.models)
 
 
 def _twice(section: str, names: Sequence[str]) -> Iterable[tuple[Place, str, str]]:

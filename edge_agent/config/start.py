@@ -12,6 +12,7 @@ from edge_agent.alarms.expression import compiled
 from edge_agent.config.agent import AgentSettings
 from edge_agent.config.alarms import AlarmBase, DiscreteAlarm, ExpressionAlarm
 from edge_agent.config.credentials import secured
+from edge_agent.config.derivation import Derivation
 from edge_agent.config.tags import DRIFT, content_hash, diverter_tags, judged_tags, machine_tags, measured_tags, sensor_tags
 from edge_agent.config.trained import Trained, TrainedModels, model_name, trained_models
 from edge_agent.core import AlarmDefinition, Catalogue, ConfigError, Mistake, Start, Tag
@@ -28,8 +29,9 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
     by_name = {t.name: t for t in tags}
     definitions = [_alarm(a, by_name[a.tag]) for a in settings.alarms]
     blinding = {t.name: 5 for t in tags if not t.derived_from}
+    derivation = Derivation(settings)
     for d in definitions:
-        seen = compiled(d.expression).tags if d.kind == "expression" else settings.judged_roots(d.tag)
+        seen = compiled(d.expression).tags if d.kind == "expression" else derivation.roots(d.tag)
         for root in seen if not d.advisory else ():
             blinding[root] = min(blinding[root], d.priority)
     for t in (t for t in tags if not t.derived_from):

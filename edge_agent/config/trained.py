@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from edge_agent.config.agent import AgentSettings, load_agent
+from edge_agent.config.derivation import Derivation
 from edge_agent.core import Start, pack
 from edge_agent.core.approval import KEY_FOLDER, Approval, verified
 from edge_agent.core.model_file import ModelFile, ModelFileError, read
@@ -80,12 +81,13 @@ def trained_models(
     """
     found = TrainedModels()
     room = MOST_BYTES
+    critical = Derivation(settings).critical_models() if any(model.file is not None for model in settings.models) else frozenset()
     for place, model in enumerate(settings.models):
         if model.file is None:
             continue
         try:
             file = read(Path(model.file))
-            approval = _approval(Path(model.file), file, keys, now_ns, needed=place in settings.critical_models()) if keys is not None else None
+            approval = _approval(Path(model.file), file, keys, now_ns, needed=place in critical) if keys is not None else None
             trained = _fitting(settings, place, file, approval)
             room -= sum(len(data) for part in (trained.learned, *trained.watched.values()) for data in part.values())
             if room < 0:
@@ -94,7 +96,7 @@ def trained_models(
         except ModelFileError as error:
             found.refused[place] = error
             kept = _kept(settings, place, previous) if previous is not None else None
-            if kept is not None and (place not in settings.critical_models() or (kept.approval and kept.approval.meaning == "approved for use")):
+            if kept is not None and (place not in critical or (kept.approval and kept.approval.meaning == "approved for use")):
                 found.by_place[place] = kept
     return found
 
