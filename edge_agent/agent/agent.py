@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -131,7 +131,7 @@ class Agent:
         ]
         status = Status(
             edge=self._start.edge, site=self.settings.edge.site, simulated=self.settings.edge.simulated, epoch=lambda: self._identity.epochs.current,
-            engine=self._engine, intake=self._intake, sources=self._reading.status, uplinks=self._delivering.status,
+            engine=self._engine, intake=self._intake, sources=self._reading.status, uplinks=self._uplinks_now,
             listening=lambda: beside.listening,
             required=lambda: frozenset(u.name for u in self.settings.uplinks if u.required), started=self._started,
         )  # fmt: skip
@@ -348,7 +348,13 @@ class Agent:
     def _uplinks(self, names: Collection[str] | None = None) -> list[UplinkRunner]:
         """Runners of the uplinks with these names, or of all."""
         came, take = self._beside.people_came, self._approving.take
-        return self._delivery.runners(self._start.tags, people=came, approved=take, names=names, away=self._away)
+        engine = self._engine
+        return self._delivery.runners(
+            self._start.tags, people=came, approved=take, names=names, away=self._away, given_up=lambda name: engine.given_up.get(name, 0)
+        )
+
+    def _uplinks_now(self) -> list[dict[str, Any]]:
+        return [{**uplink, "behind_records": self._delivery.behind(uplink["name"])} for uplink in self._delivering.status()]
 
     def _away(self) -> frozenset[int]:
         """Measured tags of the sources that the agent calls disconnected or silent."""

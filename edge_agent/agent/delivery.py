@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from edge_agent.agent.commit import OUTBOX
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
 from edge_agent.alarms.standing import Standing
@@ -14,6 +15,7 @@ from edge_agent.config import AgentSettings
 from edge_agent.core import Action, Log, Note, OperatorAction, Tag
 from edge_agent.core.change import ChangeApproval
 from edge_agent.core.log import Held
+from edge_agent.core.record import LANE_ALARM
 from edge_agent.uplinks.gateway import GatewayConfig
 from edge_agent.uplinks.runner import UplinkRunner
 from edge_agent.uplinks.syslog import SyslogConfig
@@ -64,6 +66,14 @@ class Delivery:
             if isinstance(u, SyslogConfig)
         ]
 
+    def behind(self, name: str) -> int:
+        """Records in the outbox that this uplink still has to deliver; of a log server's those that it is sent."""
+        place = self._delivered.get(name, 0)
+        for uplink in self.settings.uplinks:
+            if uplink.name == name and isinstance(uplink, SyslogConfig):
+                return self._outbox.waiting(OUTBOX, place, uplink.carries, (LANE_ALARM,))
+        return self._outbox.waiting(OUTBOX, place)
+
     def grown(self) -> None:
         """Wake all uplinks: the outbox has grown."""
         for grown in self._grown.values():
@@ -83,14 +93,16 @@ class Delivery:
         people: Callable[[str, bytes], None] | None,
         approved: Callable[[tuple[ChangeApproval, ...]], None],
         names: Collection[str] | None = None,
+        given_up: Callable[[str], int] = lambda _: 0,
         away: Callable[[], frozenset[int]] = frozenset,
     ) -> list[UplinkRunner]:
-        """Runners of the uplinks with these names, or of all; `away` says which measured tags have a source that is away."""
+        """Runners of the uplinks with these names, or of all; `given_up` says how many records an uplink has lost that were held
+        for it, `away` which measured tags have a source that is away."""
         wanted = [u for u in self.settings.uplinks if names is None or u.name in names]
         for config in wanted:
             if config.name not in self._delivered:  # a new dictionary: the writer's thread may be reading this one
                 self._delivered = {**self._delivered, config.name: self._outbox.cursor(f"uplink/{config.name}")}
-        return [UplinkRunner(config, self.port(config.name, tags, people, approved, away)) for config in wanted]
+        return [UplinkRunner(config, self.port(config.name, tags, people, approved, given_up, away)) for config in wanted]
 
     def port(
         self,
@@ -98,6 +110,7 @@ class Delivery:
         tags: tuple[Tag, ...] = (),
         people: Callable[[str, bytes], None] | None = None,
         approved: Callable[[tuple[ChangeApproval, ...]], None] = lambda _: None,
+        given_up: Callable[[str], int] = lambda _: 0,
         away: Callable[[], frozenset[int]] = frozenset,
     ) -> Port:
         """What the uplink of this name is handed."""
@@ -107,7 +120,7 @@ class Delivery:
             acted=self._act, anchored=self._anchored(), people=people, approved=approved, part=who.part, wake=self._waker(name), clock=self._clock,
             data_dir=self._data_dir / name,
             apart=lambda gateway: who.apart(name, gateway), settled=lambda gateway: who.settled(name, gateway),
-            place=lambda: self._delivered[name], tags=tags, away=away,
+            place=lambda: self._delivered[name], tags=tags, given_up=lambda: given_up(name), away=away,
         )  # fmt: skip
 
     def _mover(self, name: str) -> Callable[[int], None]:

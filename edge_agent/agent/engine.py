@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import shutil
 import sqlite3
 import threading
 import time
@@ -19,6 +20,7 @@ import structlog
 
 from edge_agent.agent.clock import Clock, ClockWatch
 from edge_agent.agent.commit import ABANDONED, CHECKPOINTS, JOURNAL, OUTBOX, Commit, abandonment, checkpoint_position, declared, write
+from edge_agent.agent.filling import Filling
 from edge_agent.agent.growth import Growth
 from edge_agent.agent.intake import Intake, Offered
 from edge_agent.agent.memory import give_back
@@ -70,6 +72,8 @@ class Engine:
         self._held = held
         self._durable_held: Sequence[Held] = ()
         self._unsent: bool | None = None
+        self.given_up: dict[str, int] = {}
+        """By reader how many records that were held for it have been given up since the start."""
         self._loop, self._safe_through, self._cursors, self._on_commit, self._follow = loop, safe_through, cursors, on_commit, follow
         self._never_shed = np.array([t.never_shed for t in pipeline.catalogue], np.bool_) if pipeline.started else np.zeros(0, np.bool_)
         self._delays = {}  # type: dict[str, int]
@@ -82,12 +86,13 @@ class Engine:
         self.latencies_ms: deque[float] = deque(maxlen=LATENCIES)
         self.latency_count = 0
         self.full = False
+        self._full_before: bool | None = None
         self.write_error = ""
         self.failed: BaseException | None = None
         self.commits = 0
         self.gaps = self.gap_values = self.filled_values = self.alarms_raised = 0
         """Since the start: gaps declared, values missing in them, alarms raised."""
-        self._growth = Growth(settings.max_bytes)
+        self._growth, self._filling = Growth(settings.max_bytes), Filling(settings.max_bytes)
         self._beat = time.monotonic()
         self._durable_through = 0
         self._kept_cursors: dict[str, int] = {}
@@ -291,6 +296,13 @@ class Engine:
     def _keep_house(self) -> None:
         """Forget what is delivered, keep the journal to its ring, shed when the budget is used up, notice clock steps."""
         self._growth.take(time.monotonic(), self.held_bytes)
+        standing = {alarm.alarm for alarm in self.standing if alarm.met}
+        if self._full_before is None:
+            self._full_before = "edge/outbox_full" in standing  # of the life before: it ends when there is room now
+        with contextlib.suppress(OSError):  # a disk that is gone is told by the commits that fail
+            free = shutil.disk_usage(self.log.path.parent).free
+            for said in self._filling.look(self.held_bytes, free, self.to_full_s, standing):
+                self._intake.put(said)
         through = min(self._safe_through(), self.log.head(OUTBOX).seq)
         held, given_up = self._bounded(self._held(), through)
         cursors = self._cursors() | given_up
@@ -322,9 +334,12 @@ class Engine:
         given_up: dict[str, int] = {}
         behind: list[str] = []
         for one in held:
-            floor, count = self.log.floor(OUTBOX, one, through)
             name = GIVEN_UP.format(one.reader)
-            last = max(self._kept_cursors.get(name) or self.log.cursor(name), floor if count else 0)
+            last = self._kept_cursors.get(name) or self.log.cursor(name)
+            floor, count = self.log.floor(OUTBOX, replace(one, after=max(one.after, last)), through)
+            if count:
+                last = floor
+                self.given_up = {**self.given_up, one.reader: self.given_up.get(one.reader, 0) + count}
             if last:
                 given_up[name] = last
             if one.after < last:
@@ -362,8 +377,8 @@ class Engine:
         return self._growth.seconds_to_full()
 
     def _say_full(self, full: bool) -> None:
-        if full != self.full:
-            self.full = full
+        if full != (self.full or self._full_before):
+            self.full, self._full_before = full, False
             text = f"{self.held_bytes} bytes wait for delivery, budget {self._settings.max_bytes}"
             self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/outbox_full", active=full, explanation=text))
             self._loop.call_soon_threadsafe(self._intake.shut, full)

@@ -92,12 +92,11 @@ class Figures(Collector):
         delivered = gauge("uplink_delivered_seq", "Number up to which the uplink has delivered", "uplink")
         behind = gauge("uplink_behind_records", "Records in the outbox that the uplink has not delivered", "uplink")
         failures = counter("uplink_failures", "Connections of the uplink that failed or were lost", "uplink")
-        newest = self._status.engine.log.head(OUTBOX).seq
         for uplink in self._status.uplinks():
             name, through = [uplink["name"]], uplink.get("committed_seq", 0)
             up.add_metric(name, float(bool(uplink.get("connected"))))
             delivered.add_metric(name, float(through))
-            behind.add_metric(name, float(max(0, newest - through)))
+            behind.add_metric(name, float(uplink["behind_records"]))
             failures.add_metric(name, float(uplink.get("failures", 0)))
         return [up, delivered, behind, failures]
 
@@ -108,7 +107,7 @@ class Figures(Collector):
             ("journal_bytes", "Bytes of journal held", log.head(JOURNAL).bytes),
             ("buffer_bytes", "Bytes waiting for delivery", engine.held_bytes),
             ("buffer_limit_bytes", "Bytes that may wait for delivery", engine.limit_bytes),
-            ("buffer_records", "Records in the outbox", log.head(OUTBOX).seq - log.first(OUTBOX) + 1),
+            ("buffer_records", "Records in the outbox", log.head(OUTBOX).rows),
             ("buffer_seconds_to_full", "Seconds until the buffer is full at the rate of five minutes; +Inf while it does not grow", engine.to_full_s),
             ("waiting_bytes", "Bytes received and not yet durable", status.intake.waiting_bytes),
             ("write_failing", "1 while commits fail", float(bool(engine.write_error))),

@@ -47,6 +47,7 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
     definitions += [_drift(t.name) for t in tags if t.name.endswith(DRIFT)]
     definitions += _findings(settings)
     definitions += [_diagnostic(f"edge/{what}", "", "diagnostic", 2, False) for what in ("outbox_full", "log_damaged", "identity")]
+    definitions += [_diagnostic(f"edge/outbox_{what}", "", "diagnostic", priority, False) for what, priority in (("filling", 3), ("nearly_full", 2))]
     if any(isinstance(uplink, SyslogConfig) for uplink in settings.uplinks):
         definitions.append(_diagnostic("edge/audit_unsent", "", "diagnostic", 3, False))
     # Received times go on undisturbed when the wall clock steps; somebody should look after its source all the same.
@@ -97,6 +98,17 @@ _WORDS = {
     "edge/audit_unsent": (
         {"en": "A log server was away for so long that audit entries were given up", "zh": "日志服务器离线过久，部分审计记录未发送即被放弃"},
         {"en": "Bring the log server back; a gateway's trail has the entries", "zh": "恢复日志服务器；网关审计追踪中仍有这些记录"},
+    ),
+    "edge/outbox_filling": (
+        {"en": "Of the room for what waits for delivery 70 % is used", "zh": "待发数据已用到存储上限的 70%"},
+        {"en": "Bring gateway, broker or network back", "zh": "恢复网关、消息代理或网络"},
+    ),
+    "edge/outbox_nearly_full": (
+        {"en": "Of the room for what waits for delivery 90 % is used", "zh": "待发数据已用到存储上限的 90%"},
+        {
+            "en": "Bring gateway, broker or network back at once: values are given up when it is full",
+            "zh": "立即恢复网关、消息代理或网络：存满后将放弃部分数值",
+        },
     ),
     "edge": ({"en": "The edge needs care", "zh": "边缘设备需要处理"}, {"en": "Call the automation engineer", "zh": "联系自动化工程师"}),
 }

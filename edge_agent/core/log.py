@@ -64,11 +64,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a stream: last number, running CRC, bytes held (references count nothing)."""
+    """The end of a stream: last number, running CRC, bytes held (references count nothing), frames held."""
 
     seq: int
     chain: int
     bytes: int
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class Log:
             for stream in self.streams:
                 self._db.executescript(_STREAM.format(stream))
                 self._db.execute("INSERT OR IGNORE INTO head VALUES (?, 0, 0, 0)", (stream,))
-            self._heads = {s: Head(q, c, b) for s, q, c, b in self._db.execute("SELECT stream, seq, chain, bytes FROM head")}
+            held = {s: int(self._db.execute(f'SELECT count(*) FROM "{s}"').fetchone()[0]) for s in self.streams}
+            self._heads = {s: Head(q, c, b, held.get(s, 0)) for s, q, c, b in self._db.execute("SELECT stream, seq, chain, bytes FROM head")}
             self._reader = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             self._reader.execute("PRAGMA query_only=1")
         except sqlite3.DatabaseError:
@@ -211,7 +213,7 @@ class Log:
                     f'INSERT INTO "{a.stream}" VALUES (?,?,?,?,?,?,?,?,?,?)',
                     (seq, a.kind, a.lane, a.shed, len(a.data), zlib.crc32(a.data), chain, ref_stream, ref_seq, data),
                 )
-                heads[a.stream] = Head(seq, chain, held)
+                heads[a.stream] = Head(seq, chain, held, head.rows + 1)
                 given.setdefault(a.stream, []).append(seq)
             for stream in given:
                 head = heads[stream]
@@ -239,6 +241,17 @@ class Log:
         """The oldest number still held; one more than the head when none is."""
         found, head = self._query(f'SELECT (SELECT min(seq) FROM "{stream}"), (SELECT seq FROM head WHERE stream=?)', (stream,))[0]
         return int(head) + 1 if found is None else int(found)
+
+    def waiting(self, stream: str, after: int, kinds: Iterable[int] = (), lanes: Iterable[int] = (0, 1)) -> int:
+        """How many frames are held behind a number: all, or those of these kinds, which are found in these lanes alone."""
+        head, wanted = self._heads[stream], ",".join(str(int(kind)) for kind in kinds)
+        if not wanted:
+            first = self.first(stream)
+            if head.rows == head.seq - first + 1:  # nothing is missing in between: there is nothing to count
+                return head.seq - max(after, first - 1) if head.seq > after else 0
+        only = f" AND kind IN ({wanted})" if wanted else ""
+        # Lane by lane the index answers, without a look at the frames themselves.
+        return sum(int(self._query(f'SELECT count(*) FROM "{stream}" WHERE lane=? AND seq>?{only}', (lane, after))[0][0]) for lane in lanes)
 
     def chain(self, stream: str, seq: int) -> int | None:
         """The running CRC at a number; None when the frame is no longer held."""
@@ -371,7 +384,7 @@ class Log:
         if count:
             db.execute(f'DELETE FROM "{stream}" WHERE {where}', args)
             head = heads[stream]
-            heads[stream] = Head(head.seq, head.chain, head.bytes - size)
+            heads[stream] = Head(head.seq, head.chain, head.bytes - size, head.rows - count)
             db.execute("UPDATE head SET bytes=? WHERE stream=?", (head.bytes - size, stream))
         return int(count)
 

@@ -222,7 +222,7 @@ class SparkplugUplink:
         self._counts["gone_records"] += portion.gone - portion.damaged
         self._counts["damaged_records"] += portion.damaged
         await asyncio.to_thread(self._port.moved, self._following.position)
-        self._port.status.update(committed_seq=self._following.position, behind_records=self._following.behind, **self._counts)
+        self._port.status.update(committed_seq=self._following.position, **self._counts)
 
     def _told(self, portion: Portion) -> list[Telling]:
         found: list[Telling] = []

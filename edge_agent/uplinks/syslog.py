@@ -123,11 +123,12 @@ class SyslogUplink:
             self._counts["sent_bytes"] += await asyncio.to_thread(server.send, lines)
         self._following.done(portion)
         self._counts["sent_messages"] += len(lines)
-        self._counts["sent_records"] += len(portion.rows)
-        self._counts["gone_records"] += portion.gone - portion.damaged
+        self._counts["sent_records"] += len(lines)
+        # Values that were forgotten meanwhile are no loss here: they would not have been sent.
+        self._counts["gone_records"] = self._port.given_up()
         self._counts["damaged_records"] += portion.damaged
         await asyncio.to_thread(self._port.moved, self._following.position)
-        self._port.status.update(committed_seq=self._following.position, behind_records=self._following.behind, **self._counts)
+        self._port.status.update(committed_seq=self._following.position, **self._counts)
 
     def _lines(self, portion: Portion) -> list[str]:
         found: list[str] = []

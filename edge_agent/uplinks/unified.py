@@ -198,7 +198,7 @@ class UnifiedUplink:
         self._counts["gone_records"] += portion.gone - portion.damaged
         self._counts["damaged_records"] += portion.damaged
         await asyncio.to_thread(self._port.moved, self._following.position)
-        self._port.status.update(committed_seq=self._following.position, behind_records=self._following.behind, **self._counts)
+        self._port.status.update(committed_seq=self._following.position, **self._counts)
 
     def _messages(self, portion: Portion) -> list[Message]:
         told: list[Telling] = []

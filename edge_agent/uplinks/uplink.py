@@ -30,6 +30,7 @@ class Port:
     wake      waits until the outbox has grown, at most the given seconds
     place     what `moved` was last told, also before a restart: where an uplink whose target keeps no account goes on
     tags      all tags of this edge by id
+    given_up  how many records that were held for this uplink have been given up since the start (see `Held`)
     away      ids of measured tags whose source is away or silent for long enough to be an alarm
     """
 
@@ -51,6 +52,7 @@ class Port:
     approved: Callable[[tuple[ChangeApproval, ...]], None] = lambda _: None
     place: Callable[[], int] = lambda: 0
     tags: tuple[Tag, ...] = ()
+    given_up: Callable[[], int] = lambda: 0
     away: Callable[[], frozenset[int]] = frozenset
     status: dict[str, object] = field(default_factory=dict)
     """What /status and /metrics show, written by the uplink: connected, sent_records, sent_bytes, resent_records, committed_seq, error."""

@@ -12,8 +12,9 @@ from edge_agent.agent.delivery import Delivery, away_of
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
 from edge_agent.alarms.standing import Standing
-from edge_agent.core import AlarmEvent, Append, Audit, Catalogue, Log, OperatorAction
+from edge_agent.core import AlarmEvent, Append, Audit, Catalogue, Log, OperatorAction, Samples
 from edge_agent.core.log import Held
+from edge_agent.core.record import LANE_ALARM
 from edge_agent.core.wire import KINDS
 from edge_agent.uplinks.syslog import SyslogConfig
 from tests.agent.line import CONFIG, settings
@@ -52,6 +53,22 @@ def test_a_log_server_says_nothing_of_what_is_safe_and_is_held_its_own_part(tmp_
     siem = siem.model_copy(update={"required": True, "alarms": False})
     one.settings = both.model_copy(update={"uplinks": (siem,)})
     assert one.delivery().held() == [Held("siem", frozenset({KINDS[Audit]}), 17, None)]
+
+
+def test_each_uplink_has_a_backlog_of_its_own_and_a_log_server_s_is_what_it_is_sent(tmp_path):
+    one = Edge(tmp_path)
+    siem = SyslogConfig.model_validate({"kind": "syslog", "name": "siem", "host": "h"})
+    one.settings = one.settings.model_copy(update={"uplinks": (*one.settings.uplinks, siem)})
+    audit, samples = Append(OUTBOX, KINDS[Audit], b"a", LANE_ALARM), Append(OUTBOX, KINDS[Samples], b"s")
+    one.log.commit([audit, samples, samples, audit, samples, samples])
+    one.log.commit(cursors={"uplink/site": 5, "uplink/siem": 1})
+    delivery = one.delivery()
+    assert (delivery.behind("site"), delivery.behind("siem")) == (1, 1)
+    one.log.forget(OUTBOX, 5, delivery.held())
+    assert one.log.head(OUTBOX).rows == 2  # entry 4, held for the log server, and what is new
+    assert (delivery.behind("site"), delivery.behind("siem")) == (1, 1)
+    one.log.commit([samples] * 10)
+    assert (delivery.behind("site"), delivery.behind("siem")) == (11, 1)
 
 
 def noted(one: Edge) -> list[Any]:

@@ -13,6 +13,7 @@ import pytest
 from edge_agent.agent import engine as engine_module
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, STREAMS, checkpoint_position
 from edge_agent.agent.recovery import recover
+from edge_agent.alarms.standing import Standing
 from edge_agent.core import Append, Audit, Diagnostic, Log, encode, pack
 from edge_agent.core.log import Held
 from edge_agent.core.wire import KINDS
@@ -143,10 +144,52 @@ async def test_audit_entries_wait_for_a_log_server_when_all_else_is_forgotten_an
     assert run.log.cursor("given_up/siem") == head - 3
     wal = tmp_path / "edge.sqlite-wal"
     size, stamp = wal.stat().st_size, wal.stat().st_mtime_ns
+    assert run.engine.given_up == {"siem": 1}
     run.engine._keep_house()
+    assert run.engine.given_up == {"siem": 1}
     assert said(run) == [], "it stands until the log server has what follows"
     assert (wal.stat().st_size, wal.stat().st_mtime_ns) == (size, stamp)
     held = replace(held, after=head)
     run.engine._keep_house()
     assert said(run) == [(False, "edge/audit_unsent")]
     assert run.log.first(OUTBOX) == head + 1
+
+
+async def test_somebody_is_told_before_there_is_no_more_room_and_when_there_is_again(tmp_path):
+    run = Running(tmp_path, max_bytes=100_000, quiet=True)
+    await run.stop()
+    moving(run, 0)
+    run.engine._held = list
+    said(run)
+
+    def waiting(size: int) -> list[tuple[bool, str]]:
+        run.log.commit([Append(OUTBOX, KINDS[Audit], bytes(size))])
+        run.engine._keep_house()
+        return said(run)
+
+    assert waiting(60_000) == []
+    assert waiting(11_000) == [(True, "edge/outbox_filling")]
+    assert waiting(10_000) == []
+    assert waiting(10_000) == [(True, "edge/outbox_nearly_full")]
+    assert waiting(10_000) == [(True, "edge/outbox_full")]
+    moving(run, run.log.head(OUTBOX).seq)
+    found = waiting(1)  # forgotten only now: some of it is seen at the next look
+    run.engine._keep_house()
+    assert sorted(found + said(run)) == [(False, "edge/outbox_filling"), (False, "edge/outbox_full"), (False, "edge/outbox_nearly_full")]
+
+
+async def test_an_outbox_that_was_full_before_a_restart_is_told_to_have_room_again(tmp_path):
+    run = Running(tmp_path, quiet=True)
+    await run.stop()
+    moving(run, 0)
+    run.engine._held = list
+    said(run)
+    one = Standing(
+        alarm="edge/outbox_full", tag="", state="UNACK", suppression=0, priority=2, advisory=False, raised_ns=1, last_ns=1, value=None, limit=None,
+        unit="", explanation="",
+    )  # fmt: skip
+    run.engine.standing = [one]
+    run.engine._keep_house()
+    assert said(run) == [(False, "edge/outbox_full")]
+    run.engine._keep_house()
+    assert said(run) == []

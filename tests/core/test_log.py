@@ -108,6 +108,21 @@ def test_a_reference_that_could_not_be_read_again_is_refused(log: Log, appends: 
     assert log.head("journal") == log.head("outbox") == Head(0, 0, 0)
 
 
+def test_frames_held_are_counted_behind_any_number_also_where_some_are_missing(log: Log) -> None:
+    log.commit([Append("journal", kind, b"a", lane) for kind, lane in ((1, 1), (2, 0), (1, 1), (2, 0), (3, 0), (1, 1))])
+    assert [log.waiting("journal", after) for after in (0, 1, 5, 6, 9)] == [6, 5, 1, 0, 0]
+    assert (log.waiting("journal", 0, (2,), (0,)), log.waiting("journal", 2, (2, 3), (0,)), log.waiting("journal", 5, (2,), (0,))) == (2, 2, 0)
+    log.forget("journal", 5, [Held("siem", frozenset({2}), 0)])
+    assert (log.head("journal").rows, log.first("journal")) == (3, 2)
+    assert [log.waiting("journal", after) for after in (0, 2, 3, 4, 6)] == [3, 2, 2, 1, 0]
+    with pytest.raises(LogError):
+        log.commit([Append("journal", 1, b"a"), Append("journal", 1, b"b", same_as=("outbox", 0))])
+    assert log.head("journal").rows == 3
+    again = Log(log.path, log.streams)
+    assert again.head("journal").rows == 3
+    again.close()
+
+
 def test_a_reference_pins_what_it_refers_to(log: Log) -> None:
     for i in range(5):
         data = b"%d" % i * 10

@@ -52,7 +52,7 @@ def edge(tmp_path: Path) -> Status:
     intake = SimpleNamespace(waiting_bytes=0, clock_offset_ns=5 * 10**8)
     return Status(
         edge="e1", site="demo", simulated=False, epoch=lambda: 1, engine=engine, intake=intake,  # type: ignore[arg-type]
-        sources=lambda: [source("plc", "connected")], uplinks=lambda: [{"name": "site", "connected": True, "committed_seq": 0}],
+        sources=lambda: [source("plc", "connected")], uplinks=lambda: [{"name": "site", "connected": True, "committed_seq": 0, "behind_records": 4}],
         required=lambda: frozenset({"site"}), started=0.0,
     )  # fmt: skip
 

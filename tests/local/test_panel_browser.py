@@ -144,6 +144,7 @@ SAID = {
     "no step for 600 s": "无跳变，持续 600 秒",
     "the wall clock is 3.4 s behind the journal": "系统时钟比日志落后 3.4 秒",
     "2000000001 bytes wait for delivery, budget 2000000000": "2000000001 字节待发送，上限 2000000000 字节",
+    "82 % of the room for what waits is used; full in 37 min at this rate": "待发存储已用 82%，照此速度 37 分钟后存满",
     "gateway gw1 has record 7 of epoch 2, this edge has made 5": "网关 gw1 已有纪元 2 的记录 7，而本边缘站只到 5",
     "UNACK": "未确认",
     "asked the operator or quality, nobody knew": "asked the operator or quality, nobody knew",

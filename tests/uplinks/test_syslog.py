@@ -47,14 +47,18 @@ async def test_audit_entries_go_over_tls_and_alarms_where_asked_for(tmp_path: Pa
     made = certificates(tmp_path, "127.0.0.1")
     server = LogServer(made)
     log = outbox(tmp_path)
+    log.commit([Append(STREAM, 1, b"values") for _ in range(5)])
+    log.forget(STREAM, 5)  # values that a gateway has had
     log.commit([Append(STREAM, KINDS[type(record)], encode(record)) for record in (RAISED, ENTRY, RAISED)])
     edge = Edge(log)
     section = {"kind": "syslog", "name": "siem", "host": "127.0.0.1", "port": server.port, "tls": {"ca_file": made.ca}, "alarms": alarms}
     task = asyncio.create_task(SyslogConfig.model_validate(section).uplink(edge.port(time.time_ns)).run())
-    await until(lambda: edge.moved and edge.moved[-1] == 3)
+    await until(lambda: edge.moved and edge.moved[-1] == 8)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     lines = [alarm_line("e1", RAISED), audit_line("e1", ENTRY), alarm_line("e1", RAISED)] if alarms else [audit_line("e1", ENTRY)]
+    told = edge.ports[-1].status
+    assert (told["sent_records"], told["gone_records"]) == (len(lines), 0), "what is not for a log server is neither sent nor lost"
     assert await asyncio.to_thread(server.heard) == b"".join(f"{len(text)} ".encode() + text for text in (one.encode() for one in lines))
     log.close()
 
