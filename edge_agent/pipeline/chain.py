@@ -91,8 +91,9 @@ class Pipeline:
             case Connection():
                 records += self._conditions.connection(entry)
             case Overflow():
-                last = int(self._parts.screen.last_ns[entry.tag])
-                records.append(self._parts.silence.overflow(entry.tag, entry.after_ns, entry.before_ns, now, last))
+                last, skew = int(self._parts.screen.last_ns[entry.tag]), int(self._parts.tags.skew_ns[entry.tag])
+                gap = self._parts.silence.overflow(entry.tag, entry.after_ns, entry.before_ns, now, last_ns=last, skew_ns=skew)
+                records.append(gap)
             case Filled():
                 records.append(self._parts.silence.filled(entry))
             case Action():

@@ -122,12 +122,18 @@ class Silence:
         """A pass has found that no tag goes stale before `due_ns`."""
         self._due_ns = due_ns
 
-    def overflow(self, tag: int, after_ns: int, before_ns: int, received_ns: int, last_ns: int = NEVER_HEARD) -> Gap:
+    def overflow(
+        self, tag: int, after_ns: int, before_ns: int, received_ns: int, *, last_ns: int = NEVER_HEARD, skew_ns: int = 86_400_000_000_000
+    ) -> Gap:
         """The gap that a server's overflowing queue left between two values of a tag.
 
         An empty interval says that the connection had seen no earlier value: then it begins with the newest one known, `last_ns`, where no
-        period shows the hole anyway.
+        period shows the hole anyway. A value stamped more than `skew_ns` ahead of its receipt is rejected and ends nothing: then nothing is known
+        to be missing behind the time of receipt.
         """
+        if before_ns > received_ns + skew_ns:
+            before_ns = received_ns
+        after_ns = min(after_ns, before_ns)
         if after_ns == before_ns and not self._expected_ns[tag] and last_ns != NEVER_HEARD:
             after_ns = min(after_ns, last_ns)
         missing = self._between(tag, after_ns, before_ns)

@@ -93,7 +93,7 @@ class OpcUaSource:
             except ValueError as error:
                 self._misaddressed[tag.id] = str(error)
         self._plan = plan_of(self._wanted.values(), config)
-        self._decoder = Decoder(plug.name, tuple(plug.tags), _BASES[config.time.basis], plug.counters)
+        self._decoder = Decoder(plug.name, tuple(plug.tags), _BASES[config.time.basis], plug.counters, round(plug.max_skew_s * 1e9))
         self._session = Session(config, plug.data_dir, read_kept(plug.data_dir))
         self._messages = Messages(self._session, config, plug, self._decoder, self._durable)
         await self._session.open()

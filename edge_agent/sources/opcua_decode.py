@@ -127,12 +127,14 @@ class Decoder:
     tags     what the source feeds; a tag's client handle is its id
     basis    kernel.SOURCE, SERVER or RECEIVED: which time becomes the time of a value
     queue    the server's queue size by tag id, set with `queued`
+    max_skew_ns  so much may a stamp be ahead of its receipt; no hole begins with one further ahead
     """
 
     source: str
     tags: tuple[Tag, ...]
     basis: int = kernel.SOURCE
     counters: dict[str, int] = field(default_factory=dict)
+    max_skew_ns: int = 86_400_000_000_000
 
     def __post_init__(self) -> None:
         size = max((tag.id for tag in self.tags), default=-1) + 1
@@ -232,7 +234,7 @@ class Decoder:
     def _settled(self, n: int, body: bytes, texts: Mapping[int, str] | None, received_ns: int) -> list[Item]:
         counts = self._counts
         kernel.settle(
-            n, self.basis, received_ns, self._source_ns, self._server_ns, self._tag, self._value, self._status, self._kind,
+            n, self.basis, received_ns, received_ns + self.max_skew_ns, self._source_ns, self._server_ns, self._tag, self._value, self._status, self._kind,
             self._is_text, self._period_ns, self._queue, self._last_ns, self._suspect, self._seen, self._time_ns, self._keep,
             self._overflow_row, self._overflow_after, counts,
         )  # fmt: skip

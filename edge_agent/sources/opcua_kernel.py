@@ -173,16 +173,17 @@ def data_change(
 
 
 @kernel(
-    "void(int64, int64, int64, int64[::1], int64[::1], int32[::1], float64[::1], uint32[::1], uint8[::1], uint8[::1], int64[::1], int32[::1], "
+    "void(int64, int64, int64, int64, int64[::1], int64[::1], int32[::1], float64[::1], uint32[::1], uint8[::1], uint8[::1], int64[::1], int32[::1], "
     "int64[::1], uint8[::1], int32[::1], int64[::1], uint8[::1], int32[::1], int64[::1], int64[::1])"
 )
 def settle(
-    n: int, basis: int, received_ns: int, source_ns: Int64, server_ns: Int64, tag: Int32, value: Float64, status: UInt32, kind: UInt8,
+    n: int, basis: int, received_ns: int, until_ns: int, source_ns: Int64, server_ns: Int64, tag: Int32, value: Float64, status: UInt32, kind: UInt8,
     is_text: UInt8, period_ns: Int64, queue: Int32, last_ns: Int64, suspect: UInt8, seen: Int32, time_ns: Int64, keep: UInt8,
     overflow_row: Int32, overflow_after: Int64, counts: Int64,
 ) -> None:
     """Choose each row's time, flag what is not what it seems, and find where a server's queue lost values.
 
+    until_ns  a latest source time behind it is one of a clock that was wrong, and says nothing of what was before a later value
     tables by tag id: is_text, period_ns (0 by exception), queue (its size at the server, 0 unknown), last_ns (latest source time seen, ABSENT
     for none; updated), suspect (1 when values may be missing before the next one; cleared), seen (scratch, zero in and out)
     value, status  corrected in place
@@ -229,7 +230,7 @@ def settle(
             status[i] = np.uint32(UNCERTAIN) | (status[i] & np.uint32(0xFFFF))
         if unstamped:
             counts[UNSTAMPED] += 1
-        last = last_ns[k]
+        last = last_ns[k] if last_ns[k] <= until_ns else ABSENT
         lost = (status[i] & np.uint32(OVERFLOW)) == np.uint32(OVERFLOW)
         if not lost and last != ABSENT and t > last and (suspect[k] or (queue[k] > 1 and seen[k] >= queue[k])):
             # No overflow bit, but a message is missing or the queue was full: a periodic tag shows by its period whether there is a hole.

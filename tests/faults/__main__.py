@@ -1,12 +1,12 @@
 """`python -m tests.faults`: make every fault happen in its long form and write the table `docs/faults.md`.
 
-SEED (default: drawn and printed) and FAULTS (parts of names, separated by commas; default all) come from the environment, as does SMALL=1 for
-the small forms. The last line of output is a JSON object; exit code 1 when a promise was broken. Rows of faults that were not chosen, or whose
-promise was broken, stay as they are.
+--seed, --faults and --small say what to do; `make faults` gives them as SEED, FAULTS and SMALL in the environment. The last line of output is a
+JSON object; exit code 1 when a promise was broken. Rows of faults that were not chosen, or whose promise was broken, stay as they are.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -48,12 +48,28 @@ def _cell(count: int | None) -> str:
     return "not tested" if count is None else str(count)
 
 
+def asked(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """seed, faults (parts of names) and small; what is not said comes from the environment."""
+    names = "\n".join(f"  {name}" for name in ALL)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=f"faults:\n{names}",
+        description="Make faults happen, in their long forms unless --small is said, and write their rows into docs/faults.md.",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or random.randrange(1_000_000)), help="default: SEED, or drawn")
+    parser.add_argument("--faults", default=os.environ.get("FAULTS") or "", help="parts of names, separated by commas; default: FAULTS, or all")
+    parser.add_argument("--small", action="store_true", default=bool(os.environ.get("SMALL")), help="the small forms; default: whether SMALL is set")
+    return parser.parse_args(words)
+
+
 def main() -> int:
     """Run them one after the other."""
-    seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
-    long = not os.environ.get("SMALL")
-    wanted = [part.strip() for part in (os.environ.get("FAULTS") or "").split(",") if part.strip()]
+    options = asked()
+    seed, long = options.seed, not options.small
+    wanted = [part.strip() for part in options.faults.split(",") if part.strip()]
     chosen = [f for name, f in FAULTS.items() if not wanted or any(part in name for part in wanted)]
+    if not chosen:
+        print(f"--faults: expected parts of names of faults, found {options.faults!r}", file=sys.stderr)
+        return 2
     print(f"seed {seed}, {len(chosen)} of {len(ALL)} faults", flush=True)
     outcomes, broken, began = [], [], time.monotonic()
     for one in chosen:

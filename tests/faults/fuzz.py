@@ -8,7 +8,6 @@ must not take longer than a second, and what it accepts must come out the same w
 from __future__ import annotations
 
 import json
-import os
 import random
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from edge_agent.core.wire import frame, unframe
 from edge_agent.sources.csv import read_csv
 from edge_agent.sources.csv_layout import CsvError
 from edge_agent.sources.mqtt_payload import Columns, Parser, PoisonError, routes
+from tests.faults.asked import seed_and_seconds
 from tests.faults.http_routes import fuzz_routes
 
 GOLDEN = Path(__file__).resolve().parents[1] / "core" / "golden_frames.json"
@@ -172,9 +172,7 @@ def _try(target: Target, data: bytes, found: Found) -> None:
 
 def main() -> int:
     """Fuzz and tell."""
-    seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
-    seconds = float(os.environ.get("SECONDS_") or os.environ.get("SECONDS") or 600)
-    print(f"seed {seed}, {seconds:g} s", flush=True)
+    seed, seconds = seed_and_seconds("fuzz", "Damaged input for every decoder and every route.", 600.0)
     found = fuzz(seed, seconds / 4)
     for name, one in found.items():
         print(f"{name:28s} {one.tries:9d} tries {one.accepted:9d} accepted {one.findings:5d} findings  {one.first[:160]}")

@@ -170,7 +170,7 @@ http: {{port: {self.ports.console}}}
             stored, status = self.stored(), self.status
             if stored != last:
                 last, moved = stored, time.monotonic()
-            over = [s.get("state") for s in status.get("sources", [])] == ["ended"] and waiting(status) == 0
+            over = [s.get("state") for s in status.get("sources", [])][:1] == ["ended"] and waiting(status) == 0
             if over and (stored >= total or time.monotonic() - moved > QUIET_S):
                 settled = True
                 break

@@ -8,7 +8,6 @@ GROWTH_MB at most (the first quarter warms up). The last line is JSON; exit code
 from __future__ import annotations
 
 import json
-import os
 import random
 import statistics
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 import yaml
 
 from simulators.children import Child, answers, free_port, wait_for
+from tests.faults.asked import seed_and_seconds
 from tests.faults.road import Recording, Road
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,9 +99,7 @@ def _quarters(values: list[float]) -> list[list[float]]:
 
 def main() -> int:
     """Soak and tell."""
-    seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
-    seconds = float(os.environ.get("SECONDS_") or os.environ.get("SECONDS") or 3600)
-    print(f"seed {seed}, {seconds:g} s", flush=True)
+    seed, seconds = seed_and_seconds("soak", "Connections come and go; memory must stay flat.", 3600.0)
     with tempfile.TemporaryDirectory(prefix="pharmedge-soak-") as folder:
         found = soak(seed, seconds, Path(folder))
     print(json.dumps(found))

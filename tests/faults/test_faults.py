@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import storage
-from tests.faults.__main__ import BEGIN, END, PAGE, row, updated
+from tests.faults.__main__ import BEGIN, END, PAGE, asked, row, updated
 from tests.faults.agent_routes import fuzz_agent
 from tests.faults.fuzz import fuzz
 from tests.faults.http_routes import gateway_app, tried
@@ -42,6 +42,13 @@ def test_the_table_tells_what_could_not_be_tested_and_keeps_other_rows() -> None
     page = updated(page, [Outcome(second, "p", "again", 0, 0, 7.0)], "seed 2, small")
     table = page.removeprefix(f"a\n{BEGIN}").removesuffix(f"{END}b\n").splitlines()
     assert table[2:] == [f"| {first} | p | h | 0 | 0 | 1 | seed 1, long |", f"| {second} | p | again | 0 | 0 | 7 | seed 2, small |"]
+
+
+def test_asked_for_help_no_fault_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        asked(["--help"])
+    assert all(name in capsys.readouterr().out for name in ALL[:1])
+    assert vars(asked(["--seed", "7", "--small", "--faults", "clock,torn"])) == {"seed": 7, "small": True, "faults": "clock,torn"}
 
 
 def test_a_moment_of_fuzzing_finds_nothing() -> None:

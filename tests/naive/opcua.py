@@ -15,6 +15,8 @@ from asyncua.ua.ua_binary import struct_from_binary
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 START = datetime.datetime(1601, 1, 1, tzinfo=datetime.UTC)
 END_NS = 1 << 63
+SKEW_NS = 86_400 * 10**9
+"""Latest time of a tag further ahead of its receipt than this is not believed."""
 
 
 @dataclass
@@ -76,6 +78,8 @@ def rows(
         elif good and flagged:
             status = 0x40000000 | status & 0xFFFF
         last = last_ns.get(tag)
+        if last is not None and last > received_ns + SKEW_NS:
+            last = None
         if status & 0x480 == 0x480:
             out.holes.append((tag, time if last is None else last, time))
         last_ns[tag] = time if last is None else max(last, time)

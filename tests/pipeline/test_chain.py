@@ -114,6 +114,21 @@ def test_an_overflow_at_the_server_is_a_gap():
     assert [(r.tag, r.missing) for r in records if isinstance(r, Gap)] == [(FORCE, 3)]
 
 
+def test_an_overflow_before_a_stamp_far_ahead_lasts_to_its_receipt_at_the_most():
+    """Of a device whose clock went a year ahead: the value behind the hole is rejected, and nothing is missing that has not been yet."""
+    year = 365 * 86_400
+    for after_s, before_s, gap in (
+        (5, year, (5, 9, 3)),  # the clock went ahead within the hole
+        (year, year + 60, (9, 9, 0)),  # it had been ahead before: nothing tells how much is missing
+        (year, 8, (8, 8, 0)),  # it came back within the hole
+        (5, 13, (5, 13, 7)),  # ahead by no more than is taken
+    ):
+        p = begun()
+        run(p, [values(5, 12.0)])
+        records = p.step(Overflow(received_ns=T0 + 9 * S, source="plc", tag=FORCE, after_ns=T0 + after_s * S, before_ns=T0 + before_s * S))
+        assert [((g.from_ns - T0) // S, (g.to_ns - T0) // S, g.missing) for g in records if isinstance(g, Gap)] == [gap]
+
+
 def test_what_a_history_brings_is_late_stored_and_taken_back_from_the_gap():
     p = begun()
     away = [values(1, 12.0), Connection(received_ns=T0 + 2 * S, source="plc", state="disconnected")]

@@ -22,7 +22,7 @@ def declared(items: Iterable[Item], tags: int, tag: int) -> list[tuple[int, int]
             silence.left(0, last)  # what the agent says of every source at its start, and of one whose connection broke
             silence.came(0, 1, resumed=item.state == "resumed")
         elif isinstance(item, Overflow):
-            gaps.append(silence.overflow(item.tag, item.after_ns, item.before_ns, 1))
+            gaps.append(silence.overflow(item.tag, item.after_ns, item.before_ns, START_NS + 10**15))
         elif isinstance(item, Samples):
             gaps += silence.heard(item.tag, item.time_ns, 1)[1]
             np.maximum.at(last, item.tag, item.time_ns)

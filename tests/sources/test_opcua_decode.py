@@ -273,6 +273,17 @@ def test_a_full_queue_without_overflow_bit_shows_its_hole_by_the_period() -> Non
     assert [(h.tag, h.after_ns, h.before_ns) for h in holes] == [(0, at(0), at(500))]
 
 
+def test_no_hole_begins_with_a_stamp_that_was_far_ahead() -> None:
+    decoder = Decoder("plc", PERIODIC, max_skew_ns=5_000_000_000)
+    decoded(response([(k, value(1.0, source=at(365 * 86_400_000))) for k in range(3)]), decoder)
+    decoder.suspect()
+    lost = decoded(response([(0, value(1.0, 0x480, source=at(500))), (1, value(1.0, source=at(500)))]), decoder).items
+    assert [(h.tag, h.after_ns, h.before_ns) for h in lost if isinstance(h, Overflow)] == [(0, at(500), at(500))]
+    decoder.suspect()
+    lost = decoded(response([(k, value(1.0, source=at(1000))) for k in (0, 1)]), decoder).items
+    assert [(h.tag, h.after_ns, h.before_ns) for h in lost if isinstance(h, Overflow)] == [(k, at(500), at(1000)) for k in (0, 1)]
+
+
 def test_envelope_reads_everything_around_the_message() -> None:
     body = response([(0, value(1.0))], sequence=2**32 - 1, available=(4, 2**32 - 1), results=(0, 0x807A0000))
     head = envelope(body)
