@@ -49,7 +49,7 @@ from edge_agent.core.record import (
     Summaries,
     audit_link,
 )
-from edge_agent.core.samples import Recalled, Run, Samples, Texts
+from edge_agent.core.samples import Recalled, RecalledTexts, Run, Samples, Texts
 from edge_agent.core.state import pack, unpack
 from edge_agent.core.tag import Catalogue, Tag
 from edge_agent.core.wire import decode, encode, kind_of
@@ -95,6 +95,7 @@ __all__ = [
     "PharmedgeError",
     "Ranges",
     "Recalled",
+    "RecalledTexts",
     "Record",
     "Refused",
     "Row",

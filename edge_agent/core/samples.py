@@ -187,3 +187,18 @@ class Texts:
     def received(self, received_ns: int) -> Texts:
         """The same rows with the time of receipt set."""
         return replace(self, received_ns=received_ns)
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """The chosen rows, in order."""
+        time_ns, tag, status = (tuple(column[i] for i in rows) for column in (self.time_ns, self.tag, self.status))
+        return type(self)(time_ns, tag, tuple(self.value[i] for i in rows), status, self.received_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class RecalledTexts(Texts):
+    """Texts that a server's history brought: as with `Recalled`, they say nothing of what is now."""
+
+    @property
+    def texts(self) -> Texts:
+        """The rows alone."""
+        return Texts(self.time_ns, self.tag, self.value, self.status, self.received_ns)

@@ -31,7 +31,7 @@ from edge_agent.core import record as r
 from edge_agent.core.alarm import AlarmEvent
 from edge_agent.core.block import Acquisition, Block
 from edge_agent.core.errors import WireError
-from edge_agent.core.samples import Recalled, Samples, Texts
+from edge_agent.core.samples import Recalled, RecalledTexts, Samples, Texts
 
 VERSION: Final = 1
 MAX_BODY: Final = 64 << 20
@@ -60,7 +60,9 @@ _STRUCTS: Final[dict[int, type[msgspec.Struct]]] = {
     29: r.Note,
     30: r.Filled,
 }
-KINDS: Final[dict[type[Any], int]] = {Samples: 1, Texts: 2, Block: 3, r.Summaries: 4, Recalled: 5} | {cls: kind for kind, cls in _STRUCTS.items()}
+KINDS: Final[dict[type[Any], int]] = {Samples: 1, Texts: 2, Block: 3, r.Summaries: 4, Recalled: 5, RecalledTexts: 6} | {
+    cls: kind for kind, cls in _STRUCTS.items()
+}
 """Kind number of each class; a number is never given to another class."""
 KIND_NAMES: Final[dict[int, str]] = {kind: cls.__name__.lower() for cls, kind in KINDS.items()}
 
@@ -250,11 +252,12 @@ def _decode_columns(kind: int, body: _Body) -> r.Entry | r.Record:
         for name, dtype, part in parts:
             rows[name] = _undelta(part, dtype) if name in ("start_ns", "first_ns", "last_ns", "tag") else np.frombuffer(part, dtype)
         item = r.Summaries(rows, head.received_ns)
-    elif kind == KINDS[Texts]:
+    elif kind in (KINDS[Texts], KINDS[RecalledTexts]):
         texts = _texts_head.decode(body.head)
         m = len(texts.value)
         times, tags, statuses = (np.frombuffer(body.take(w * m), d).tolist() for w, d in ((8, "<i8"), (4, "<i4"), (4, "<u4")))
-        item = Texts(tuple(times), tuple(tags), texts.value, tuple(statuses), texts.received_ns)
+        words = Texts if kind == KINDS[Texts] else RecalledTexts
+        item = words(tuple(times), tuple(tags), texts.value, tuple(statuses), texts.received_ns)
     else:
         shape = _block_head.decode(body.head)
         n, k = shape.n, shape.k

@@ -21,24 +21,20 @@ class Units:
         self._since: dict[str, int] = {}
         self._seen: dict[int, list[tuple[int, str]]] = {}
 
-    def fresh(self, texts: Texts) -> Texts:
-        """The texts without those that came before with the same time and value: a broker delivers again what was not acknowledged."""
+    def fresh(self, texts: Texts, *, news: bool = True) -> Texts:
+        """The texts without those that came before with the same time and value: a broker delivers again what was not acknowledged.
+
+        What a history brings is no `news`: it does not drive out the newest texts, which a new subscription shows again.
+        """
         rows = []
         for i, (time_ns, tag_id, value) in enumerate(zip(texts.time_ns, texts.tag, texts.value, strict=True)):
             seen = self._seen.setdefault(tag_id, [])
             if (time_ns, value) not in seen:
                 rows.append(i)
-                seen.append((time_ns, value))
-                del seen[:-REMEMBERED]
-        if len(rows) == len(texts):
-            return texts
-        return Texts(
-            tuple(texts.time_ns[i] for i in rows),
-            tuple(texts.tag[i] for i in rows),
-            tuple(texts.value[i] for i in rows),
-            tuple(texts.status[i] for i in rows),
-            texts.received_ns,
-        )
+                if news:
+                    seen.append((time_ns, value))
+                    del seen[:-REMEMBERED]
+        return texts if len(rows) == len(texts) else texts.take(rows)
 
     def step(self, texts: Texts) -> Iterator[list[Context]]:
         """The changes of context that each of these texts brings, text by text; one with bad quality or the value it had changes nothing."""

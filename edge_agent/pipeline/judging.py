@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.alarms.detect import Found
-from edge_agent.core import AlarmEvent, Block, Context, OperatorAction, Recalled, Record, Samples, Texts
+from edge_agent.core import AlarmEvent, Block, Context, OperatorAction, Recalled, RecalledTexts, Record, Samples, Texts
 from edge_agent.core.status import qualities
 from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.conditions import Conditions
@@ -96,16 +96,18 @@ class Judging:
         return records
 
     def texts(self, entry: Texts) -> list[Record]:
-        """Texts as they came, and what they say of units."""
+        """Texts as they came, and what they say of units. Those that a history brought are over: they are kept, and change nothing."""
         parts = self._parts
-        tags = np.array(entry.tag, np.int32)
-        times = np.array(entry.time_ns, np.int64)
-        back, gaps = parts.silence.heard(tags, times, entry.received_ns)
+        if isinstance(entry, RecalledTexts):
+            entry = parts.units.fresh(entry.texts, news=False)
+            return [entry] if len(entry) else []
+        counted = parts.screen.words(entry)
+        back, gaps = parts.silence.heard(np.array(counted.tag, np.int32), np.array(counted.time_ns, np.int64), entry.received_ns)
         entry = parts.units.fresh(entry)
         records: list[Record] = [*gaps, entry] if len(entry) else [*gaps]
         for silent in back:
             records += self._conditions.silent(silent, entry.received_ns)
-        for changes in parts.units.step(entry):
+        for changes in parts.units.step(counted if len(entry) == len(counted) else parts.screen.words(entry)):
             records += self.of_units(changes)
         return records
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core import Samples
+from edge_agent.core import Samples, Texts
 from edge_agent.core.samples import UNACKNOWLEDGED, Float64, Int32, Int64, UInt8, UInt32, UInt64
 from edge_agent.core.status import (
     BAD_SENSOR_FAILURE,
@@ -221,6 +221,16 @@ class Screen:
         same = np.array_equal(marked, samples.status)
         rows = samples if same else Samples(samples.time_ns, samples.tag, samples.value, marked, samples.received_ns)
         return Screened(rows, fate, usable, int(newest) if newest > np.iinfo(np.int64).min + 1 else None)
+
+    def words(self, texts: Texts) -> Texts:
+        """The texts as they count: of a stamp too far ahead its receipt is what is known. The newest time of each tag is remembered.
+
+        No text is rejected for its stamp: it is kept as it came, but no later one may seem old because of it.
+        """
+        times, tags = np.array(texts.time_ns, np.int64), np.array(texts.tag, np.int32)
+        times = np.where(times > texts.received_ns + self._skew_ns[tags], texts.received_ns, times)
+        np.maximum.at(self.last_ns, tags, times)
+        return replace(texts, time_ns=tuple(times.tolist()))
 
     def state(self) -> dict[str, Any]:
         """Per-tag arrays, all with the tags as first axis, and by source the keys it remembers, oldest first."""

@@ -208,11 +208,11 @@ class Decoder:
             self.suspect()
         return Message(sequence, keep_alive=False, items=tuple(items), status=status, damaged=damaged, end=at)
 
-    def history(self, body: bytes, start: int, end: int, tag: int, received_ns: int) -> Samples:
-        """The values of one numeric tag in the HistoryData of body[start:end]; DamagedError when its bytes make no sense."""
+    def history(self, body: bytes, start: int, end: int, tag: int, received_ns: int) -> Samples | Texts:
+        """The values of one tag in the HistoryData of body[start:end]; DamagedError when its bytes make no sense."""
         told = notification_of(body, start, end, tag) if end > start else b""
         items = self.data_change(told, 0, len(told), received_ns) if told else []
-        return next((item for item in items if isinstance(item, Samples)), Samples.of([], [], []))
+        return next((item for item in items if isinstance(item, Samples | Texts)), Samples.of([], [], []))
 
     def data_change(self, body: bytes, start: int, end: int, received_ns: int) -> list[Item]:
         """The items of the DataChangeNotification in body[start:end]; DamagedError when its bytes make no sense."""
@@ -234,7 +234,8 @@ class Decoder:
     def _settled(self, n: int, body: bytes, texts: Mapping[int, str] | None, received_ns: int) -> list[Item]:
         counts = self._counts
         kernel.settle(
-            n, self.basis, received_ns, received_ns + self.max_skew_ns, self._source_ns, self._server_ns, self._tag, self._value, self._status, self._kind,
+            n, self.basis, received_ns, received_ns + self.max_skew_ns,
+            self._source_ns, self._server_ns, self._tag, self._value, self._status, self._kind,
             self._is_text, self._period_ns, self._queue, self._last_ns, self._suspect, self._seen, self._time_ns, self._keep,
             self._overflow_row, self._overflow_after, counts,
         )  # fmt: skip

@@ -14,7 +14,7 @@ import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.backoff import Backoff
-from edge_agent.core import Filled, Recalled
+from edge_agent.core import Filled, Recalled, RecalledTexts, Samples, Texts
 from edge_agent.sources.opcua_decode import extension, response_head
 from edge_agent.sources.opcua_walk import DamagedError, Walker
 from edge_agent.sources.source import Item, Plug
@@ -176,11 +176,11 @@ class History:
         start_ns, history = self._holes.start_ns(hole), self._config.history
         found = self._decoder.history(body, at, end, hole.tag, self._plug.clock())
         self._next_s = max(self._next_s, now_s + len(found) / history.values_per_s)
-        inside = found.take((found.time_ns > start_ns) & (found.time_ns < hole.before_ns))
-        total = self._holes.came(hole, int(inside.time_ns.max()) if len(inside) else start_ns, len(inside))
+        inside = _within(found, start_ns, hole.before_ns)
+        total = self._holes.came(hole, int(max(inside.time_ns)) if len(inside) else start_ns, len(inside))
         if len(inside):
             self._plug.count("history_values", len(inside))
-            self._told.append(Recalled(inside.time_ns, inside.tag, inside.value, inside.status))
+            self._told.append(inside)
         # One empty page is believed when it says that there is more, a second one is not.
         more = (bool(point) and (len(found) > 0 or not self._retried)) or (not point and len(found) >= history.page and len(inside) > 0)
         self._point, self._retried = point, not len(found)
@@ -213,6 +213,15 @@ class History:
         self._untried = TRIES
         self._backoff.reset()
         self._holes.settle(hole)
+
+
+def _within(found: Samples | Texts, after_ns: int, before_ns: int) -> Recalled | RecalledTexts:
+    """What lies between two times, both left out."""
+    if isinstance(found, Texts):
+        told = found.take([i for i, t in enumerate(found.time_ns) if after_ns < t < before_ns])
+        return RecalledTexts(told.time_ns, told.tag, told.value, told.status)
+    rows = found.take((found.time_ns > after_ns) & (found.time_ns < before_ns))
+    return Recalled(rows.time_ns, rows.tag, rows.value, rows.status)
 
 
 def answer(body: bytes) -> tuple[int, int, bytes, int, int]:

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_agent.core import Overflow, Samples, Tag
+from edge_agent.core import Overflow, Samples, Tag, Texts
 from edge_agent.sources.opcua_security import write_private
 from edge_agent.sources.source import Item
 
@@ -46,7 +47,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Holes:
-    """The holes of one source's numeric tags.
+    """The holes of one source's tags, of numbers and of texts.
 
     newest_ns  source time of the newest value of a tag that the journal has
     at_ns      what a monotonic clock said when a hole was found is kept with it for this process: see `due`
@@ -54,7 +55,7 @@ class Holes:
 
     def __init__(self, folder: Path, tags: Iterable[Tag], newest_ns: Callable[[int], int | None], resume: Mapping[str, Any]) -> None:
         self._folder, self._newest_ns = folder, newest_ns
-        self._tags = [tag.id for tag in tags if tag.kind == "numeric"]
+        self._tags = [tag.id for tag in tags if tag.kind != "block"]
         size = max(self._tags, default=-1) + 1
         self._period_ns = np.zeros(size, np.int64)
         for tag in tags:
@@ -101,12 +102,13 @@ class Holes:
             if isinstance(item, Overflow):
                 if item.tag < len(self._period_ns) and item.before_ns <= until_ns:
                     self._overflowed(item, now_s)
-            elif isinstance(item, Samples):
-                item = item.take(item.time_ns <= until_ns)
+            elif isinstance(item, Samples | Texts):
+                tags, times = np.asarray(item.tag, np.int32), np.asarray(item.time_ns, np.int64)
+                ours = (tags < len(self._handed_ns)) & (times <= until_ns)
+                tags, times = tags[ours], times[ours]
                 if self._awaited.any():
-                    self._first_values(item, now_s)
-                ours = item.tag < len(self._handed_ns)
-                np.maximum.at(self._handed_ns, item.tag[ours], item.time_ns[ours])
+                    self._first_values(tags, times, now_s)
+                np.maximum.at(self._handed_ns, tags, times)
         return self._following != before
 
     def _overflowed(self, item: Overflow, now_s: float) -> None:
@@ -120,11 +122,9 @@ class Holes:
         known = max(int(self._handed_ns[tag]), _UNKNOWN if newest is None else newest)
         return np.iinfo(np.int64).max if known == _UNKNOWN else known
 
-    def _first_values(self, samples: Samples, now_s: float) -> None:
-        tags = samples.tag
-        known = np.flatnonzero(tags < len(self._awaited))
-        for row in known[self._awaited[tags[known]]].tolist():
-            tag, time_ns = int(tags[row]), int(samples.time_ns[row])
+    def _first_values(self, tags: NDArray[np.int32], times: NDArray[np.int64], now_s: float) -> None:
+        for row in np.flatnonzero(self._awaited[tags]).tolist():
+            tag, time_ns = int(tags[row]), int(times[row])
             if not self._awaited[tag] or time_ns <= self._after_ns[tag]:
                 continue
             self._awaited[tag] = False

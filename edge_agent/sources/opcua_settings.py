@@ -35,9 +35,9 @@ class OpcUaTime(SourceTime):
 
 
 class OpcUaHistory(Section):
-    """What is asked of the server's history (HistoryRead of raw values) for holes that an absence or an overflow left in numeric tags.
+    """What is asked of the server's history (HistoryRead of raw values) for holes that an absence or an overflow left.
 
-    Values that come so are late: stored, counted and summarised, but no model and no alarm sees them.
+    What comes so is late: stored, counted and summarised, but no model and no alarm sees it, and no unit changes its batch or its mode by it.
     """
 
     fill: bool = False

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import structlog
 
 from edge_agent.backoff import Backoff
-from edge_agent.core import Block, Connection, EndOfInput, NotConnected, Recalled, Samples, Tag, Texts
+from edge_agent.core import Block, Connection, EndOfInput, NotConnected, Recalled, RecalledTexts, Samples, Tag, Texts
 from edge_agent.sources.source import Item, Plug, Received, Source
 from edge_agent.sources.zone import SourceTime, ZonedSource
 
@@ -184,7 +184,7 @@ class SourceRunner:
                 if reading.done():
                     received = reading.result()
                     await self._hand_over(received)
-                    if any(isinstance(item, Samples | Texts | Block) and not isinstance(item, Recalled) for item in received.items):
+                    if any(isinstance(item, Samples | Texts | Block) and not isinstance(item, Recalled | RecalledTexts) for item in received.items):
                         heard_ns = self._clock()
                         self._starved = False
                         self._enter("connected")

@@ -37,6 +37,7 @@ from edge_agent.core import (
     Overflow,
     Ranges,
     Recalled,
+    RecalledTexts,
     Samples,
     Start,
     Summaries,
@@ -70,6 +71,7 @@ ITEMS: Final[dict[str, Any]] = {
     "samples": Samples.of([T, T + 1_000_000_000, T + 500_000_000], [0, 0, 1], [12.5, np.nan, -0.0], [0, 0x808C0000, 0x42090000], T + 2_000_000_000),
     "recalled": Recalled.of([T, T + 1_000_000_000], [0, 1], [12.5, -0.0], [0, 0x42090000], T + 2_000_000_000),
     "samples_many": Samples.of(T + np.arange(100) * 10_000_000, np.arange(100) % 7, np.arange(100) / 8, 0x42090000, T),
+    "recalledtexts": RecalledTexts((T, T + 1), (3, 4), ("B-0042", "压片"), (0, 0x40000000), T + 2),
     "texts": Texts((T, T + 1), (3, 4), ("B-0042", "压片"), (0, 0x40000000), T + 2),
     "block": Block(
         5,

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edge_agent.core import SUMMARY_DTYPE, Block, Recalled, Samples, Summaries, Texts
+from edge_agent.core import SUMMARY_DTYPE, Block, Recalled, RecalledTexts, Samples, Summaries, Texts
 from edge_agent.core.wire import KINDS
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -84,6 +84,7 @@ _COLUMNS: dict[type[Any], st.SearchStrategy[Any]] = {
     Block: blocks(),
     Summaries: summaries(),
     Recalled: samples().map(lambda s: Recalled(s.time_ns, s.tag, s.value, s.status, s.received_ns)),
+    RecalledTexts: texts().map(lambda t: RecalledTexts(t.time_ns, t.tag, t.value, t.status, t.received_ns)),
 }
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {cls: _COLUMNS[cls] if cls in _COLUMNS else of_type(cls) for cls in KINDS}
 ANY_ITEM = st.one_of(*STRATEGIES.values())

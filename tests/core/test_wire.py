@@ -146,7 +146,7 @@ def test_another_version_is_refused_by_name() -> None:
         decode(_with_crc(bytes(frame[:16]), bytes(frame[20:])))
 
 
-@pytest.mark.parametrize("kind", [0, 6, 13, 255])
+@pytest.mark.parametrize("kind", [0, 7, 13, 255])
 def test_an_unknown_kind_is_refused_by_number(kind: int) -> None:
     with pytest.raises(WireError, match=f"known kind, found {kind}"):
         decode(wire.frame(kind, b"{}"))

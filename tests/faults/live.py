@@ -41,7 +41,7 @@ class Line:
     road: Road
 
     def __post_init__(self) -> None:
-        road, self.ports = self.road, Ports(free_port(), free_port(), 0, 0, 0)
+        road, self.ports = self.road, Ports(0, 0, 0, free_port(), free_port())
         folder = road.folder / "line"
         folder.mkdir()
         (folder / "nats.conf").write_text(nats_config(folder / "broker", self.ports), "utf-8")

@@ -17,6 +17,7 @@ from edge_agent.core import (
     OperatorAction,
     Overflow,
     Recalled,
+    RecalledTexts,
     Samples,
     Tag,
     Texts,
@@ -141,6 +142,29 @@ def test_what_a_history_brings_is_late_stored_and_taken_back_from_the_gap():
     assert HIGH not in {r.alarm for r in records if isinstance(r, AlarmEvent)}, "19 kN, but long ago"
     assert p.totals()["late"][FORCE] == 39
     assert p.newest_ns(FORCE) == T0 + 63 * S
+
+
+def test_texts_that_were_missed_are_declared_and_what_a_history_brings_changes_no_unit():
+    p = begun()
+    run(p, [Texts((T0 + 1 * S,), (BATCH,), ("B1",), (0,), T0 + 1 * S), Connection(received_ns=T0 + 2 * S, source="plc", state="disconnected")])
+    assert p.newest_ns(BATCH) == T0 + 1 * S
+    back = [Connection(received_ns=T0 + 40 * S, source="plc", state="connected"), Texts((T0 + 30 * S,), (BATCH,), ("B4",), (0,), T0 + 40 * S)]
+    records = run(p, back)
+    assert [(g.tag, g.from_ns, g.to_ns) for g in records if isinstance(g, Gap)] == [(BATCH, T0 + 1 * S, T0 + 30 * S)]
+    filled = Filled(received_ns=T0 + 63 * S, source="plc", tag=BATCH, after_ns=T0 + 1 * S, before_ns=T0 + 30 * S, values=2)
+    found = run(p, [RecalledTexts((T0 + 10 * S, T0 + 20 * S), (BATCH, BATCH), ("B2", "B3"), (0, 0), T0 + 63 * S), filled])
+    assert [(type(r), r.value) for r in found if isinstance(r, Texts)] == [(Texts, ("B2", "B3"))]
+    assert not [r for r in found if isinstance(r, Context)]
+    assert [(g.missing, g.cause) for g in found if isinstance(g, Gap)] == [(0, "filled from history: 2 values")]
+    assert p.newest_ns(BATCH) == T0 + 30 * S
+
+
+def test_a_text_stamped_far_ahead_makes_no_later_one_seem_old():
+    p, year = begun(), T0 + 365 * 86_400 * S
+    found = run(p, [Texts((at,), (BATCH,), (b,), (0,), T0 + t * S) for t, at, b in ((1, year, "B1"), (2, T0 + 2 * S, "B2"))])
+    assert [(c.value, c.time_ns) for c in found if isinstance(c, Context) and c.role == "batch"] == [("B1", T0 + 1 * S), ("B2", T0 + 2 * S)]
+    assert [r.time_ns for r in found if isinstance(r, Texts)] == [(year,), (T0 + 2 * S,)], "each is kept as it came"
+    assert p.newest_ns(BATCH) == T0 + 2 * S
 
 
 def test_no_more_is_taken_back_than_was_declared():

@@ -14,7 +14,7 @@ import pytest_asyncio
 from asyncua import ua
 from asyncua.server.history import HistoryDict, HistoryManager
 
-from edge_agent.core import Filled, Overflow, Recalled, Samples
+from edge_agent.core import Filled, Overflow, Recalled, RecalledTexts, Samples, Texts
 from edge_agent.sources import opcua, opcua_history
 from edge_agent.sources.opcua import OpcUaConfig, OpcUaSource
 from edge_agent.sources.opcua_decode import Decoder
@@ -73,8 +73,8 @@ class Journal(Reader):
         """With what the pipeline then knows."""
         for received in self.waiting:
             for item in received.items:
-                if isinstance(item, Samples):
-                    for tag, time_ns in zip(item.tag.tolist(), item.time_ns.tolist(), strict=True):
+                if isinstance(item, Samples | Texts):
+                    for tag, time_ns in zip(map(int, item.tag), map(int, item.time_ns), strict=True):
                         self.newest[tag] = max(self.newest.get(tag, 0), time_ns)
         super().commit()
 
@@ -129,6 +129,30 @@ async def test_a_hole_is_filled_page_by_page_behind_live_data_and_nothing_comes_
     assert {v for s in after.of(Recalled) for v in s.value.tolist()} == {float(k) for k in range(4, 40)}
     assert sorted(after.filled()) == [(0, 3, 40, 36), (1, 3, 40, 36)]
     assert after.plc._plug.counters["history_values"] == 72
+    await after.plc.close()
+
+
+async def test_texts_are_filled_too(plant: Plant, tmp_path: Path) -> None:
+    await plant.add("batch")
+    node, storage = ua.NodeId("batch", plant.index), plant.server.iserver.history_manager.storage
+    await storage.new_historized_node(node, timedelta(days=20_000))
+    before = Journal(plant, tmp_path, names=("a", "b", "batch"), expected_s=None)
+    await before.open()
+    await plant.write("batch", "B-1", START_NS + STEP_NS)
+    while (2, "B-1") not in before.words():
+        await before.read()
+    cut(before.plc)
+    await gone(plant)
+    for k in (1, 10, 20, 30):
+        at = utc(START_NS + k * STEP_NS)
+        storage._datachanges[node].append(ua.DataValue(f"B-{k}", SourceTimestamp=at, ServerTimestamp=at))
+    await plant.write("batch", "B-40", START_NS + 40 * STEP_NS)
+    after = Journal(plant, tmp_path, before=before, names=("a", "b", "batch"), expected_s=None, history={"page": 2})
+    await after.open()
+    await after.until_filled(1)
+    assert after.words() == [(2, f"B-{k}") for k in (1, 40, 10, 20, 30)]
+    assert [text for told in after.of(RecalledTexts) for text in told.value] == ["B-10", "B-20", "B-30"]
+    assert after.filled() == [(2, 1, 40, 3)]
     await after.plc.close()
 
 
