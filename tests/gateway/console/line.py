@@ -157,8 +157,8 @@ SIGNALS: tuple[Signal, ...] = (
         role="phase",
     ),
     Signal("press1/mode", "", 0, 0, 0, 0, 0, "Unit mode", "设备模式", period_s=None, texts=("production",), role="mode"),
-    Signal("press1/main_force.ewma.z", "", 0, 0, 2, 0.1, 0.5, "", "", derived_from=("press1/main_force",)),
-    Signal("press1/ejection_force.ewma.z", "", 0, 0, 2, -0.2, 0.4, "", "", derived_from=("press1/ejection_force",)),
+    Signal("press1/main_force.ewma.z", "", 0, 0, 2, 0.1, 0.5, "Main compression force · ewma", "主压力 · ewma", derived_from=("press1/main_force",)),
+    Signal("press1/ejection_force.ewma.z", "", 0, 0, 2, -0.2, 0.4, "Ejection force · ewma", "出片力 · ewma", derived_from=("press1/ejection_force",)),
     Signal(
         "coater1/bed_temp",
         "Cel",

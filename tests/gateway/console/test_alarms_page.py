@@ -192,13 +192,14 @@ def test_a_finding_is_explained_in_words_and_its_trend_shows_what_it_was_found_i
     assert line is not None
     assert words is not None
     assert (words["y"] >= line["y"], words["y"] + words["height"] <= line["y"] + line["height"]) == (True, True), "the words keep to their line"
+    expect(rows(page).first.locator(".t-kind")).to_have_text(" · EWMA 控制图 · 高限")
     rows(page).first.locator(".c-name, .t-name").first.click()
     drawer = page.locator("aside.drawer")
     expect(drawer).to_contain_text("期望值")
     expect(drawer).to_contain_text("水平超出历史范围")
     expect(drawer).to_contain_text("14.25 kN")
     drawer.locator("a.button").click()
-    expect(page.locator(".pane .p-name").nth(1)).to_have_text("主压力")
+    expect(page.locator(".pane .p-name")).to_have_text(["主压力 · EWMA 控制图 · 标准分 z", "主压力"])
     why = page.locator("aside.why")
     expect(why.locator("li[data-open]")).to_contain_text("水平超出历史范围")
     expect(why.locator(".why-model")).to_contain_text("EWMA 控制图")

@@ -46,8 +46,19 @@ export function stateWord(state) {
   return has(`state.${state}`) ? t(`state.${state}`) : state;
 }
 
+/** A tag in words; of what a model says about a tag: that tag, the model, and which of its outputs. */
 export function tagTitle(tag) {
-  return local(tag.description) || tag.name;
+  return tagWords(tag).join(" · ");
+}
+
+/** The edge tells a derived tag as the tag it judges and the model's kind: kind and output get the reader's words where there are any. */
+function tagWords(tag) {
+  const words = local(tag.description) || tag.name;
+  if (!tag.derived_from?.length && !tag.model) return [words];
+  const [judged, ...rest] = words.split(" · ");
+  const output = tag.name.slice(tag.name.lastIndexOf(".") + 1);
+  if (rest.at(-1) !== output && has(`output.${output}`)) rest.push(output);
+  return [judged, ...rest.map((part) => [`kind.${part}`, `output.${part}`].filter(has).map((key) => t(key))[0] ?? part)];
 }
 
 /** What is wrong, in words: the tag's description and which limit. */
@@ -74,7 +85,9 @@ function alarmWords(row) {
   // What the edge and the gateway watch themselves: a source, the edge, or an edge as the gateway hears it.
   const own = row.tag ? null : /^(?:(?:source|gateway)\/(.+)\.|edge\/)(\w+)$/.exec(row.alarm);
   if (own) return [own[1] ?? row.edge, kindWord(own[2])];
-  return [tag ? tagTitle(tag) : row.tag || row.alarm, word];
+  if (!tag) return [row.tag || row.alarm, word];
+  const [name, model] = tagWords(tag);
+  return [name, [model, word].filter(Boolean).join(" · ")];
 }
 
 export function alarmUnit(row) {
