@@ -224,7 +224,7 @@ def test_keys_go_to_pages_find_tags_and_help(open_page: Open) -> None:
     expect(page.locator(".notice").last).to_contain_text("no alarm chosen")
     page.keyboard.press("/")
     page.keyboard.type("出片力")
-    expect(page.locator(".hits button")).to_have_count(1)
+    expect(page.locator(".hits .i-name")).to_have_text(["Ejection force", "Ejection force · EWMA chart · Standard score z"])
     page.keyboard.press("Enter")
     expect(page.locator(".pane")).to_have_count(1)
     assert page.url.endswith(f"#/trends?tag={EJECTION}")

@@ -10,7 +10,9 @@ const MOST = 60;
 
 export function found(words) {
   const parts = words.toLowerCase().split(/\s+/).filter(Boolean);
-  return plant.order.filter((tag) => parts.every((part) => tag.find.includes(part)));
+  const hits = plant.order.filter((tag) => parts.every((part) => tag.find.includes(part)));
+  // What is measured first: a model makes several tags of each.
+  return hits.sort((a, b) => !!(a.derived_from.length || a.model) - !!(b.derived_from.length || b.model));
 }
 
 /** Ask for a tag; `take(tag)` is called with the one chosen. */
