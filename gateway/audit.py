@@ -87,6 +87,8 @@ EXCEPTIONS: Final = (
     "clock_behind",
 )
 """Actions that a reviewer looks at first."""
+PERSONAL: Final = ("login", "logout", "login_failed", "refused", "password", "audit_export", "audit_verify", "review")
+"""Actions of the person alone, which change nothing for others: they do not stand in the way of the review that the same person signs."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entry (seq INTEGER PRIMARY KEY, body TEXT NOT NULL, hash BLOB NOT NULL);
@@ -307,6 +309,15 @@ class Trail:
         with self._lock:
             rows = self._db.execute("SELECT body, hash FROM entry WHERE seq>? ORDER BY seq LIMIT ?", (seq, limit)).fetchall()
         return [{**json.loads(body), "hash": bytes(digest).hex()} for body, digest in rows]
+
+    def own_acts(self, user: str, after: int, through: int, batch: str = "") -> list[int]:
+        """Entries behind `after` up to `through`, of one batch or all, that tell what this person did: the oldest 20; others have to review them."""
+        marks, batch_sql = ",".join("?" * len(PERSONAL)), " AND json_extract(body, '$.batch')=?" if batch else ""
+        sql = f"""SELECT seq FROM entry WHERE seq>? AND seq<=? AND json_extract(body, '$.user')=?
+            AND json_extract(body, '$.action') NOT IN ({marks}){batch_sql} ORDER BY seq LIMIT 20"""
+        with self._lock:
+            rows = self._db.execute(sql, (after, through, user, *PERSONAL, *((batch,) if batch else ()))).fetchall()
+        return [int(row[0]) for row in rows]
 
     def entries(self, want: Wanted | None = None) -> list[dict[str, Any]]:
         """Entries that match, the newest first; exceptions before all others when `want.exceptions`."""

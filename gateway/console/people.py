@@ -10,13 +10,13 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as Parameter
 
-from gateway.audit import EXCEPTIONS, FIELDS, Act, Wanted, instant
+from gateway.audit import EXCEPTIONS, FIELDS, PERSONAL, Act, Wanted, instant
 from gateway.audit_verify import csv_cell, faults
 from gateway.batches import BatchRow
 from gateway.console.access import COOKIE, Access, Login, NewPassword, Review, json_answer, signature_of, station_of
 from gateway.console.instants import Instant
 from gateway.query import AlarmFilter, NotFound, Query
-from gateway.sessions import NotLoggedIn, Sessions
+from gateway.sessions import NotAllowed, NotLoggedIn, Sessions
 
 
 def people(access: Access, clock: Query) -> APIRouter:
@@ -109,6 +109,7 @@ def people(access: Access, clock: Query) -> APIRouter:
                 "signed": msgspec.to_builtins(heads[-1]) if heads else None,
                 "reviewed": reviewed[0] if reviewed else None,
                 "exceptions": EXCEPTIONS,
+                "personal": PERSONAL,
             }
         )
 
@@ -133,15 +134,20 @@ def people(access: Access, clock: Query) -> APIRouter:
 
     @routes.post("/audit/review")
     def review(request: Request, body: Review) -> Response:
-        """Sign that entries up to a number were reviewed."""
+        """Sign that entries up to a number were reviewed; nobody reviews what they did themselves."""
         sessions, session = access.acting(request)
         sessions.allowed(session, "review_audit", "audit trail")
         seq, _ = sessions.trail.head()
         if body.through > seq:
             raise NotFound(f"through: expected at most {seq}, found {body.through}")
-        meaning = sessions.meaning(session, "review_audit", signature_of(body.signature), always=True)
         what = f"batch {body.batch}" if body.batch else "audit trail"
         done = sessions.trail.entries(Wanted(action="review", object_is=what, limit=1))
+        own = sessions.trail.own_acts(session.account.name, int(done[0]["new"]) if done else 0, body.through, body.batch)
+        if own:
+            why = f"entry {own[0]} is one's own act, which another person has to review"
+            sessions.trail.append(session.actor(), Act("refused", what, new="review", reason=why), clock.status()["now_ns"])
+            raise NotAllowed(why)
+        meaning = sessions.meaning(session, "review_audit", signature_of(body.signature), always=True)
         act = Act("review", what, done[0]["new"] if done else "", str(body.through), body.reason, meaning, body.batch)
         sessions.touch(request.cookies[COOKIE])
         number = sessions.trail.append(session.actor(), act, clock.status()["now_ns"])[0]

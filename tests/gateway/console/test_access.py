@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from gateway.audit import Act, Actor
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK, Rate
 from tests.gateway.console.plant import Plant
@@ -183,6 +184,35 @@ async def test_the_trail_is_read_filtered_exported_and_reviewed(client: httpx.As
     assert (done["name"], done["meaning"], done["new"]) == ("Zhao", "reviewed", "4")
     token = await login(client, "root")
     is_problem(await client.post("/api/v1/audit/review", json=review, headers=token), 403)
+
+
+async def test_nobody_reviews_what_they_did_themselves(client: httpx.AsyncClient, desk: Desk) -> None:
+    people(desk)
+    desk.add("qian", "quality")
+    zhao = Actor("zhao", "quality", "Zhao", "127.0.0.1")
+    desk.trail.append(Actor("wang", "engineer"), Act("propose", "edge e1: proposal 1"), desk.now)
+    approved = desk.trail.append(zhao, Act("approve", "edge e1: proposal 1", batch="B-1043"), desk.now)[0]
+    token = await login(client, "zhao")
+    signature = {"password": PASSWORD, "meaning": "reviewed"}
+    for batch in ({}, {"batch": "B-1043"}):
+        answer = await client.post("/api/v1/audit/review", json={"through": approved + 1, "signature": signature, **batch}, headers=token)
+        is_problem(answer, 403)
+        assert answer.json()["detail"] == f"entry {approved} is one's own act, which another person has to review"
+        assert (desk.trail.entries()[0]["action"], desk.trail.entries()[0]["new"]) == ("refused", "review")
+    # What others did before it, and another batch, are reviewed by the same person; so is their own login.
+    for more in ({"through": approved - 1}, {"through": approved + 1, "batch": "B-1042"}):
+        assert (await client.post("/api/v1/audit/review", json={"signature": signature, **more}, headers=token)).status_code == 200
+    token = await login(client, "qian")
+    seq = (await client.get("/api/v1/audit")).json()["head"]["seq"]
+    assert (await client.post("/api/v1/audit/review", json={"through": seq, "signature": signature}, headers=token)).status_code == 200
+    token = await login(client, "zhao")
+    assert (await client.post("/api/v1/audit/review", json={"through": seq + 1, "signature": signature}, headers=token)).status_code == 200
+    # An earlier role changes nothing: what wang did as an engineer, wang does not review as quality.
+    desk.trail.append(Actor("wang", "engineer"), Act("propose", "edge e1: proposal 2"), desk.now)
+    desk.users.ask("UPDATE user SET role='quality' WHERE name='wang'")
+    token = await login(client, "wang")
+    seq = desk.trail.head()[0]
+    is_problem(await client.post("/api/v1/audit/review", json={"through": seq, "signature": signature}, headers=token), 403)
 
 
 async def test_ones_own_password_over_http(client: httpx.AsyncClient, desk: Desk) -> None:

@@ -146,6 +146,10 @@ def test_the_audit_page_filters_signs_and_prints(open_page: Open, desk: Desk, tm
     page.locator("dialog button.primary").click()
     expect(page.locator(".audit-page p.quiet")).to_contain_text("Reviewed through entry 8: Zhao")
     expect(rows.first).to_contain_text("Signed: Zhao, Reviewed")
+    desk.trail.append(Actor("zhao", "quality", "Zhao"), Act("approve", "edge e1: proposal 1"), desk.now)
+    page.reload()
+    expect(page.locator(".audit-page p.quiet")).to_contain_text("Entry 10 is your own act: another person has to sign this review.")
+    expect(page.get_by_role("button", name="Sign review")).to_be_disabled()
     with page.expect_download() as got:
         page.get_by_role("link", name="CSV").click()
     assert "bin change ordered" in Path(got.value.path()).read_text("utf-8-sig")

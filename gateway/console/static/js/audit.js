@@ -163,7 +163,10 @@ export function audit(root, params) {
     if (["user", "action", "object", "q", "from", "to"].some((key) => filter[key])) return t("audit.reviewWhole");
     const since = Number(answer.reviewed?.new ?? 0);
     const whole = filter.batch ? rows.length < limit : rows.filter((e) => e.seq > since).length >= answer.head.seq - since;
-    return whole ? "" : t("audit.reviewAll");
+    if (!whole) return t("audit.reviewAll");
+    // Nobody reviews what they did themselves; the gateway refuses it, here it is said before.
+    const own = rows.filter((e) => e.seq > since && e.user === session.user?.name && !answer.personal.includes(e.action)).at(-1);
+    return own ? t("audit.reviewOwn", { seq: own.seq }) : "";
   }
 
   /** When and where a batch was made, and its alarms; a reviewer reads both before the entries. */

@@ -29,6 +29,7 @@ export const SAID = [
   ["session: expected one that is open, found {a}", "sessionGone"],
   ["{a}: expected the account of another person, found one's own; another administrator has to do it", "notOneself"],
   ["one's own account", "ownAccount"],
+  ["entry {a} is one's own act, which another person has to review", "ownAct"],
   ["roles of an earlier version", "rolesEarlier"],
   ["{a} and {b} are never one account; make another one", "rolesApart"],
   ["role: expected one of {a}, found {b}, which was divided into these", "roleDivided"],
