@@ -81,11 +81,11 @@ class RemainingLife:
 
     def scores(self, settings: NDArray[Any], values: NDArray[Any]) -> Float64:
         """(n, k) slow scores of a unit's rows."""
-        return self.directions.scores(self.conditions.normalised(settings, values))
+        return self.directions.scores(self.conditions.normalised(settings, values), self.conditions.nearest(settings)[0])
 
     def names(self) -> tuple[str, ...]:
         """What each feature of the trees is."""
-        k = self.directions.axes.shape[1]
+        k = self.directions.axes.shape[2]
         slow = [f"direction {j + 1}: {name}" for j in range(k) for name in features.NAMES]
         return (*slow, "age", *(f"library of the last {w}: {name}" for w in self.settings.match.windows for name in _LIBRARY_NAMES))
 
@@ -96,10 +96,11 @@ class RemainingLife:
             return Estimate("bad input")
         if len(used) < self.settings.youngest:
             return Estimate("too young")
-        if float(self.conditions.nearest(settings)[1][-1]) > 1.0:
+        at, away = self.conditions.nearest(settings)
+        if float(away[-1]) > 1.0:
             return Estimate("unknown condition")
         z = self.conditions.normalised(settings, values)
-        score = self.directions.scores(z)
+        score = self.directions.scores(z, at)
         weights = self.library.weights(score)
         said = self.library.says(weights, self.settings.cap)[0]
         middle = len(said) // 2
@@ -115,7 +116,7 @@ class RemainingLife:
         order = np.argsort(-np.abs(parts[0]), kind="stable")[:5]
         names = self.names()
         added = tuple((names[i], float(parts[0, i])) for i in order)
-        return Estimate(status, point, float(lower), float(upper), self._alike(weights[middle]), self._sensors(z), added)
+        return Estimate(status, point, float(lower), float(upper), self._alike(weights[middle]), self._sensors(z, at), added)
 
     def _alike(self, weights: Float64) -> tuple[tuple[int, int, float], ...]:
         """The five histories with the largest weight, each at its best place."""
@@ -125,9 +126,10 @@ class RemainingLife:
         best = np.argsort(-total, kind="stable")[:5]
         return tuple((int(u), int(np.argmax(p[u])), float(total[u])) for u in best)
 
-    def _sensors(self, z: Float64) -> tuple[tuple[int, float], ...]:
+    def _sensors(self, z: Float64, condition: NDArray[np.int64]) -> tuple[tuple[int, float], ...]:
         """The five sensors that carry the first direction furthest over the last 10 rows."""
-        part = (z[-10:].mean(axis=0) - self.directions.mean) * self.directions.axes[:, 0]
+        last = condition[-10:]
+        part = ((z[-10:] - self.directions.mean[last]) * self.directions.axes[last, :, 0]).mean(axis=0)
         best = np.argsort(-np.abs(part), kind="stable")[:5]
         return tuple((int(self.conditions.sensors[i]), float(part[i])) for i in best)
 
@@ -151,10 +153,10 @@ def train(units: list[tuple[NDArray[Any], NDArray[Any]]], settings: Settings = S
     c = settings
     rng = np.random.default_rng(c.seed)
     remaining = np.concatenate([np.minimum(np.arange(len(v))[::-1], c.cap) for _, v in units])
-    known = conditions.learn(np.concatenate([s for s, _ in units]), np.concatenate([v for _, v in units]), remaining, np.array(c.step))
-    normal = [known.normalised(s, v) for s, v in units]
-    slow = directions.learn(normal, c.directions, c.smooth)
-    scores = [slow.scores(z) for z in normal]
+    known = conditions.learn(units, remaining, np.array(c.step), c.smooth)
+    normal, at = [known.normalised(s, v) for s, v in units], [known.nearest(s)[0] for s, _ in units]
+    slow = directions.learn(normal, at, c.directions, c.smooth)
+    scores = [slow.scores(z, where) for z, where in zip(normal, at, strict=True)]
     fold = np.empty(len(units), np.int64)
     fold[rng.permutation(len(units))] = np.arange(len(units)) % c.folds
     library = Library.of([smoothed(s, c.smooth) for s in scores], fold, c.match)

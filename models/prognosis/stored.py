@@ -52,7 +52,11 @@ def model_of(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> R
         trees = Trees(feature, a["threshold"], left, a["value"], roots, float(a["base"][0]))
         library = Library(np.ascontiguousarray(a["scores"]), begin, np.ascontiguousarray(a["fold"], np.int64), settings.match)
         conditions = Conditions(a["step"], a["points"], np.ascontiguousarray(a["sensors"], np.int64), a["mean"], a["sd"])
-        directions = Directions(a["middle"], np.ascontiguousarray(a["axes"]), a["ratio"])
+        middle, axes = a["middle"], a["axes"]
+        if axes.ndim == 2:  # of a version before axes of each condition
+            count = len(conditions.points)
+            middle, axes = np.repeat(middle[None], count, 0), np.repeat(axes[None], count, 0)
+        directions = Directions(middle, np.ascontiguousarray(axes), a["ratio"])
         model = RemainingLife(settings, conditions, directions, library, trees, a["signed"], float(a["strange"][0]))
     except (KeyError, IndexError, TypeError) as missing:
         raise ValueError(f"remaining life: expected the arrays of such a model, found none of {missing}") from missing
@@ -64,7 +68,8 @@ def model_of(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> R
         and bool((feature < features).all() and (left[inner] > np.flatnonzero(inner)).all() and (left[inner] + 1 < nodes).all())
         and bool((roots >= 0).all() and (roots < nodes).all())
         and begin[0] == 0 and begin[-1] == library.scores.shape[1] and bool((np.diff(begin) > 0).all())
-        and len(library.scores) == directions.axes.shape[1]
+        and directions.axes.shape == (len(conditions.points), len(conditions.sensors), len(library.scores))
+        and directions.mean.shape == directions.axes.shape[:2] == conditions.mean.shape == conditions.sd.shape
     )  # fmt: skip
     if not sound:
         raise ValueError("remaining life: expected trees and histories that fit together, found others")

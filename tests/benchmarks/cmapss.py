@@ -36,9 +36,17 @@ def found(folder: Path, name: str) -> Path | None:
 
 
 def units(path: Path) -> list[Unit]:
-    """Settings (n, 3) and sensors (n, 21) of each unit, in order of their numbers."""
-    rows = np.loadtxt(path, np.float64)
-    return [(part[:, 2:5], part[:, 5:26]) for part in (rows[rows[:, 0] == u] for u in np.unique(rows[:, 0]))]
+    """Settings (n, 3) and sensors (n, 21) of each unit, in order of their numbers; a cycle that is missing or not whole is as the one before it."""
+    rows = np.loadtxt(path, np.float64, ndmin=2)
+    found = []
+    for u in np.unique(rows[:, 0]):
+        part = rows[rows[:, 0] == u]
+        whole = np.isfinite(part).all(axis=1)
+        part = part[whole] if whole.any() else part
+        part = part[np.argsort(part[:, 1], kind="stable")]
+        every = np.searchsorted(part[:, 1], np.arange(part[0, 1], part[-1, 1] + 1), side="right") - 1
+        found.append((part[every, 2:5], part[every, 5:26]))
+    return found
 
 
 def said(model: RemainingLife, fleet: list[Unit]) -> list[tuple[float, float, float, str]]:

@@ -64,11 +64,11 @@ def test_trees_learn_say_and_explain_the_same_number():
 def test_sensors_that_say_nothing_are_left_out_and_conditions_are_found():
     units = fleet(10, 5)
     remaining = np.concatenate([np.arange(len(v))[::-1] for _, v in units])
-    found = learn(np.concatenate([s for s, _ in units]), np.concatenate([v for _, v in units]), remaining, np.array([1.0, 0.05, 5.0]))
+    found = learn(units, remaining, np.array([1.0, 0.05, 5.0]), 8.0)
     assert len(found.points) == 2
     assert found.sensors.tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="expected sensors that change towards failure, found none"):
-        learn(np.zeros((50, 3)), np.ones((50, 2)), np.arange(50), np.ones(3))
+        learn([(np.zeros((50, 3)), np.ones((50, 2)))], np.arange(50), np.ones(3), 8.0)
 
 
 def test_remaining_life_of_new_units_is_near_and_its_interval_covers(model):
