@@ -6,12 +6,10 @@ import getpass
 import json
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import numpy as np
 import typer
 
 from edge_agent.config import AgentSettings, load_agent
@@ -19,6 +17,7 @@ from edge_agent.core import ConfigError, PharmedgeError, Refused
 from edge_agent.core.approval import KEY_FILE, KEY_FOLDER, approval_path, approve, read_approval, verified, write_approval
 from edge_agent.core.model_file import ModelFile, ModelFileError, read, write
 from edge_agent.core.signing import public_keys, signing_key
+from edge_agent.training import sensor_commands
 
 app = typer.Typer(help="Static models: train, approve and verify them.", no_args_is_help=True)
 
@@ -65,33 +64,69 @@ def _time(text: str | None, option: str, default: int) -> int:
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
 
-def _progress(begin: float) -> Callable[[int, int], None]:
-    """Says on standard error how far a long command is, in seconds since `begin`."""
-
-    def told(done: int, of: int) -> None:
-        spent = time.monotonic() - begin
-        left = f", about {spent / done * (of - done):.0f} s to go" if 0 < done < of else ""
-        print(f"{done} of {of} calibrations, {spent:.0f} s{left}", file=sys.stderr, flush=True)
-
-    return told
-
-
 @app.command()
 def train(
-    config: ConfigOption,
-    model: Annotated[str, typer.Option(help="Name of a model of the configuration, or its kind where only one is of it.", metavar="NAME")],
-    input_: Annotated[list[Path], typer.Option("--input", help="CSV files, wide or long.", metavar="CSV")],
-    out: Annotated[Path, typer.Option(help="Model file to write; an existing one is never overwritten.", metavar="PATH")],
-    more: Annotated[list[Path] | None, typer.Argument(help="Further CSV files behind --input.", metavar="CSV")] = None,
+    out: sensor_commands.Out,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file (YAML); a soft sensor can do without.", metavar="FILE")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a model or soft sensor of the configuration, or the kind of its only model of a kind.", metavar="NAME")
+    ] = None,
+    input_: Annotated[
+        list[Path] | None, typer.Option("--input", help="CSV files, wide or long; of a soft sensor tables or folders of spectra.", metavar="FILE")
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(help="Further files behind --input.", metavar="FILE")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="Source time from which on values are used (ISO 8601; UTC without offset).")] = None,
     to: Annotated[str | None, typer.Option(help="Source time up to which values are used.")] = None,
     rejected: Annotated[
         Path | None, typer.Option(help="Batches that teach nothing: a CSV with a column batch, or one id a line.", metavar="FILE")
     ] = None,
-    user: Annotated[str | None, typer.Option(help="Who trains; the user of the operating system when absent.")] = None,
-    reason: Annotated[str, typer.Option(help="What for.")] = "",
+    reference: Annotated[
+        str | None, typer.Option(help="Of a soft sensor, which this makes it: column of the references.", metavar="COLUMN")
+    ] = None,
+    references: sensor_commands.References = None,
+    sample: sensor_commands.SampleColumn = None,
+    group: sensor_commands.Group = None,
+    tag: Annotated[str | None, typer.Option(help="Of a soft sensor without --config: tag of kind block whose spectra it will judge.")] = None,
+    unit: Annotated[str, typer.Option(help="Of a soft sensor: unit of the property; that of the configuration when absent.")] = "",
+    page: Annotated[
+        Path | None, typer.Option("--report", help="Of a soft sensor: HTML report to write; beside the model file when absent.", metavar="PATH")
+    ] = None,
+    method: sensor_commands.Method = "default",
+    chain: sensor_commands.Steps = None,
+    coverage: sensor_commands.Coverage = 0.9,
+    saturation: sensor_commands.Saturation = float("inf"),
+    user: sensor_commands.User = None,
+    reason: sensor_commands.Reason = "",
 ) -> None:
-    """Train a model on recorded data, through the pipeline, and freeze it with its calibration."""
+    """Train a model on recorded data, through the pipeline, or a soft sensor on spectra with references, and freeze it with its calibration."""
+    files = (*(input_ or []), *(more or []))
+    if not files:
+        raise _fail("--input: expected one file or more, found none", 2)
+    if reference is not None:
+        beside = out.with_suffix(".html")
+        if page is None and beside.exists():
+            raise _fail(f"{beside}: expected a new file for the report, or --report, found one already", 2)
+        sensor_commands.train_sensor(
+            config, model, tag,
+            lambda name, stream, told: sensor_commands.Wish(
+                tables=files, reference=reference, references=references, sample=sample, group=group, name=name, tag=stream, unit=unit or told,
+                method=method, treatment=chain, coverage=coverage, saturation=saturation, out=out, page=page or beside, user=user, reason=reason,
+            ),
+        )  # fmt: skip
+        return
+    if config is None or model is None:
+        raise _fail("train: expected --config and --model, or --reference for a soft sensor on spectra, found neither", 2)
+    if sensor_commands.names_sensor(config, model):
+        raise _fail(f"--reference: expected the column of references that soft sensor {model} is trained on, found none", 2)
+    _train_on_values(config, model, files, out, from_, to, rejected, user, reason)
+
+
+def _train_on_values(
+    config: Path, model: str, files: tuple[Path, ...], out: Path, from_: str | None, to: str | None, rejected: Path | None,
+    user: str | None, reason: str,
+) -> None:  # fmt: skip
     from edge_agent.training.gather import FOREVER, rejected_batches
     from edge_agent.training.train import Job, train_model
 
@@ -100,9 +135,7 @@ def train(
     if out.exists():
         raise _fail(f"{out}: expected a new file, found one already", 2)
     try:
-        job = Job(
-            settings, place, (*input_, *(more or [])), _time(from_, "--from", -FOREVER), _time(to, "--to", FOREVER), rejected_batches(rejected)
-        )  # fmt: skip
+        job = Job(settings, place, files, _time(from_, "--from", -FOREVER), _time(to, "--to", FOREVER), rejected_batches(rejected))
         made = write(out, train_model(job, trained_by=user or getpass.getuser(), trained_ns=time.time_ns(), reason=reason))
     except (PharmedgeError, OSError) as error:
         raise _fail(error) from error
@@ -111,83 +144,8 @@ def train(
     print(f"sha256 {made.sha256}")
 
 
-@app.command()
-def calibrate(
-    table: Annotated[Path, typer.Argument(help="CSV or Parquet: a row per sample, columns named by wavelength or wavenumber.", metavar="TABLE")],
-    reference: Annotated[str, typer.Option(help="Column of the references.", metavar="COLUMN")],
-    name: Annotated[str, typer.Option(help="What the property is called.")],
-    tag: Annotated[str, typer.Option(help="Tag of kind block whose spectra it will judge.")],
-    out: Annotated[Path, typer.Option(help="Model file to write; an existing one is never overwritten.", metavar="PATH")],
-    page: Annotated[Path | None, typer.Option("--report", help="HTML report to write.", metavar="PATH")] = None,
-    group: Annotated[str | None, typer.Option(help="Column of what belongs together: replicates, batches.", metavar="COLUMN")] = None,
-    unit: Annotated[str, typer.Option(help="Unit of the property.")] = "",
-    method: Annotated[str, typer.Option(help="default, or pls.")] = "default",
-    chain: Annotated[
-        str | None, typer.Option("--treatment", help='Of pls: the treatment, such as "msc > d1w15"; without it the best of six.', metavar="STEPS")
-    ] = None,
-    coverage: Annotated[float, typer.Option(min=0.5, max=0.99, help="Probability that the interval holds the reference.")] = 0.9,
-    saturation: Annotated[float, typer.Option(help="A spectrum with a point at or above this is not valid.")] = float("inf"),
-    user: Annotated[str | None, typer.Option(help="Who calibrates; the user of the operating system when absent.")] = None,
-    reason: Annotated[str, typer.Option(help="What for.")] = "",
-) -> None:
-    """Calibrate a soft sensor on spectra with references, and freeze it with its interval."""
-    from edge_agent.training.calibrate import calibrated, read_table, report, treatment
-
-    if method not in ("default", "pls"):
-        raise _fail(f"--method: expected default or pls, found {method!r}", 2)
-    if chain is not None and method != "pls":
-        raise _fail("--treatment: expected --method pls beside it, for the default tries all, found none", 2)
-    if out.exists():
-        raise _fail(f"{out}: expected a new file, found one already", 2)
-    try:
-        data = read_table(table, reference, group)
-        found = calibrated(
-            data, name=name, tag=tag, unit=unit, method=method, coverage=coverage, saturation=saturation, trained_by=user or getpass.getuser(),
-            trained_ns=time.time_ns(), reason=reason, steps=None if chain is None else treatment(chain),
-            progress=_progress(time.monotonic()),
-        )  # fmt: skip
-        made = write(out, found.file)
-        if page is not None:
-            page.write_text(report(data, found), "utf-8")
-    except (PharmedgeError, OSError) as error:
-        raise _fail(error) from error
-    c = made.calibration
-    errors = f"RMSECV {c['rmsecv']:.4g} {unit}, interval +-{c['half_width']:.4g}"
-    print(f"{out}: {made.name}, {len(data.y)} samples, {errors}, {int(found.odd.sum())} odd samples")
-    print(f"sha256 {made.sha256}")
-
-
-@app.command()
-def adjust(
-    file: Annotated[Path, typer.Argument(help="Model file of a soft sensor.", metavar="FILE")],
-    out: Annotated[Path, typer.Option(help="Model file to write; an existing one is never overwritten.", metavar="PATH")],
-    reason: Annotated[str, typer.Option(help="Why: deviation or change number, laboratory report.")],
-    pairs: Annotated[Path | None, typer.Option(help="CSV with columns predicted and reference.", metavar="CSV")] = None,
-    predicted: Annotated[float | None, typer.Option(help="One point: what the sensor said.")] = None,
-    reference: Annotated[float | None, typer.Option(help="One point: what the laboratory found.")] = None,
-    slope: Annotated[bool, typer.Option("--slope", help="Fit a slope as well, from five or more pairs; otherwise a bias alone.")] = False,
-    user: Annotated[str | None, typer.Option(help="Who adjusts; the user of the operating system when absent.")] = None,
-) -> None:
-    """Adjust bias and slope of a soft sensor to reference samples: a new model file, which someone else must approve before an agent takes it."""
-    from edge_agent.training.adjust import adjusted, fitted, read_pairs
-
-    if (pairs is None) == (predicted is None or reference is None):
-        raise _fail("adjust: expected either --pairs, or --predicted and --reference, found both or neither", 2)
-    if out.exists():
-        raise _fail(f"{out}: expected a new file, found one already", 2)
-    try:
-        said, found = read_pairs(pairs) if pairs is not None else (np.array([predicted], float), np.array([reference], float))
-        change = fitted(said, found, slope=slope)
-        told = list(zip(said.tolist(), found.tolist(), strict=True))
-        new = adjusted(read(file), change, told, user=user or getpass.getuser(), reason=reason, now_ns=time.time_ns())
-        made = write(out, new)
-    except (PharmedgeError, OSError) as error:
-        raise _fail(error) from error
-    half = made.calibration["half_width"]
-    print(f"{out}: {made.name}, value x {change.slope:.6g} + {change.bias:.6g}, from {change.n} pairs, interval +-{half:.4g}")
-    if change.significant is not None:
-        print(f"the difference is {'' if change.significant else 'not '}beyond chance (t test, 95 %)")
-    print(f"sha256 {made.sha256}; not in force before `edge-agent model approve {out}`")
+app.command()(sensor_commands.calibrate)
+app.command()(sensor_commands.adjust)
 
 
 @app.command()
