@@ -18,6 +18,10 @@ AXIS_TOLERANCE: Final = 1e-6
 """Relative difference by which the axis of a spectrum may differ from that of the calibration."""
 
 
+OTHER_AXIS, NOT_GOOD = 32, 64
+"""Bits of `why` beside those of the sensor: the axis is not that of the calibration; the instrument or a missing point made the spectrum bad."""
+
+
 class SensorPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One sensor on one stream: its derived tags and the packed arrays of its model file."""
 
@@ -59,7 +63,8 @@ class Sensors:
             else:
                 found, why = np.full((n, 6), np.nan), np.full(n, DARK, np.int64)
             dark = ((why & DARK) > 0) | (status >= BAD)
-            found = np.column_stack([found, why | np.where(dark, DARK, 0)])
+            more = np.where(status >= BAD, NOT_GOOD, 0) | (0 if same else OTHER_AXIS)
+            found = np.column_stack([found, why | np.where(dark, DARK, 0) | more])
             found[dark, :5], found[dark, 5] = np.nan, 0.0
             covered = np.where(found[:, 5] == 0.0, np.uint32(UNCERTAIN_ENGINEERING_UNITS_EXCEEDED), status)
             quality = np.where(dark, np.uint32(BAD_SENSOR_FAILURE), covered)

@@ -123,7 +123,7 @@ def calibrate_as(wish: Wish) -> None:
         data = read_table(wish.tables, wish.reference, wish.group, references=wish.references, sample=wish.sample)
         print(f"{len(data.y)} samples, {len(data.axis)} points, {data.axis[0]:g} to {data.axis[-1]:g}", file=sys.stderr)
         for n, cause in ((n, c) for c, n in data.left):
-            print(f"note: {n} {cause}: left out", file=sys.stderr)
+            print(f"note: {cause}: {n}, left out", file=sys.stderr)
         for remark in data.remarks:
             print(f"note: {remark}", file=sys.stderr)
         found = calibrated(

@@ -52,7 +52,7 @@ def report(table: Table, made: Calibrated) -> str:
         (f"{float(np.std(table.y, ddof=1)) / c['rmsecv']:.1f}", "RPD: spread of references / RMSECV"),
         (str(len(table.y)), f"samples, {len(set(table.group))} independent"), (str(int(made.odd.sum())), "odd samples"),
     ]  # fmt: skip
-    remarks = [*(f"{n} {cause}: left out" for cause, n in table.left), *table.remarks]
+    remarks = [*(f"{cause}: {n}, left out" for cause, n in table.left), *table.remarks]
     told = "".join(f"<li>{html.escape(r[:1].upper() + r[1:])}.</li>" for r in remarks)
     when = datetime.fromtimestamp(made.file.trained_ns / 1e9, UTC).isoformat(sep=" ", timespec="minutes")
     return (

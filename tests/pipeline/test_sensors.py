@@ -7,7 +7,7 @@ import pytest
 from edge_agent.core import AlarmDefinition, AlarmEvent, Block, Connection, Samples, Start, Tag, pack, unpack
 from edge_agent.pipeline.chain import Pipeline
 from edge_agent.pipeline.plan import PipelinePlan, SourcePlan
-from edge_agent.pipeline.sensors import OUTPUTS, SensorPlan
+from edge_agent.pipeline.sensors import NOT_GOOD, OTHER_AXIS, OUTPUTS, SensorPlan
 from models.spectra import pls
 from models.spectra.sensor import DARK, pls_arrays
 from models.spectra.treatment import SavitzkyGolay, Treatment
@@ -75,6 +75,7 @@ def test_an_invalid_spectrum_is_bad_or_uncertain_and_raises_nothing(learned):
     assert values[10, "value"][1] >= 0x80000000
     assert values[10, "valid"] == (0.0, 0)
     assert int(values[10, "why"][0]) & DARK
+    assert not int(values[11, "why"][0]) & DARK
     assert values[11, "valid"] == (0.0, 0)
     assert 0x40000000 <= values[11, "value"][1] < 0x80000000
     rows, truth = spectra(1, 6)
@@ -82,8 +83,10 @@ def test_an_invalid_spectrum_is_bad_or_uncertain_and_raises_nothing(learned):
     assert turned[18, "value"][0] == pytest.approx(truth[0], abs=0.08)
     other = told(pipeline.step(block(spectra(1, 4)[0], 20, axis=AXIS + 1.0)))
     assert other[20, "value"][1] >= 0x80000000
+    assert other[20, "why"][0] == DARK | OTHER_AXIS
     bad = told(pipeline.step(block(spectra(1, 4)[0], 21, status=np.array([0x808C0000], np.uint32))))
     assert bad[21, "value"][1] >= 0x80000000
+    assert int(bad[21, "why"][0]) & (DARK | NOT_GOOD | OTHER_AXIS) == DARK | NOT_GOOD
     assert not [e for e in records if isinstance(e, AlarmEvent)]
 
 

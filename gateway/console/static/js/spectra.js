@@ -16,7 +16,7 @@ const POINTS = 400;
 const AGAIN_MS = 5000;
 /** Deviations from the reference, in standard deviations, at which the waterfall is darkest. */
 const DARKEST = 6;
-const WHY = [[1, "none"], [2, "saturated"], [4, "q"], [8, "t2"], [16, "range"]];
+const WHY = [[2, "saturated"], [4, "q"], [8, "t2"], [16, "range"], [32, "axis"], [64, "acquisition"]];
 const FACTS = ["status", "counter", "integration_s", "scans", "instrument", "probe", "background", "background_ns", "cycle", "sample"];
 
 export function spectra(root, params) {
@@ -150,6 +150,7 @@ export function spectra(root, params) {
       const sound = valid?.value === 1 && value.quality === "good";
       const shown = (v) => (v && typeof v.value === "number" ? number(v.value, tag.decimals) : "—");
       const reasons = WHY.filter(([bit]) => (why?.value ?? 0) & bit).map(([, word]) => t(`spectra.why.${word}`));
+      if (!reasons.length && (why?.value ?? 0) & 1) reasons.push(t("spectra.why.none"));
       const words = sound ? t("spectra.says", { value: shown(value), unit: unit(tag.unit), low: shown(low), high: shown(high) })
         : `${t(value.quality === "stale" ? "spectra.stale" : "spectra.invalid")}${reasons.length ? `: ${reasons.join(t("spectra.and"))}` : ""}`;
       text(one.now, `${words} · ${clock(value.time_ns / MS)}`);
