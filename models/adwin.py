@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import HUGE, check_rows, take_up
+from models.baseline import HUGE, check_rows
 from models.compiled import kernel
 from models.model import ModelConfig
+from models.state import ArrayState
 
 LEVELS: Final = 32
 """Lists of buckets: level i holds buckets of 2^i rows."""
 MOST_BUCKETS: Final = 10
-ADAPTIVE: Final = "adwin is always adaptive: it compares parts of its own window; train cusum or page_hinkley against a mean that is known"
 MOST_ROWS: Final = 2.0**33
 """A window that has grown so long is begun anew."""
 
@@ -45,13 +45,10 @@ class AdwinConfig(ModelConfig):
     @model_validator(mode="after")
     def _no_file(self) -> Self:
         if self.file is not None:
-            raise ValueError(f"no file: {ADAPTIVE}")
+            raise ValueError(
+                "no file: adwin is always adaptive: it compares parts of its own window; train cusum or page_hinkley against a mean that is known"
+            )
         return self
-
-    @property
-    def learns(self) -> bool:
-        """Always: its window is that of the rows since the last drift."""
-        return True
 
     @classmethod
     def bank(cls) -> type[Adwin]:
@@ -213,7 +210,7 @@ def adwin(
         out[i, 2] = sums[s, 0] / ints[s, 0]
 
 
-class Adwin:
+class Adwin(ArrayState):
     """Bank of adaptive windows (`models/model.py`); an alarm tells the mean of what is left of the window."""
 
     outputs: ClassVar[tuple[str, ...]] = ("drift", "width")
@@ -249,19 +246,3 @@ class Adwin:
         check_rows(len(self._delta), 3, slot, out)
         adwin(slot, value, usable, out, self._delta, self._constants, *self._state.values())
 
-    @classmethod
-    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """It has no static form."""
-        raise ValueError(ADAPTIVE)
-
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
-        """It has no static form."""
-        raise ValueError(ADAPTIVE)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from models.auto_fit import AGES, MOST, RECENT, STATES, TAILS
 from models.auto_judge import auto
-from models.baseline import check_learned, check_rows, enough, offsets, take_up
+from models.baseline import check_learned, check_rows, enough, offsets
 from models.model import ModelConfig
+from models.state import ArrayState, take_up
 
 
 class Member(NamedTuple):
@@ -91,7 +92,7 @@ _PROFILES: Final[dict[str, tuple[Member, ...]]] = {"auto": MEMBERS, "plant": MEM
 _ROWS: Final = {name: sum(len(m) for m in list(_PROFILES.values())[:i]) for i, name in enumerate(_PROFILES)}
 
 
-class Auto:
+class Auto(ArrayState):
     """Bank of default detectors (`models/model.py`).
 
     `reason` says which view found it: 1 novelty (the last rows look like nothing known), 2 season (not what this hour of the week brings),
@@ -195,10 +196,6 @@ class Auto:
         for name, array in own.items():
             array[...] = learned[name]
         self._state["ints"][slot] = 0, 1 << 40, 0, 0
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state of `state`; ValueError when it is of another shape."""

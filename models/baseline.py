@@ -143,19 +143,6 @@ def offsets(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]).astype(np.int64)
 
 
-def take_up(own: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-    """Copy the arrays of a state over `own`; ValueError, with nothing changed, when a name, shape or type differs."""
-    if set(state) != set(own):
-        raise ValueError(f"state: expected the arrays {sorted(own)}, found {sorted(state)}")
-    for name, array in own.items():
-        found = state[name]
-        if not isinstance(found, np.ndarray) or found.shape != array.shape or found.dtype != array.dtype:
-            what = f"{found.shape} {found.dtype}" if isinstance(found, np.ndarray) else type(found).__name__
-            raise ValueError(f"state {name}: expected {array.shape} {array.dtype}, found {what}")
-    for name, array in own.items():
-        array[...] = state[name]
-
-
 def spread_of(value: NDArray[np.float64], least: float) -> dict[str, NDArray[Any]]:
     """mu and sigma of all values (n,) at once, as a warm-up of n rows would find them; ValueError below 10 values."""
     enough(len(value), 10)

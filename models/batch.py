@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import check_learned, take_up
+from models.baseline import check_learned
 from models.compiled import kernel
 from models.limits import box_limit, t2_limit
 from models.linear import add_ridge, eigen, inverse
@@ -18,6 +18,7 @@ from models.model import GroupConfig
 from models.pca import components
 from models.reference import standardised
 from models.reference_group import ABOVE, OF_LAST
+from models.state import take_up
 
 LEAST_BATCHES: Final = 8
 """Runs of a phase from which a trajectory can be drawn at all; 20 to 30 are what it needs."""

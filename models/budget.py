@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import HUGE, check_rows, take_up
+from models.baseline import HUGE, check_rows
 from models.compiled import kernel
 from models.model import ModelConfig
+from models.state import ArrayState
 
 FINDING: Final = "finding"
 """The output that is 1 while a finding lasts."""
@@ -195,7 +196,7 @@ def budget(
         out[i, 3] = rate * DAY_S / (1e-9 * apart_ns[s])
 
 
-class Budget:
+class Budget(ArrayState):
     """Bank of thresholds (`models/model.py`); `a_day` says how often a score like this one comes by chance in a day, 32 blocks at the most.
 
     >>> bank = Budget([BudgetConfig(tags=("a",), per_day=1)])
@@ -243,19 +244,3 @@ class Budget:
         check_rows(len(self._chance), 4, slot, out)
         budget(slot, time_ns, value, usable, out, self._chance, self._highest, self._apart_ns, self._settle_ns, self._half, *self._state.values())
 
-    @classmethod
-    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """Nothing can be trained."""
-        raise ValueError("budget goes on learning: it has no model file")
-
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
-        """Nothing can be settled."""
-        raise ValueError("budget goes on learning: it has no model file")
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import check_learned, enough, take_up
+from models.baseline import enough
 from models.compiled import kernel
 from models.linear import distance, inverse, mean_and_covariance
 from models.model import GroupConfig
-from models.reference import GAP_ROWS, MOST_ROWS, gather, moments, standardised, usual_step
+from models.reference import GAP_ROWS, MOST_ROWS, FirstRows, moments, standardised, usual_step
 
 
 class ChangeConfig(GroupConfig):
@@ -123,7 +122,7 @@ def judge(
             out[i, 2 + j] = share if away[j] >= 0.0 else -share
 
 
-class Change:
+class Change(FirstRows):
     """Model of the changes of one unit (`models.model.Group`), trained on its first complete instants, or from a file, then frozen."""
 
     outputs: ClassVar[tuple[str, ...]] = ("score", "call")
@@ -132,24 +131,15 @@ class Change:
     reasons: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ChangeConfig, k: int) -> None:
-        self._config = config
         size = 2 * config.window + config.between
-        self._model: dict[str, NDArray[Any]] = {
+        model: dict[str, NDArray[Any]] = {
             "mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "precision": np.zeros((k, k)), "limit": np.ones(1)
         }  # fmt: skip
-        self._now: dict[str, NDArray[Any]] = {"ring": np.zeros((size, k)), "ints": np.array([0, 0, 0, 0, 1 << 40], np.int64)}
-        rows = config.train_rows if config.file is None else 0
-        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
+        now: dict[str, NDArray[Any]] = {"ring": np.zeros((size, k)), "ints": np.array([0, 0, 0, 0, 1 << 40], np.int64)}
+        super().__init__(config, k, model, now)
 
-    def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
-        """Judge n instants in order; see `models.model.Group.step`."""
-        begin = 0
-        c, ints = self._config, self._now["ints"]
-        if ints[0] < len(self._kept["kept"]):
-            begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
-            out[:begin] = np.nan
-            if ints[0] == len(self._kept["kept"]):
-                self._train()
+    def _judge(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], begin: int, out: NDArray[np.float64]) -> None:
+        c = self._config
         judge(time_ns, value, usable, begin, out, c.window, c.between, c.refractory, *self._model.values(), *self._now.values())
 
     def _train(self) -> None:
@@ -175,24 +165,7 @@ class Change:
         """What it learns from n complete instants; see `models.model.Group.train`."""
         enough(len(value), max(120, 2 * config.window + config.between), MOST_ROWS)
         model = cls(config.model_copy(update={"file": None, "train_rows": 120}), value.shape[1])
-        model._kept = {"kept": np.ascontiguousarray(value), "kept_ns": time_ns}
-        model._train()
-        return model._learned()
-
-    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `train` found; see `models.model.Group.settle`."""
-        own = self._learned()
-        check_learned(own, learned)
-        for name, array in own.items():
-            array[...] = learned[name]
+        return model._from(time_ns, value)
 
     def _learned(self) -> dict[str, NDArray[Any]]:
         return self._model | {"gap": self._now["ints"][1:2]}
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in (self._model | self._now | self._kept).items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._model | self._now | self._kept, state)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import check_learned, floored, offsets, spread_of, take_up
+from models.baseline import check_learned, floored, offsets, spread_of
 from models.model import ModelConfig
+from models.state import ArrayState
 
 
 class ChartConfig(ModelConfig):
@@ -55,7 +56,7 @@ class FollowingConfig(ChartConfig):
         return self.file is None and (self.mu is None or self.adapt)
 
 
-class ChartBank:
+class ChartBank(ArrayState):
     """The state of a bank of charts: rows seen, values kept for the warm-up, mean and sigma, and what the chart adds.
 
     Each chart passes the arrays of `_state` to its kernel in the order in which they stand here.
@@ -92,11 +93,3 @@ class ChartBank:
         check_learned({"mu": np.zeros(()), "sigma": np.ones(())}, learned)
         self._state["mu"][slot] = learned["mu"]
         self._state["sigma"][slot] = learned["sigma"]
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import HUGE, check_learned, check_rows, enough, offsets, take_up
+from models.baseline import HUGE, check_learned, check_rows, enough, offsets
 from models.compiled import kernel
 from models.model import ModelConfig
+from models.state import ArrayState
 from models.tails import fit_tail, learn_tail, surprise
 
 QUANTILE: Final = 0.95
@@ -160,7 +161,7 @@ def discord(
         out[i, 3] = e
 
 
-class Discord:
+class Discord(ArrayState):
     """Bank of shape watches (`models/model.py`).
 
     An alarm tells the distance (0 the same shape, 1 nothing in common), and how many rows ago the nearest shape ended (nothing of a static one).
@@ -219,11 +220,3 @@ class Discord:
         for name, array in own.items():
             array[...] = learned[name]
         self._taught[slot] = learned["rows"]
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.baseline import check_learned, check_rows, enough, take_up
+from models.baseline import check_learned, check_rows, enough
 from models.compiled import kernel
 from models.model import ModelConfig
+from models.state import ArrayState
 
 QUANTILES: Final = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99])
 """Of the training's scores: the edges between the bins, so that the highest bin is the tail of one in a hundred."""
@@ -85,7 +86,7 @@ def watch(
             counts[s, c] = 0
 
 
-class Drift:
+class Drift(ArrayState):
     """Bank of watches (`models/model.py`); every slot is settled from a calibration before its first row.
 
     `ratio` comes once a window: 1 where the population counts as another one. `index` is the population stability index, `tail` the share of
@@ -146,13 +147,6 @@ class Drift:
         self._edges[slot], self._share[slot] = learned["edges"], learned["share"]
         self._limit[slot], self._window[slot] = learned["limit"], learned["window"]
 
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)
 
 
 def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:

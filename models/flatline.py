@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from models.baseline import HUGE, check_rows, take_up
+from models.baseline import HUGE, check_rows
 from models.compiled import kernel
-from models.model import ModelConfig
+from models.model import UnlearnedConfig
+from models.state import ArrayState
 
 
-class FlatlineConfig(ModelConfig):
+class FlatlineConfig(UnlearnedConfig):
     """Seconds for which a tag that arrives stays within `tolerance` of one value: a frozen sensor, a stuck valve.
 
     It learns nothing. Silence, no values at all, is judged by the tag's `report` instead; `auto` learns by itself how long a tag may stand still.
@@ -23,17 +24,6 @@ class FlatlineConfig(ModelConfig):
     kind: Literal["flatline"] = "flatline"
     tolerance: float = Field(0.0, ge=0)
     """Distance from the first value of the stand in the tag's unit that does not count as movement."""
-
-    @model_validator(mode="after")
-    def _no_file(self) -> Self:
-        if self.file is not None:
-            raise ValueError("no file: flatline learns nothing")
-        return self
-
-    @property
-    def learns(self) -> bool:
-        """Never."""
-        return False
 
     @classmethod
     def bank(cls) -> type[Flatline]:
@@ -75,7 +65,7 @@ def flatline(
         out[i, 2] = rows[s]
 
 
-class Flatline:
+class Flatline(ArrayState):
     """Bank of stands (`models/model.py`).
 
     >>> bank = Flatline([FlatlineConfig(tags=("a",), tolerance=0.1)])
@@ -113,19 +103,3 @@ class Flatline:
         check_rows(len(self._tolerance), 3, slot, out)
         flatline(slot, time_ns, value, usable, out, self._tolerance, *self._state.values())
 
-    @classmethod
-    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """Nothing can be trained."""
-        raise ValueError("flatline learns nothing: it has no model file")
-
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
-        """Nothing can be settled."""
-        raise ValueError("flatline learns nothing: it has no model file")
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from models.baseline import HUGE, check_rows, take_up
+from models.baseline import HUGE, check_rows
 from models.compiled import kernel
-from models.model import ModelConfig
+from models.model import UnlearnedConfig
+from models.state import ArrayState
 
 MOST: Final = 99.0
 """Regularity is told up to this."""
 
 
-class LimitCycleConfig(ModelConfig):
+class LimitCycleConfig(UnlearnedConfig):
     """Regular swings of a tag: `cycling` is 1 while the last `cycles` cycles were alike in length and height.
 
     It learns nothing. Judge the controlled value or, better, the controller's output of a loop: a valve that sticks makes it rise and fall in
@@ -33,17 +34,6 @@ class LimitCycleConfig(ModelConfig):
     """Regularity from which on they are: of noise and of loops that are well one row in 200 reached 1.5, one in 30 reached 1."""
     longest_s: float = Field(1800.0, gt=0)
     """Half a cycle that takes longer ends the run."""
-
-    @model_validator(mode="after")
-    def _no_file(self) -> Self:
-        if self.file is not None:
-            raise ValueError("no file: limit_cycle learns nothing")
-        return self
-
-    @property
-    def learns(self) -> bool:
-        """Never."""
-        return False
 
     @classmethod
     def bank(cls) -> type[LimitCycle]:
@@ -187,7 +177,7 @@ def limit_cycle(
         out[i, 4] = form / most
 
 
-class LimitCycle:
+class LimitCycle(ArrayState):
     """Bank of regular swings (`models/model.py`).
 
     A turn is where a value has gone back from its extreme by `swing`. regularity is a third of the mean over the standard deviation, of the
@@ -238,19 +228,3 @@ class LimitCycle:
         check_rows(len(self._sizes), 5, slot, out)
         limit_cycle(slot, time_ns, value, usable, out, self._swing, self._regular, self._longest_s, self._place, *self._state.values())
 
-    @classmethod
-    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """Nothing can be trained."""
-        raise ValueError("limit_cycle learns nothing: it has no model file")
-
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
-        """Nothing can be settled."""
-        raise ValueError("limit_cycle learns nothing: it has no model file")
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

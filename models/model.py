@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import pydantic
@@ -28,6 +28,21 @@ class ModelConfig(pydantic.BaseModel):
         return self.file is None
 
 
+class UnlearnedConfig(ModelConfig):
+    """Base of a model that learns nothing: all its figures stand in its configuration, and it has no `file`."""
+
+    @pydantic.model_validator(mode="after")
+    def _no_file(self) -> Self:
+        if self.file is not None:
+            raise ValueError(f"no file: {type(self).model_fields['kind'].default} learns nothing")
+        return self
+
+    @property
+    def learns(self) -> bool:
+        """Never."""
+        return False
+
+
 class Bank(Protocol):
     """One kind of model over many slots; a slot is one tag judged with one configuration.
 
@@ -36,6 +51,7 @@ class Bank(Protocol):
 
     A bank whose rules run over several rows may have `restart(slot, role)`: a new batch or phase (`role`) has begun, and what came before is no part
     of a run any more; what was learned stays. One whose state had other arrays in an earlier version has `of_now(state)`, which makes them its own.
+    One that has no static form has neither `train` nor `settle`.
     """
 
     outputs: ClassVar[tuple[str, ...]]
@@ -102,6 +118,7 @@ class Group(Protocol):
     The same instants in the same order give the same outputs and the same state, bit for bit, however they are cut into calls.
 
     A model of batches has `tell(role, value, time_ns)`: a batch or phase (`role`) of that name has begun on its unit, none where the name is empty.
+    One that has no static form has neither `train` nor `settle`.
     """
 
     outputs: ClassVar[tuple[str, ...]]

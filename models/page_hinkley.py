@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import HUGE, check_learned, check_rows, enough, take_up
+from models.baseline import HUGE, check_learned, check_rows, enough
 from models.compiled import kernel
 from models.model import ModelConfig
+from models.state import ArrayState
 
 
 class PageHinkleyConfig(ModelConfig):
@@ -92,7 +93,7 @@ def page_hinkley(
             rows[s] = 0
 
 
-class PageHinkley:
+class PageHinkley(ArrayState):
     """Bank of Page-Hinkley tests (`models/model.py`); an alarm tells the mean so far and the direction."""
 
     outputs: ClassVar[tuple[str, ...]] = ("drift", "ratio")
@@ -136,11 +137,3 @@ class PageHinkley:
         """Take up the mean that `train` found; see `models.model.Bank.settle`."""
         check_learned({"mean": np.zeros(())}, learned)
         self._state["mean"][slot] = learned["mean"]
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import check_learned, enough, take_up
+from models.baseline import enough
 from models.compiled import kernel
 from models.limits import spe_limit, t2_limit
 from models.linear import add_ridge, eigen, inverse, mean_and_covariance
 from models.model import GroupConfig
-from models.reference import gather, moments, standardised
+from models.reference import FirstRows, moments, standardised
 
 CHUNK: Final = 1 << 16
 """Rows standardised at a time when a model is trained from a file."""
@@ -119,7 +118,7 @@ def judge(
             out[i, 5 + j] = share / whole
 
 
-class Pca:
+class Pca(FirstRows):
     """Model of one unit (`models.model.Group`), trained on its first complete instants, or from a file, then frozen.
 
     `off` is 1 when SPE leads; the shares are then squares of residuals with their signs, else the parts of T2, which may be negative.
@@ -131,23 +130,20 @@ class Pca:
     reasons: ClassVar[tuple[str, ...]] = ("off",)
 
     def __init__(self, config: PcaConfig, k: int) -> None:
-        self._config = config
-        self._model: dict[str, NDArray[Any]] = {
+        model: dict[str, NDArray[Any]] = {
             "mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "vectors": np.zeros((k, k)), "values": np.ones(k), "limit": np.ones(2)
         }  # fmt: skip
-        self._now: dict[str, NDArray[Any]] = {"ints": np.zeros(3, np.int64)}
-        rows = config.train_rows if config.file is None else 0
-        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
+        now: dict[str, NDArray[Any]] = {"ints": np.zeros(3, np.int64)}
+        super().__init__(config, k, model, now)
 
-    def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
-        """Judge n instants in order; see `models.model.Group.step`."""
-        begin = 0
-        ints = self._now["ints"]
-        if ints[0] < len(self._kept["kept"]):
-            begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
-            out[:begin] = np.nan
-            if ints[0] == len(self._kept["kept"]):
-                self._train()
+    def _judge(
+        self,
+        time_ns: NDArray[np.int64],  # noqa: ARG002 - instants are judged one by one
+        value: NDArray[np.float64],
+        usable: NDArray[np.uint8],
+        begin: int,
+        out: NDArray[np.float64],
+    ) -> None:
         judge(value, usable, begin, out, *self._model.values(), *self._now.values())
 
     def _train(self) -> None:
@@ -182,20 +178,5 @@ class Pca:
         model._fit(covariance / (len(value) - 1), len(value))
         return model._learned()
 
-    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `train` found; see `models.model.Group.settle`."""
-        own = self._learned()
-        check_learned(own, learned)
-        for name, array in own.items():
-            array[...] = learned[name]
-
     def _learned(self) -> dict[str, NDArray[Any]]:
         return self._model | {"components": self._now["ints"][1:2]}
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in (self._model | self._now | self._kept).items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._model | self._now | self._kept, state)

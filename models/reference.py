@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.baseline import HUGE
+from models.baseline import HUGE, check_learned
 from models.compiled import kernel
 from models.linear import impute
+from models.state import take_up
 
 MISSING: Final = 0.2
 """Share of the inputs that may be missing; with more an instant is not evaluated (domain: never taken as normal)."""
@@ -92,3 +94,65 @@ def moments(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
     mean = rows.mean(axis=0)
     sd = rows.std(axis=0, ddof=1)
     return mean, np.maximum(sd, np.maximum(1e-9 * np.abs(mean), 1e-12))
+
+
+class FirstRows:
+    """A group (`models.model.Group`) that keeps its first complete instants, learns from them once and then only judges.
+
+    A model gives its arrays, `_train` (learn from the rows that are kept) and `_judge`, and `_learned` where a file holds more than its arrays.
+    """
+
+    def __init__(self, config: Any, k: int, model: Mapping[str, NDArray[Any]], now: Mapping[str, NDArray[Any]]) -> None:
+        """`model`: what is learned; `now`: what goes on, `ints` among it, whose first number counts the rows that are kept."""
+        self._config = config
+        self._model, self._now = dict(model), dict(now)
+        rows = config.train_rows if config.file is None else 0
+        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
+
+    def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
+        """Judge n instants in order; see `models.model.Group.step`."""
+        begin = 0
+        ints = self._now["ints"]
+        if ints[0] < len(self._kept["kept"]):
+            begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
+            out[:begin] = np.nan
+            if ints[0] == len(self._kept["kept"]):
+                self._train()
+        self._judge(time_ns, value, usable, begin, out)
+
+    def _train(self) -> None:
+        raise NotImplementedError
+
+    def _judge(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], begin: int, out: NDArray[np.float64]) -> None:
+        """Judge instants from `begin` on."""
+        raise NotImplementedError
+
+    def _from(self, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """What it learns from these rows."""
+        self._kept = {"kept": np.ascontiguousarray(value), "kept_ns": time_ns}
+        self._train()
+        return self._learned()
+
+    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `train` found; see `models.model.Group.settle`."""
+        own = self._learned()
+        check_learned(own, learned)
+        for name, array in own.items():
+            array[...] = learned[name]
+        self._ready()
+
+    def _learned(self) -> dict[str, NDArray[Any]]:
+        """The arrays that a file holds, themselves."""
+        return dict(self._model)
+
+    def _ready(self) -> None:
+        """Work out what follows from the arrays of the model and is kept nowhere."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as independent copies."""
+        return {name: array.copy() for name, array in (self._model | self._now | self._kept).items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state of `state`; ValueError when it is of another shape."""
+        take_up(self._model | self._now | self._kept, state)
+        self._ready()

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import check_learned, enough, take_up
+from models.baseline import enough
 from models.compiled import kernel
 from models.linear import add_ridge, inverse, mean_and_covariance
 from models.model import GroupConfig
-from models.reference import MOST_ROWS, gather, moments, standardised
+from models.reference import MOST_ROWS, FirstRows, moments, standardised
 
 OF_LAST: Final = 5
 """Alarm when ABOVE of so many instants were above the limit."""
@@ -81,8 +81,8 @@ def closed(
         out[i, 4 + j] = share[j]
 
 
-class ReferenceGroup:
-    """A group (`models.model.Group`) that keeps its first complete instants, learns from them once and then only judges.
+class ReferenceGroup(FirstRows):
+    """One whose limits come from held-out parts of its reference.
 
     A model gives its arrays, `_fit` (learn from standardised rows), `_scores` (of rows, with what was learned) and `_judge`. One that looks at rows
     before each row too gives `_looked_at` and `reach`. Where there are several scores, the share of normal instants above a limit is divided by them.
@@ -97,28 +97,9 @@ class ReferenceGroup:
     reasons: ClassVar[tuple[str, ...]] = ("score",)
 
     def __init__(self, config: Any, k: int, model: Mapping[str, NDArray[Any]], now: Mapping[str, NDArray[Any]] | None = None) -> None:
-        self._config = config
         scores = len(self.reasons)
-        self._model: dict[str, NDArray[Any]] = {"mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "limit": np.ones(scores), **model}
-        self._now: dict[str, NDArray[Any]] = {"ints": np.zeros(2, np.int64), **(now or {})}
-        rows = config.train_rows if config.file is None else 0
-        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
-
-    def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
-        """Judge n instants in order; see `models.model.Group.step`."""
-        begin = 0
-        ints = self._now["ints"]
-        if ints[0] < len(self._kept["kept"]):
-            begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
-            out[:begin] = np.nan
-            if ints[0] == len(self._kept["kept"]):
-                self._train()
-        self._judge(time_ns, value, usable, begin, out)
-
-    def _judge(
-        self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], begin: int, out: NDArray[np.float64]
-    ) -> None:
-        raise NotImplementedError
+        standard = {"mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "limit": np.ones(scores)}
+        super().__init__(config, k, {**standard, **model}, {"ints": np.zeros(2, np.int64), **(now or {})})
 
     def _looked_at(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """What is looked at of standardised rows (n, k) in order: (n, any number)."""
@@ -165,30 +146,4 @@ class ReferenceGroup:
     def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """What it learns from n complete instants; see `models.model.Group.train`."""
         enough(len(value), 60, MOST_ROWS)
-        model = cls._of(config, value.shape[1])
-        model._kept = {"kept": np.ascontiguousarray(value), "kept_ns": time_ns}
-        model._train()
-        return model._learned()
-
-    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `train` found; see `models.model.Group.settle`."""
-        own = self._learned()
-        check_learned(own, learned)
-        for name, array in own.items():
-            array[...] = learned[name]
-        self._ready()
-
-    def _learned(self) -> dict[str, NDArray[Any]]:
-        return dict(self._model)
-
-    def _ready(self) -> None:
-        """Work out what follows from the arrays of the model and is kept nowhere."""
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in (self._model | self._now | self._kept).items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._model | self._now | self._kept, state)
-        self._ready()
+        return cls._of(config, value.shape[1])._from(time_ns, value)

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import HUGE, check_learned, check_rows, enough, offsets, take_up
+from models.baseline import HUGE, check_learned, check_rows, enough, offsets
 from models.model import ModelConfig
+from models.state import ArrayState
 
 _NAME: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*\.[A-Z][A-Za-z_]*")
 _DEFECTS: Final = (ArithmeticError, LookupError, ValueError)
@@ -219,7 +220,7 @@ class _Generations:
         return said
 
 
-class River:
+class River(ArrayState):
     """Bank of River's detectors (`models/model.py`)."""
 
     outputs: ClassVar[tuple[str, ...]] = ("score",)
@@ -293,11 +294,4 @@ class River:
             made.row(_scaled(config, x), score=False)
         self._frozen[slot] = made
 
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)
         self._running = {}

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import HUGE, SCORE_LIMIT, check_learned, check_rows, enough, floored, offsets, take_up
+from models.baseline import HUGE, SCORE_LIMIT, check_learned, check_rows, enough, floored, offsets
 from models.compiled import kernel
 from models.model import ModelConfig
+from models.state import ArrayState
 
 MAD_SIGMA: Final = 1.4826
 """Sigma over the median absolute deviation of a normal distribution."""
@@ -185,7 +186,7 @@ def robust_z(
         oldest[s] = oldest[s] + 1 if oldest[s] + 1 < n else 0
 
 
-class RobustZ:
+class RobustZ(ArrayState):
     """Bank of robust z scores (`models/model.py`).
 
     >>> bank = RobustZ([RobustZConfig(tags=("a",), window=5)])
@@ -244,11 +245,3 @@ class RobustZ:
         """Take up median and sigma that `train` found; see `models.model.Bank.settle`."""
         check_learned({"median": np.zeros(()), "sigma": np.ones(())}, learned)
         self._fixed[slot] = learned["median"], learned["sigma"]
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

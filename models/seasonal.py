@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import HUGE, SCORE_LIMIT, check_learned, check_rows, enough, floored, offsets, take_up
+from models.baseline import HUGE, SCORE_LIMIT, check_learned, check_rows, enough, floored, offsets
 from models.compiled import kernel
 from models.model import ModelConfig
+from models.state import ArrayState
 
 HOUR_NS: Final = 3_600_000_000_000
 WINSOR: Final = 5.0
@@ -94,7 +95,7 @@ def seasonal(
         variance[p] = (1.0 - rate) * (variance[p] + rate * away * away)
 
 
-class Seasonal:
+class Seasonal(ArrayState):
     """Bank of seasonal profiles (`models/model.py`); an alarm tells what was expected and its sigma."""
 
     outputs: ClassVar[tuple[str, ...]] = ("z",)
@@ -147,11 +148,3 @@ class Seasonal:
         check_learned(own, learned)
         for name, array in own.items():
             array[...] = learned[name]
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.baseline import check_learned, enough, take_up
+from models.baseline import enough
 from models.compiled import kernel
 from models.linear import add_ridge, distance, inverse, mean_and_covariance
 from models.model import GroupConfig
-from models.reference import GAP_ROWS, MOST_ROWS, gather, moments, standardised, usual_step
+from models.reference import GAP_ROWS, MOST_ROWS, FirstRows, moments, standardised, usual_step
 
 LAGS: Final = 3
 """Rows stacked: this one and the two before."""
@@ -190,7 +189,7 @@ def judge(
         out[i, 2] = 1.0
 
 
-class Unit:
+class Unit(FirstRows):
     """Model of one unit (`models.model.Group`), trained on its first complete instants, or from a file, then frozen.
 
     `channel` is 0 when the slow channel leads (a drift or a lasting shift), 1 when the fast one does (a jump).
@@ -202,29 +201,21 @@ class Unit:
     reasons: ClassVar[tuple[str, ...]] = ("channel", "slow", "fast")
 
     def __init__(self, config: UnitConfig, k: int) -> None:
-        self._config = config
         d = LAGS * k
         self._weights = np.array([config.slow, 1.0])
         self._distance_weights = np.array([config.slow_distance, config.fast_distance])
-        self._model: dict[str, NDArray[Any]] = {
+        model: dict[str, NDArray[Any]] = {
             "mean": np.zeros(k), "sd": np.ones(k), "plain": np.zeros((k, k)), "mu": np.zeros((2, d)), "precision": np.zeros((2, d, d)),
             "limit": np.ones(2), "rest": np.zeros(2),
         }  # fmt: skip
-        self._now: dict[str, NDArray[Any]] = {
+        now: dict[str, NDArray[Any]] = {
             "lagged": np.zeros((LAGS, k)), "state": np.zeros((2, d)), "filtered": np.zeros(2), "ints": np.array([0, 0, NEVER, 0, 0, 0], np.int64),
         }  # fmt: skip
-        rows = config.train_rows if config.file is None else 0
-        self._kept: dict[str, NDArray[Any]] = {"kept": np.zeros((rows, k)), "kept_ns": np.zeros(rows, np.int64)}
+        super().__init__(config, k, model, now)
 
-    def step(self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], out: NDArray[np.float64]) -> None:
-        """Judge n instants in order; see `models.model.Group.step`."""
-        begin = 0
-        ints = self._now["ints"]
-        if ints[0] < len(self._kept["kept"]):
-            begin = gather(time_ns, value, usable, 0, self._kept["kept"], self._kept["kept_ns"], ints)
-            out[:begin] = np.nan
-            if ints[0] == len(self._kept["kept"]):
-                self._train()
+    def _judge(
+        self, time_ns: NDArray[np.int64], value: NDArray[np.float64], usable: NDArray[np.uint8], begin: int, out: NDArray[np.float64]
+    ) -> None:
         judge(time_ns, value, usable, begin, out, self._weights, self._distance_weights, *self._model.values(), *self._now.values())
 
     def _train(self) -> None:
@@ -275,27 +266,10 @@ class Unit:
         """What it learns from n complete instants; see `models.model.Group.train`."""
         enough(len(value), 120, MOST_ROWS)
         model = cls(config.model_copy(update={"file": None, "train_rows": 120}), value.shape[1])
-        model._kept = {"kept": np.ascontiguousarray(value), "kept_ns": time_ns}
-        model._train()
-        return model._learned()
-
-    def settle(self, learned: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `train` found; see `models.model.Group.settle`."""
-        own = self._learned()
-        check_learned(own, learned)
-        for name, array in own.items():
-            array[...] = learned[name]
+        return model._from(time_ns, value)
 
     def _learned(self) -> dict[str, NDArray[Any]]:
         return self._model | {"gap": self._now["ints"][1:2]}
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in (self._model | self._now | self._kept).items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._model | self._now | self._kept, state)
 
 
 def fitted(g: NDArray[np.float64], used: NDArray[np.uint8], ridge: float, mu: NDArray[np.float64], precision: NDArray[np.float64]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import check_rows, take_up
+from models.baseline import check_rows
 from models.compiled import kernel
-from models.model import ModelConfig
+from models.model import UnlearnedConfig
+from models.state import ArrayState
 
 POINTS: Final = 240
 """Means that a drift is taken from at the most; of more the oldest leave."""
@@ -27,7 +28,7 @@ _NODES, _WEIGHTS = (np.ascontiguousarray(a, np.float64) for a in np.polynomial.h
 _SHARES: Final = _WEIGHTS / _WEIGHTS.sum()
 
 
-class WearConfig(ModelConfig):
+class WearConfig(UnlearnedConfig):
     """Health 1 at `healthy`, 0 at `limit`, and hours until the limit is passed at 10, 50 and 90 % probability (Wiener process with drift).
 
     Means over `every_h` are looked at, 240 of them at the most. A drift that is not clearly towards the limit gives no remaining life. A step back by
@@ -50,16 +51,9 @@ class WearConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if self.file is not None:
-            raise ValueError("no file: wear learns nothing")
         if self.limit == self.healthy:
             raise ValueError(f"limit: expected another value than healthy, found {self.limit:g} for both")
         return self
-
-    @property
-    def learns(self) -> bool:
-        """Never: its limit and its healthy value are figures of the configuration."""
-        return False
 
     @classmethod
     def bank(cls) -> type[Wear]:
@@ -199,7 +193,7 @@ def wear(
         total[s] += x
 
 
-class Wear:
+class Wear(ArrayState):
     """Bank of drifts (`models.model.Bank`); it speaks once for each mean, with the first value behind it."""
 
     outputs: ClassVar[tuple[str, ...]] = ("health", "rul", "rul_low", "rul_high", "drift")
@@ -232,24 +226,7 @@ class Wear:
         check_rows(len(self._options), 8, slot, out)
         wear(slot, time_ns, value, usable, out, self._options, _NODES, _SHARES, *self._state.values())
 
-    @classmethod
-    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """Nothing can be trained."""
-        raise ValueError("wear learns nothing: it has no model file")
-
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
-        """Nothing can be settled."""
-        raise ValueError("wear learns nothing: it has no model file")
-
     def renew(self, slot: int) -> None:
         """The part is as new: the means before count no more, nor do the values of the open one."""
         self._state["ints"][slot, 0] = self._state["ints"][slot, 2] = 0
         self._state["total"][slot] = 0.0
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

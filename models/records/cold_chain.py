@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import check_rows, take_up
+from models.baseline import check_rows
 from models.compiled import kernel
-from models.model import ModelConfig
+from models.model import UnlearnedConfig
+from models.state import ArrayState
 
 PARTS: Final = 360
 """Parts of the window; the oldest one leaves it as a whole."""
@@ -23,7 +24,7 @@ _TIMES: Final = 4
 """Integer columns of a point: its first time, its last, since when it is out of range, its last breach."""
 
 
-class ColdChainConfig(ModelConfig):
+class ColdChainConfig(UnlearnedConfig):
     """Mean kinetic temperature (USP <1160>, dH/R 10,000 K) over a window, minutes of the present excursion, and what is left of the allowance.
 
     A value holds until the next one, at most for `gap_s`; what lies beyond is not known, enters no mean and lowers `known`. It learns nothing.
@@ -49,16 +50,9 @@ class ColdChainConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if self.file is not None:
-            raise ValueError("no file: cold_chain learns nothing")
         if not self.low < self.high:
             raise ValueError(f"low: expected below high ({self.high:g}), found {self.low:g}")
         return self
-
-    @property
-    def learns(self) -> bool:
-        """Never."""
-        return False
 
     @classmethod
     def bank(cls) -> type[ColdChain]:
@@ -184,7 +178,7 @@ def cold_chain(
         out[i, 5] = spent / 60.0
 
 
-class ColdChain:
+class ColdChain(ArrayState):
     """Bank of measuring points (`models.model.Bank`).
 
     >>> bank = ColdChain([ColdChainConfig(tags=("a",), allowed_min=60.0)])
@@ -234,19 +228,3 @@ class ColdChain:
         check_rows(len(self._options), 6, slot, out)
         cold_chain(slot, time_ns, value, usable, out, self._options, *self._state.values())
 
-    @classmethod
-    def train(cls, config: Any, time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, NDArray[Any]]:  # noqa: ARG003
-        """Nothing can be trained."""
-        raise ValueError("cold_chain learns nothing: it has no model file")
-
-    def settle(self, slot: int, learned: Mapping[str, NDArray[Any]]) -> None:  # noqa: ARG002
-        """Nothing can be settled."""
-        raise ValueError("cold_chain learns nothing: it has no model file")
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

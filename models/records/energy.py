@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from models.compiled import kernel
+from models.model import UnlearnedConfig
 from models.records.roles import Counting, PeriodConfig
 
 NEVER: Final = -(2**62)
@@ -20,7 +21,7 @@ LEAST_POINTS: Final = 10
 """What a baseline should reach before anything is judged by it."""
 
 
-class EnergyConfig(PeriodConfig):
+class EnergyConfig(PeriodConfig, UnlearnedConfig):
     """kWh of each batch (phase, period) and its quotient with the baseline `base_kwh` + `per_unit_kwh` x production.
 
     `saved` adds up baseline minus use from batch to batch. A counter may roll over or start anew; an interval over the end of a batch is divided in
@@ -54,19 +55,12 @@ class EnergyConfig(PeriodConfig):
     def _one_meter(self) -> Self:
         if (self.counter is None) == (self.power is None):
             raise ValueError("either counter or power, not both or neither")
-        if self.file is not None:
-            raise ValueError("no file: energy learns nothing")
         return self
 
     @classmethod
     def group(cls) -> type[Energy]:
         """The model that runs it."""
         return Energy
-
-    @property
-    def learns(self) -> bool:
-        """Never."""
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from models.compiled import kernel
+from models.model import UnlearnedConfig
 from models.records.energy import HUGE, counted
 from models.records.roles import Counting, PeriodConfig
 
 NEVER: Final = -(2**62)
 
 
-class OeeConfig(PeriodConfig):
+class OeeConfig(PeriodConfig, UnlearnedConfig):
     """State and OEE of a machine from its state (PackML numbers, or any signal above a threshold) and its counters.
 
     Planned time is the time of known state outside `unplanned` states; time in which the unit is cleaned, maintained or calibrated is not planned,
@@ -53,19 +54,12 @@ class OeeConfig(PeriodConfig):
     def _sound(self) -> Self:
         if self.good is not None and self.total is None:
             raise ValueError("good: expected total beside it, found good alone")
-        if self.file is not None:
-            raise ValueError("no file: oee learns nothing")
         return self
 
     @classmethod
     def group(cls) -> type[Oee]:
         """The model that runs it."""
         return Oee
-
-    @property
-    def learns(self) -> bool:
-        """Never."""
-        return False
 
 
 @kernel("int64(float64, float64[::1], float64[::1], float64)")

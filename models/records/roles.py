@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.baseline import take_up
 from models.model import GroupConfig
+from models.state import ArrayState
 
 HOUR_NS: Final = 3_600_000_000_000
 PENDING: Final = 16
@@ -101,7 +101,7 @@ class Beginnings:
         return found
 
 
-class Counting:
+class Counting(ArrayState):
     """Base of the models of roles: kernels over stretches between beginnings, their state as named arrays."""
 
     def __init__(self, config: Any) -> None:
@@ -127,11 +127,3 @@ class Counting:
 
     def _turn(self, begin_ns: int, on: bool) -> None:
         raise NotImplementedError
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as independent copies."""
-        return {name: array.copy() for name, array in self._state.items()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state of `state`; ValueError when it is of another shape."""
-        take_up(self._state, state)

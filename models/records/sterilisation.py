@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from models.compiled import kernel
+from models.model import UnlearnedConfig
 from models.records.roles import Counting, RolesConfig
 
 NEVER: Final = -(2**62)
@@ -17,7 +18,7 @@ _MMHG_PER_BAR: Final = 750.0617
 """mmHg in a bar."""
 
 
-class SterilisationConfig(RolesConfig):
+class SterilisationConfig(RolesConfig, UnlearnedConfig):
     """F0 of a steam sterilisation, minutes at 121.1 degC, in each probe by trapezoids; the least of all probes counts.
 
     A probe that is missing or bad gathers nothing until it is back: the record shows too little rather than too much.
@@ -50,21 +51,10 @@ class SterilisationConfig(RolesConfig):
     hold_s: float | None = Field(5.0, gt=0)
     """Seconds for which a value is held."""
 
-    @model_validator(mode="after")
-    def _no_file(self) -> Self:
-        if self.file is not None:
-            raise ValueError("no file: sterilisation learns nothing")
-        return self
-
     @classmethod
     def group(cls) -> type[Sterilisation]:
         """The model that runs it."""
         return Sterilisation
-
-    @property
-    def learns(self) -> bool:
-        """Never."""
-        return False
 
 
 @kernel("float64(float64, float64, float64)")
