@@ -28,6 +28,8 @@ class ResidualConfig(ChartConfig):
     """
 
     kind: Literal["residual"] = "residual"
+    warmup: int = Field(600, ge=2, le=10_000)
+    """Usable values that teach mean, sigma and phi when they are not given; more than in other charts: correlated values tell less."""
     phi: float | None = Field(None, ge=-MOST_PHI, le=MOST_PHI)
     """Correlation of a value with the one before it, given together with mu and sigma."""
     lambda_: float = Field(0.2, gt=0, le=1, alias="lambda")
