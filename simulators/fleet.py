@@ -95,6 +95,7 @@ class Fleet:
         self._select = selectors.DefaultSelector()
         self._clients: list[mqtt.Client] = []
         self._ready = 0
+        self._beat = time.monotonic() + BEAT_S
         self.lost = ""
 
     def run(self) -> Told:
@@ -149,7 +150,7 @@ class Fleet:
 
     def _turn(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """Serve the sockets for a time, or until something holds."""
-        end, beat = time.monotonic() + seconds, time.monotonic() + BEAT_S
+        end = time.monotonic() + seconds
         while not until():
             now = time.monotonic()
             if now >= end:
@@ -158,8 +159,8 @@ class Fleet:
                 if key.data.loop_read() != mqtt.MQTT_ERR_SUCCESS:
                     self._select.unregister(key.fileobj)
                     raise ConnectionError("broker: expected it to keep the connections, found one closed")
-            if now >= beat:
-                beat = now + BEAT_S
+            if now >= self._beat:  # over many short turns: a listener that only hears is closed out when it never pings
+                self._beat = now + BEAT_S
                 for client in self._clients:
                     client.loop_misc()
                     if client.want_write():

@@ -103,3 +103,31 @@ def test_a_fleet_counts_what_is_committed_and_what_is_not(broker: Broker) -> Non
         gateway.disconnect()
     assert (told["messages"], told["values"], told["uncommitted"]) == (9, 36, 3)
     assert {name: ranges.contiguous for name, ranges in held.items() if ranges.contiguous}.keys() == {"fleet0000", "fleet0001"}
+
+
+class Pinged:
+    """Counts when a connection is looked after."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def loop_misc(self) -> None:
+        self.times += 1
+
+    def want_write(self) -> bool:
+        return False
+
+
+def test_connections_are_kept_through_many_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def later() -> float:
+        now[0] += 0.004
+        return now[0]
+
+    monkeypatch.setattr("simulators.fleet.time.monotonic", later)
+    fleet, listener = Fleet(FleetConfig("", 0, edges=0)), Pinged()
+    fleet._clients.append(listener)  # type: ignore[arg-type]
+    while now[0] < 60.0:
+        fleet._turn(0.01)
+    assert 10 <= listener.times <= 12, "every five seconds"
