@@ -42,6 +42,8 @@ class InfluxConfig(Section):
     """Who writes and reads at InfluxDB 1; nothing where it asks nobody."""
     reads: Literal["nothing", "influxql", "victoriametrics"] = "nothing"
     """How `/api/v1/series?store=NAME` reads it: InfluxDB by InfluxQL (2 needs a database mapped to the bucket), VictoriaMetrics by its export."""
+    read_url: str = Field("", pattern="^(https?://.*)?$")
+    """Where it is read, if not at `url`: a cluster has other nodes for it."""
     batch_lines: int = Field(5000, ge=1, le=100_000)
     """Lines of one request at the most."""
     timeout_s: float = Field(10.0, gt=0)
@@ -58,7 +60,7 @@ class InfluxConfig(Section):
             return None
         from gateway.targets.influx_read import Asking, InfluxQlReader, VictoriaReader
 
-        asking = Asking(self.name, self.url, self.headers(), self.timeout_s)
+        asking = Asking(self.name, self.read_url or self.url, self.headers(), self.timeout_s)
         return VictoriaReader(asking) if self.reads == "victoriametrics" else InfluxQlReader(asking, self.bucket)
 
     def headers(self) -> dict[str, str]:

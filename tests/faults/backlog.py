@@ -36,7 +36,7 @@ def outage(seed: int, folder: Path, long: bool) -> Happened:
         road.start("agent")
         total = recording.rows * recording.tags
         road.until("all values to be taken", lambda: road.taken() >= total, 600.0)
-        road.until("the line", lambda: [s["state"] for s in road.status.get("sources", [])][1:] == ["connected"], 120.0)
+        road.until("the line", line.connected, 120.0)
         road.start("broker")
         with Witness(road.ports.mqtt, line.tag) as witness:
             began = time.monotonic()
@@ -45,7 +45,7 @@ def outage(seed: int, folder: Path, long: bool) -> Happened:
             road.until("the backlog to be drained", lambda: road.stored() >= total * 0.99, 600.0)
             drained_s = time.monotonic() - began
             live = witness.while_draining()
-            road.sent.append(line.hush())
+            road.sent += line.hush()
             books = road.settle(120.0)
         books.closed()
         times = hours * 3600 / drained_s

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from pathlib import Path
 
+import yaml
+
 from simulators.children import Deadline
+from tests.faults.live import Line
 from tests.faults.outcome import Happened, fault
 from tests.faults.road import Recording, Road
 
@@ -55,3 +59,39 @@ def before_ntp(seed: int, folder: Path, long: bool) -> Happened:
         assert 200 < rejected < rows * 5
     said = f"{rejected} values counted as rejected until received time had followed, {rows * 5 - rejected} taken after it"
     return Happened(said, books.lost, books.duplicated)
+
+
+@fault("a PLC that writes local time as UTC",
+       "with its zone named its values are stored under their true time; without, each is rejected and counted; how well the edge keeps its own time "
+       "is among its tags", quick=False)  # fmt: skip
+def local_time(seed: int, folder: Path, long: bool) -> Happened:
+    """A machine stamps eight hours ahead, as one in Shanghai; one source is told so, another reads the same and is not."""
+    road = Road(folder, Recording(rows=10, speed=0.0), seed)
+    path = folder / "agent.yaml"
+    config = yaml.safe_load(path.read_text("utf-8"))
+    config["sources"].append({"name": "clock", "kind": "clock", "period_s": 1})
+    config["tags"].append({"name": "edge/clock/maximum_error", "source": "clock", "address": "maximum_error_s", "unit": "s"})
+    path.write_text(yaml.safe_dump(config), "utf-8")
+    readers = {"zoned": {"time": {"assumed_zone": "Asia/Shanghai"}}, "plain": {}}
+    with Line(road, readers, 8 * HOUR_NS) as line, road:
+        line.up()
+        road.start()
+        road.until("both sources", line.connected, 120.0)
+        line.talk()
+        time.sleep(60.0 if long else 3.0)
+        sent = line.hush()
+        road.sent += sent
+        road.until("all of it", lambda: road.stored() >= sum(one.n for one in road.sent), 120.0)  # the clock goes on: nothing comes to rest
+        books = road.books(road.sent)
+        books.closed()
+        zoned, plain = (next(t for t in books.tags if t.tag == s.tag) for s in sent)
+        assert (zoned.rejected, plain.rejected) == (0, plain.sent), (zoned, plain)
+        with road.export("sample").open(encoding="utf-8", newline="") as source:
+            rows = list(csv.DictReader(source))
+        behind_s = [(int(row["received_ns"]) - int(row["time_ns"])) / 1e9 for row in rows if row["tag"].endswith("zoned/t")]
+        kept = sum(row["tag"].endswith("edge/clock/maximum_error") for row in rows)
+        assert len(behind_s) == zoned.sent
+        assert -5.0 < min(behind_s) <= max(behind_s) < 60.0
+        assert kept > 0
+    return Happened(f"{zoned.sent} values of each: with the zone all of them received {max(behind_s):.1f} s after their time at the most, without it "
+                    f"{plain.rejected} rejected; {kept} readings of the own clock's error", books.lost, books.duplicated)  # fmt: skip

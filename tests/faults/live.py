@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import paho.mqtt.client as mqtt
 import yaml
@@ -19,7 +20,7 @@ from simulators.children import Child, answers, free_port, nats_server, wait_for
 from simulators.demo_files import Ports, nats_config
 from tests.faults.road import Road
 
-TAG: Final = "live/t"
+TOPIC: Final = "machine/count"
 EVERY_S: Final = 0.1
 AFTER_S: Final = 1.0
 """A value belongs to those behind the return when it arose so long after the gateway's first word: sooner the edge may not have heard it yet."""
@@ -36,9 +37,15 @@ class Delay:
 
 @dataclass
 class Line:
-    """A broker of its own, which no outage reaches, and a machine that says a number there ten times a second; the agent of a road reads it."""
+    """A broker of its own, which no outage reaches, and a machine that says a number there ten times a second; the agent of a road reads it.
+
+    readers   sources of the agent by name, each with what is set for it; one called `line` feeds the tag `line/t`
+    ahead_ns  by so much the machine's clock is ahead
+    """
 
     road: Road
+    readers: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"line": {}})
+    ahead_ns: int = 0
 
     def __post_init__(self) -> None:
         road, self.ports = self.road, Ports(0, 0, 0, free_port(), free_port())
@@ -48,9 +55,11 @@ class Line:
         self._broker = Child("line", [str(nats_server()), "-c", "nats.conf"], folder / "line.log", folder)
         path = road.folder / "agent.yaml"
         config = yaml.safe_load(path.read_text("utf-8"))
-        config["sources"].append({"name": "line", "kind": "mqtt", "host": "127.0.0.1", "port": self.ports.mqtt, "client_id": "edge", "topics": ["#"]})
         self.tag = len(config["tags"])
-        config["tags"].append({"name": TAG, "source": "line", "address": TAG, "class": "gmp"})
+        for name, more in self.readers.items():
+            at = {"host": "127.0.0.1", "port": self.ports.mqtt, "client_id": name, "topics": [TOPIC]}
+            config["sources"].append({"name": name, "kind": "mqtt", **at, **more})
+            config["tags"].append({"name": f"{name}/t", "source": name, "address": TOPIC, "class": "gmp"})
         path.write_text(yaml.safe_dump(config), "utf-8")
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         self._over = threading.Event()
@@ -59,7 +68,7 @@ class Line:
 
     def _say(self) -> None:
         while not self._over.wait(EVERY_S):
-            self._client.publish(TAG, json.dumps({"t": time.time_ns(), "v": self._said}), qos=1)
+            self._client.publish(TOPIC, json.dumps({"t": time.time_ns() + self.ahead_ns, "v": self._said}), qos=1)
             self._said += 1
 
     def up(self) -> None:
@@ -73,12 +82,17 @@ class Line:
         """From now on the machine speaks."""
         self._talk.start()
 
-    def hush(self) -> Sent:
-        """It says no more; what it said."""
+    def connected(self) -> bool:
+        """Whether all who read it are."""
+        states = {s["name"]: s["state"] for s in self.road.status.get("sources", [])}
+        return all(states.get(name) == "connected" for name in self.readers)
+
+    def hush(self) -> list[Sent]:
+        """It says no more; what it said to each."""
         self._over.set()
         self._talk.join()
         assert wait_for(lambda: not self._client._out_messages, 30.0)
-        return Sent(TAG, self._said, float(sum(range(self._said))))
+        return [Sent(f"{name}/t", self._said, float(sum(range(self._said)))) for name in self.readers]
 
     def __enter__(self) -> Self:
         return self

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
 
-from edge_agent.core import NotConnected, Samples
+from edge_agent.core import NotConnected, Samples, Tag
 from gateway.inbox import STREAM
 from gateway.store import Store
 from gateway.targets import InfluxConfig, Outcome, Page
@@ -108,3 +110,40 @@ async def test_a_dead_target_holds_the_inbox_only_up_to_its_budget(opened: Calla
     seal(store, clock)
     store.trim(runner.held_from)
     assert "skipped" in runner.row()["error"]
+
+
+def test_a_cluster_is_written_to_and_read_at_addresses_with_a_path() -> None:
+    asked: list[str] = []
+
+    class Node(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.path.partition("?")[0])
+            self.send_response(204)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            asked.append(self.path.partition("?")[0])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Node) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        at = f"http://127.0.0.1:{server.server_port}"
+        try:
+            config = InfluxConfig(
+                name="c", url=f"{at}/insert/0/influx", read_url=f"{at}/select/0/prometheus", bucket="plant", reads="victoriametrics"
+            )
+            target, reader = config.make(), config.reader()
+            target.open()
+            target.write(Page("e1", "demo", (Tag(id=0, name="a"),), (Samples.of([1], [0], [1.0]),)))
+            target.close()
+            assert reader is not None
+            assert len(reader.read("e1", "a", 0, 10**9)[0]) == 0
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked == ["/insert/0/influx/api/v2/write", "/select/0/prometheus/api/v1/export"]
