@@ -103,6 +103,7 @@ _AXIS_UNITS: Final = {
     "NANOMETERS": "nm", "NANOMETER": "nm", "NM": "nm", "WAVELENGTH (NM)": "nm", "MICROMETERS": "um", "UM": "um", "WAVELENGTH (UM)": "um",
     "SECONDS": "s",
 }  # fmt: skip
+_ABSORBANCE: Final = {"absorbance": "AU", "absorbance units": "AU", "abs": "AU", "arbitrary units": "", "arbitrary": ""}
 _LONG: Final = re.compile(r"(\d{4})/(\d\d)/(\d\d)(?:[ T]+(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?)?\s*(Z|[+-]\d\d:?\d\d)?$")
 
 
@@ -151,7 +152,8 @@ def _jcamp(data: bytes, told: dict[str, str]) -> _Read:
         moment = _longdate(moment)
     units = str(found.get("xunits", ""))
     unit = _AXIS_UNITS.get(units.upper(), units)
-    return x, y, unit, str(found.get("yunits", "")).lower(), moment if isinstance(moment, datetime) else None
+    values = str(found.get("yunits", "")).lower()
+    return x, y, unit, _ABSORBANCE.get(values, values), moment if isinstance(moment, datetime) else None
 
 
 _SPC_LOG: Final = 248
@@ -162,36 +164,37 @@ _MOST_LOG: Final = 16 << 20
 def _spc(data: bytes, told: dict[str, str]) -> _Read:
     import spc_io
 
-    # An empty log is more than the library reads: its place is blanked, and what it holds is read here.
-    found = _by_library(spc_io.SPC.from_bytes_io, data[:_SPC_LOG] + bytes(4) + data[_SPC_LOG + 4 :])
+    # An empty log is more than the library reads: log and place are taken away from it, and what it holds is read here.
+    log, end = _spc_log(data)
+    found = _by_library(spc_io.SPC.from_bytes_io, data[:_SPC_LOG] + bytes(4) + data[_SPC_LOG + 4 : end])
     if len(found) != 1:
         raise SpectrumError(f"expected one spectrum in a file, found {len(found)}")
     part = found[0]
     unit = {"XWAVEN": "1/cm", "XNMETR": "nm", "XUMETR": "um", "XRAMANS": "1/cm", "XSECS": "s", "XARB": ""}.get(str(found.xtype), str(found.xtype))
-    words = {"YABSRB": "absorbance", "YTRANS": "transmittance", "YREFLEC": "reflectance", "YLOGDR": "log(1/R)", "YARB": ""}
+    words = {"YABSRB": "AU", "YTRANS": "transmittance", "YREFLEC": "reflectance", "YLOGDR": "log(1/R)", "YARB": ""}
     source = data[45:54].split(b"\0")[0].decode("latin-1").strip()
     if source:
         told["instrument"] = source
-    for line in _spc_log(data).splitlines():
+    for line in log.splitlines():
         key, _, value = line.partition("=")
         _facts(told, key.strip().lower(), value.strip())
     moment = datetime.fromisoformat(told["time"]) if "time" in told else found.date if found.date.year > 1970 else None
     return np.asarray(part.xarray, np.float64), np.asarray(part.yarray, np.float64), unit, words.get(str(found.ytype), str(found.ytype)), moment
 
 
-def _spc_log(data: bytes) -> str:
-    """Text of the log of an SPC file (head of 64 bytes: size, memory, place of the text ...); empty where there is none."""
+def _spc_log(data: bytes) -> tuple[str, int]:
+    """Text of the log of an SPC file (head of 64 bytes: size, memory, place of the text ...), empty without one, and where the spectrum ends."""
     (at,) = struct.unpack_from("<I", data, _SPC_LOG)
     if at in (0, len(data) + 1):  # one byte behind the end: an empty log as some writers leave it
-        return ""
+        return "", len(data)
     size, text = 64, 64
     if at + 64 <= len(data):
         size, _, text = struct.unpack_from("<III", data, at)
         if not 64 <= text <= size <= _MOST_LOG:
-            return ""  # what stands there is no log: some writers give a wrong place
+            return "", len(data)  # what stands there is no log: some writers give a wrong place
     if at + size > len(data):
         raise SpectrumError(f"expected {at + size} bytes of a whole file with its log, found {len(data)}")
-    return data[at + text : at + size].split(b"\0")[0].decode("utf-8", "replace")
+    return data[at + text : at + size].split(b"\0")[0].decode("utf-8", "replace"), at
 
 
 def _csv(data: bytes, told: dict[str, str]) -> _Read:

@@ -19,6 +19,8 @@ Float64 = NDArray[np.float64]
 
 _WIDE, _HIGH = 560, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 14, 44
+_MOST_NAMES: Final = 8
+"""Odd samples that are named in plots: the worst ones."""
 _MOST_LINES: Final = 150
 _MOST_POINTS: Final = 500
 """Points of a spectrum that are drawn at most: a line of the page has no more pixels."""
@@ -72,7 +74,8 @@ def _plots(table: Table, made: Calibrated, unit: str) -> list[str]:
     c = made.file.calibration
     y, said, odd, half = table.y, made.said, made.odd, float(c["half_width"])
     in_unit = f", {unit}" if unit else ""
-    label = [table.sample[i] if odd[i] else "" for i in range(len(y))]
+    worst = _worst_first(table, made)[:_MOST_NAMES].tolist()
+    label = [table.sample[i] if i in worst else "" for i in range(len(y))]
     both = np.concatenate([y, said])
     ends = np.array([both.min(), both.max()])
     found: list[str] = []
@@ -144,13 +147,19 @@ def _members(made: Calibrated) -> str:
     )
 
 
+def _worst_first(table: Table, made: Calibrated) -> NDArray[np.intp]:
+    """The odd samples, the largest error first."""
+    found = np.flatnonzero(made.odd)
+    return found[np.argsort(-np.abs(made.said - table.y)[found], kind="stable")]
+
+
 def _odd(table: Table, made: Calibrated, u: str) -> str:
     if not made.odd.any():
         none = "None: no T² or Q above its limit, and no error beyond 3.5 robust standard deviations."
         return f"<section><h2>Odd samples</h2><p>{none}</p></section>"
     grouped = table.group != table.sample and len(set(table.group)) < len(table.group)
     rows = []
-    for i in np.flatnonzero(made.odd).tolist():
+    for i in _worst_first(table, made).tolist():
         numbers = (f"{table.y[i]:.5g}", f"{made.said[i]:.5g}", f"{made.said[i] - table.y[i]:+.3g}", f"{made.t2[i]:.2f}", f"{made.q[i]:.2f}")
         names = (table.sample[i], table.group[i]) if grouped else (table.sample[i],)
         cells = [f"<td>{html.escape(n)}" for n in names] + [f"<td class=n>{n}" for n in numbers] + [f"<td>{html.escape(made.why[i])}"]

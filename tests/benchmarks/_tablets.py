@@ -63,7 +63,7 @@ def batches(folder: Path) -> dict[int, dict[str, Any]]:
         x["volume"] = volume
         x["density"] = 0.5 * (x["tbl_min_weight"] + x["tbl_max_weight"]) / volume if volume else np.nan
         x["hardness ratio"] = x["fct_av_hardness"] / x["tbl_av_hardness"] if x["tbl_av_hardness"] else np.nan
-        found[batch] = {"x": x, "codes": [row[c] for c in _CODES], "y": {t: number(row[t]) for t in TARGETS}}
+        found[batch] = {"batch": batch, "x": x, "codes": [row[c] for c in _CODES], "y": {t: number(row[t]) for t in TARGETS}}
     return dict(sorted(found.items()))
 
 

@@ -2,9 +2,9 @@
 
 `python -m tests.benchmarks.small_sets --data DIR [--repeats N] [--methods pls,default] [--sizes 20,30,50] [--sets idrc_1,ku_nir]`: DIR holds
 idrc2002_tablets.npz, ku_tablets_nir.npz, ku_tablets_raman.npz and gasoline.npz. Again and again a sensor is calibrated on samples drawn at random,
-as `edge-agent model train` does it, and judges all the others. Printed are the share of these inside their intervals of 90 %, its spread from one
-drawing to the next, what exact intervals of so few samples would spread by luck alone, the width, and the error against the RMSECV that the command
-told. One JSON line at the end.
+as `edge-agent model train` does it, and judges all the others. Printed are the share of valid answers whose interval of 90 % holds the reference, its
+spread from one drawing to the next, what exact intervals of so few samples would spread by luck alone, the same share of all answers, the share that
+was valid, the width, and the error of all against the RMSECV that the command told. One JSON line at the end.
 """
 
 from __future__ import annotations
@@ -47,8 +47,12 @@ def drawn(X: Array, y: Array, axis: Array, n: int, method: str, rng: np.random.G
     truth = y[rest][ok]
     inside = (found[ok, 1] <= truth) & (truth <= found[ok, 2])
     about = made.file.calibration
+    valid = found[ok, 5] == 1.0
     width, rmsep = 2 * float(about["half_width"]), rmse(found[ok, 0] - truth)
-    return {"coverage": float(inside.mean()), "width": width, "rmsep": rmsep, "rmsecv": float(about["rmsecv"])}
+    return {
+        "coverage": float(inside[valid].mean()), "coverage_of_all": float(inside.mean()), "valid": float(valid.mean()), "width": width,
+        "rmsep": rmsep, "rmsecv": float(about["rmsecv"]),
+    }  # fmt: skip
 
 
 def by_luck(n: int) -> float:
@@ -83,7 +87,8 @@ def main() -> None:
                 runs = [drawn(X, y, x, n, method, rng) for _ in range(opt.repeats)]
                 of = {k: float(np.mean([r[k] for r in runs])) for k in runs[0]}
                 spread = float(np.std([r["coverage"] for r in runs], ddof=1)) if len(runs) > 1 else 0.0
-                told = f"rmsep {of['rmsep']:7.3f}  rmsecv told {of['rmsecv']:7.3f}  width {of['width']:7.3f}"
+                told = f"of all {of['coverage_of_all']:.3f}  valid {of['valid']:.2f}  rmsep {of['rmsep']:7.3f}  rmsecv told {of['rmsecv']:7.3f}"
+                told += f"  width {of['width']:7.3f}"
                 cover = f"cover {of['coverage']:.3f} +- {spread:.3f} (by luck {by_luck(n):.3f})"
                 print(f"{name:9} {method:8} n {n:3}  {cover}  {told}  {opt.repeats} drawings", flush=True)
                 figures[f"{name} {method} {n}"] = {k: round(v, 4) for k, v in of.items()} | {"spread": round(spread, 4), "drawings": opt.repeats}

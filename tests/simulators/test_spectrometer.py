@@ -159,7 +159,7 @@ def test_every_road_brings_the_same_spectrum(form: str) -> None:
     assert block.status.tolist() == [UNCERTAIN_SIMULATED]
     assert block.time_ns.tolist() == [T0]
     assert np.allclose(block.axis, AXIS, rtol=0, atol=1e-6)
-    assert (block.axis_unit, len(block.axis)) == ("nm", 256)
+    assert (block.axis_unit, block.unit, len(block.axis)) == ("nm", "AU", 256)
     facts = block.acquisition
     assert facts is not None
     assert (facts.status, facts.counter, facts.scans, facts.integration_s, facts.cycle) == ("good", spectrum.counter, 32, 0.05, 16)

@@ -65,7 +65,7 @@ def test_jcamp_spc_and_csv_bring_axis_units_and_time():
         ("a.jdx", JCAMP.replace(b"XYDATA=", b"NOTHING="), "expected one spectrum in a file, found 0"),
         ("a.spc", spc(2), "expected one spectrum in a file, found 2"),
         ("a.csv", b"# nothing\n", "at least 2"),
-        ("a.spc", b"\x00" * 40, "expected a file of its format"),
+        ("a.spc", b"\x00" * 40, "expected a spc file"),
         ("a.spc", spc()[:1] + b"\x4d" + spc()[2:], "LSB"),
         ("a.jdx", JCAMP.replace(b"1000 10 15", b"1000 10 |5"), "Unknown character"),
         ("a.jdx", JCAMP.replace(b"NPOINTS=10", b"NPOINTS=1000000000"), "expected at most 4000000 points"),

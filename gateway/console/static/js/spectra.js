@@ -355,7 +355,7 @@ export function spectra(root, params) {
       else if (chosen.tag && plant.now() - loaded > AGAIN_MS) load();
       else if (row) current();
     },
-    recolor: () => row && draw(), rebuild: () => { offer(); if (!row) load(); },
+    recolor: () => row && draw(), rebuild: () => { offer(); if (!row || sensorsOf().length !== shownTrends.length) load(); },
     params: (next) => { chosen = read(next); at = null; load(); },
     close: () => { closed = true; resized.disconnect(); for (const one of plots) one.destroy(); },
   };
