@@ -9,15 +9,16 @@
 #   make fuzz    every decoder against damaged input (SEED, SECONDS)
 #   make peers   evidence against independent implementations; needs node, npm and their registry
 #   make pictures  the pages of the console in both languages, drawn anew into docs/images (needs Chromium)
-#   make bundle  everything for a computer without a network, as one archive and as a Debian package, in dist/
+#   make bundle  everything for a computer without a network, as one archive and as a Debian package, in dist/ (SIGN=key.pem: signed)
 #   make sbom    the bill of materials of what runs, CycloneDX JSON, in dist/
 #   make bare    that bundle installed, upgraded, rolled back and removed on a bare Debian without network; needs root and debootstrap
+#   make walk    a stranger's first hour with it, timed: a booted Debian without network, a server, the console; needs systemd-nspawn and Chromium
 #   make lock    resolve pyproject.toml anew into requirements.lock (needs uv and a package index)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := venv
-.PHONY: venv demo test lint bench faults soak fuzz peers lock pictures bundle bare sbom
+.PHONY: venv demo test lint bench faults soak fuzz peers lock pictures bundle bare walk sbom
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -88,13 +89,16 @@ peers: venv
 	@$(BIN)/python -m tests.peers.sparkplug
 
 bundle: venv
-	@$(BIN)/python -m deploy.bundle --deb
+	@$(BIN)/python -m deploy.bundle --deb $(if $(SIGN),--sign $(SIGN))
 
 sbom: venv
 	@mkdir -p dist && $(BIN)/python -m deploy.sbom dist/sbom.cdx.json && echo dist/sbom.cdx.json
 
 bare: venv
 	@$(BIN)/python -m tests.deploy.bare $(ARGS)
+
+walk: venv
+	@$(BIN)/python -m tests.deploy.stranger $(ARGS)
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock: expected uv on the PATH, found none" >&2; exit 1; }

@@ -1,9 +1,10 @@
 """`make bundle`: everything that a computer without a network needs, in one archive.
 
-    python -m deploy.bundle [--out DIR] [--deb]
+    python -m deploy.bundle [--out DIR] [--deb] [--sign KEY.pem]
 
-The archive holds our wheel with its compiled kernels, the wheels of every library at the hashes of requirements.lock, pip itself, `install.sh`, the
-units of the service manager, commented configurations, dashboards, docs, and `SHA256SUMS` over all of it. It is for the processor and the Python
+The archive holds our wheel with its compiled kernels, the wheels of every library at the hashes of requirements.lock, pip itself, the bytecode of all
+of them, `install.sh`, the units of the service manager, commented configurations, dashboards, docs, and `SHA256SUMS` over all of it, with the
+maker's signature where a key is given. It is for the processor and the Python
 version it was made on: wheels with machine code are.
 """
 
@@ -22,10 +23,14 @@ import time
 from pathlib import Path
 from typing import Final
 
+from deploy.bytecode import NAME as BYTECODE
+from deploy.bytecode import bytecode
 from deploy.needed import PACKAGE, locked, needed
 from deploy.sbom import bill
+from deploy.sign import SIGNATURE, sign
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+CONFIGURATIONS: Final = ("agent.yaml", "gateway.yaml", "broker.conf")
 
 
 def wheels(folder: Path) -> None:
@@ -41,7 +46,7 @@ def wheels(folder: Path) -> None:
 
 def sums(folder: Path) -> str:
     """One line per file, `HASH  NAME`, in the order of names, as `sha256sum -c` reads them."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ("SHA256SUMS", SIGNATURE))
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files)
 
 
@@ -49,6 +54,8 @@ def lay_out(folder: Path) -> str:
     """Fill a folder with the bundle; returns the name of the release, VERSION+TIME.HASH: later ones sort behind earlier ones."""
     (folder / "wheels").mkdir(parents=True)
     wheels(folder / "wheels")
+    with tempfile.TemporaryDirectory() as work:
+        bytecode(folder / "wheels", folder / BYTECODE, Path(work))
     shutil.copy(ROOT / "deploy" / "install.sh", folder)
     shutil.copytree(ROOT / "deploy" / "systemd", folder / "systemd")
     plain = shutil.ignore_patterns("*.png", "*.jpg", "images")
@@ -61,8 +68,8 @@ def lay_out(folder: Path) -> str:
     (folder / "etc").mkdir()
     agent = (ROOT / "edge_agent" / "config" / "agent.example.yaml").read_text("utf-8")
     (folder / "etc" / "agent.yaml").write_text(_moved(agent, "data", "/var/lib/pharmedge/agent"), "utf-8")
-    gateway = (ROOT / "configs" / "gateway.yaml").read_text("utf-8")
-    (folder / "etc" / "gateway.yaml").write_text(_moved(gateway, "../data/gateway", "/var/lib/pharmedge/gateway"), "utf-8")
+    (folder / "etc" / "gateway.yaml").write_text(_gateway(), "utf-8")
+    shutil.copy(ROOT / "deploy" / "broker.conf", folder / "etc")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     version = importlib.metadata.version(PACKAGE)
     (folder / "PYTHON").write_text(f"{python} {subprocess.check_output(['uname', '-m'], text=True).strip()}\n")
@@ -79,10 +86,20 @@ def _when() -> str:
     return time.strftime("%Y%m%d%H%M", time.gmtime(seconds))
 
 
-def _moved(text: str, data_dir: str, to: str) -> str:
-    found = re.subn(rf"^(  data_dir: ){re.escape(data_dir)}\b", rf"\g<1>{to}", text, flags=re.MULTILINE)
+def _gateway() -> str:
+    """The commented configuration of a gateway as it is installed: of the same site as that of the agent, and for real edges."""
+    text = (ROOT / "configs" / "gateway.yaml").read_text("utf-8")
+    for key, of_checkout, installed in (
+        ("data_dir", "../data/gateway", "/var/lib/pharmedge/gateway"), ("site", "demo", "plant1"), ("mode", "simulation", "production"),
+    ):  # fmt: skip
+        text = _moved(text, of_checkout, installed, key)
+    return text
+
+
+def _moved(text: str, old: str, new: str, key: str = "data_dir") -> str:
+    found = re.subn(rf"^(  {key}: ){re.escape(old)}\b", rf"\g<1>{new}", text, flags=re.MULTILINE)
     if found[1] != 1:
-        raise ValueError(f"data_dir: expected {data_dir} once, found it {found[1]} times")
+        raise ValueError(f"{key}: expected {old} once, found it {found[1]} times")
     return found[0]
 
 
@@ -113,11 +130,11 @@ def debian(folder: Path, release: str, out: Path) -> Path:
         (tree / "etc" / "pharmedge").mkdir(parents=True)
         (tree / "etc" / "default").mkdir()
         control.mkdir()
-        for name in ("agent.yaml", "gateway.yaml"):
+        for name in CONFIGURATIONS:
             shutil.copy(folder / "etc" / name, tree / "etc" / "pharmedge" / name)
         units = tree / "usr" / "lib" / "systemd" / "system"
         shutil.copytree(folder / "systemd", units)
-        (control / "conffiles").write_text("/etc/pharmedge/agent.yaml\n/etc/pharmedge/gateway.yaml\n")
+        (control / "conffiles").write_text("".join(f"/etc/pharmedge/{name}\n" for name in CONFIGURATIONS))
         size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file()) // 1024
         (control / "control").write_text(
             f"Package: pharmedge\nVersion: {release}\nArchitecture: {architecture}\nMaintainer: Pharmedge <root@localhost>\n"
@@ -143,10 +160,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="deploy.bundle", description="Make the offline bundle.")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--deb", action="store_true", help="also as a Debian package")
+    parser.add_argument("--sign", type=Path, metavar="KEY.pem", help="the maker's private key (Ed25519, PEM)")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work, "bundle")
         release = lay_out(folder)
+        if asked.sign is not None:
+            sign(folder, asked.sign)
         made = [archive(folder, release, asked.out)]
         if asked.deb:
             made.append(debian(folder, release, asked.out))

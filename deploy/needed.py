@@ -8,7 +8,7 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-EXTRAS: Final = ("demo", "spectra")
+EXTRAS: Final = ("demo", "serial", "spectra")
 PACKAGE: Final = "pharmedge"
 
 

@@ -132,24 +132,31 @@ def browse(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to the screen.", metavar="TAGS.csv")] = None,
     username: Annotated[str | None, typer.Option(help="User name, if the server asks for one.")] = None,
     password_file: Annotated[Path | None, typer.Option(help="File with the password.", metavar="FILE")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Write a whole configuration that reads them, with tags.csv and alarms.csv beside it.", metavar="AGENT.yaml")
+    ] = None,
 ) -> None:
-    """Walk a live OPC UA server and write its variables as a tag CSV."""
-    import csv
-
-    from edge_agent.config.tag_csv import COLUMNS
+    """Walk a live OPC UA server and write its variables as a tag CSV, or with --init as a configuration to begin with."""
+    from edge_agent.config.beginning import begin, tag_csv
     from edge_agent.core.settings import secret
     from edge_agent.sources.opcua_browse import browse as browse_server
 
+    if init is not None and out is not None:
+        print("browse: expected either --out FILE or --init FILE, found both", file=sys.stderr)
+        raise typer.Exit(2)
     try:
-        rows = asyncio.run(browse_server(url, source=source, username=username, password=secret(password_file)))
-    except PharmedgeError as error:
+        rows, simulated = asyncio.run(browse_server(url, source=source, username=username, password=secret(password_file)))
+        if init is not None:
+            written = begin(init, url, rows, simulated=simulated, username=username, password_file=password_file)
+            print(f"{', '.join(str(path) for path in written)} written; next: edge-agent check -c {init}")
+        elif out is not None:
+            out.write_text(tag_csv(rows), "utf-8")
+        else:
+            print(tag_csv(rows), end="")
+    except (PharmedgeError, OSError) as error:
         print(error, file=sys.stderr)
-        raise typer.Exit(1) from error
-    with out.open("w", encoding="utf-8", newline="") if out else sys.stdout as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"{len(rows)} tags", file=sys.stderr)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+    print(f"{len(rows)} tags{', simulated' if simulated else ''}", file=sys.stderr)
 
 
 @app.command()

@@ -78,12 +78,30 @@ def trail_of(settings: GatewayConfig) -> Trail:
 
 
 @contextmanager
+def _as_owner(folder: Path) -> Iterator[None]:
+    """What root makes in a service's folder belongs to the service, which could not open it otherwise; without effect for anybody else."""
+    owner = folder.stat() if folder.is_dir() else None
+    if owner is None or os.geteuid() != 0:
+        yield
+        return
+    group = os.getegid()
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+
+
+@contextmanager
 def _accounts(config: Path) -> Iterator[tuple[Accounts, Actor, GatewayConfig]]:
     """The accounts of a configuration, and who asks."""
     with ExitStack() as opened:
         settings = opened.enter_context(_told(config))
-        users = opened.enter_context(closing(Users(settings.gateway.data_dir)))
-        trail = opened.enter_context(closing(trail_of(settings)))
+        with _as_owner(settings.gateway.data_dir):
+            users = opened.enter_context(closing(Users(settings.gateway.data_dir)))
+            trail = opened.enter_context(closing(trail_of(settings)))
         yield Accounts(users, trail, clock=time.time_ns), _actor(), settings
 
 

@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from edge_agent.core.status import CODE_MASK, UNCERTAIN_SIMULATED
 from edge_agent.sources.opcua import OpcUaConfig
 from edge_agent.sources.opcua_address import of_node_id
 from edge_agent.sources.opcua_session import Kept, Session, reaching
@@ -31,6 +32,15 @@ class _Variable:
     properties: dict[str, Any] = field(default_factory=dict)
 
 
+class Browsed(NamedTuple):
+    """What a walk found."""
+
+    rows: list[dict[str, str]]
+    """One row per scalar variable of numbers or text below Objects, in order of the walk; columns are COLUMNS."""
+    simulated: bool
+    """One of the first values carries UncertainSimulatedValue."""
+
+
 async def browse(
     url: str,
     *,
@@ -39,8 +49,8 @@ async def browse(
     password: str | None = None,
     config: OpcUaConfig | None = None,
     data_dir: Path | None = None,
-) -> list[dict[str, str]]:
-    """One row per scalar variable of numbers or text below Objects, in order of the walk; columns are COLUMNS.
+) -> Browsed:
+    """Walk the objects of a server.
 
     `config` gives security and time-outs, `data_dir` the folder of the client's certificate. Every tag is by_exception and of class other until
     a person says otherwise: a server knows neither its period nor its criticality. Raises NotConnected.
@@ -51,7 +61,7 @@ async def browse(
         session = Session(config, Path(passing), Kept(), certificates=data_dir or Path(passing), password=password)
         try:
             await session.open()
-            return await _Walk(session, config, source).rows()
+            return await _Walk(session, config, source).all()
         finally:
             await session.close()
 
@@ -62,12 +72,13 @@ class _Walk:
         self._session = session
         self._kinds: dict[Any, str] = {}
 
-    async def rows(self) -> list[dict[str, str]]:
+    async def all(self) -> Browsed:
         namespaces = await self._session.namespaces()
         variables = await self._variables()
         described = await self._described(variables)
         out: list[dict[str, str]] = []
         names: dict[str, int] = {}
+        numeric: list[Any] = []
         for variable, (data_type, rank, description) in zip(variables, described, strict=True):
             kind = await self._kind(data_type)
             if not kind or (isinstance(rank, int) and rank >= 0):
@@ -79,7 +90,9 @@ class _Walk:
             row |= {"class": "other", "report": "by_exception", "record": "raw", "role": "value"}
             row |= _of_properties(variable.properties, description)
             out.append(row)
-        return out
+            if kind == "numeric":
+                numeric.append(variable.node_id)
+        return Browsed(out, await self._simulated(numeric[:_PER_CALL]))
 
     async def _variables(self) -> list[_Variable]:
         """All variables below Objects with the values of their properties, level by level."""
@@ -123,8 +136,18 @@ class _Walk:
         values = await self._read([(variable.node_id, attribute) for variable in variables for attribute in attributes])
         return [(values[i], values[i + 1], values[i + 2]) for i in range(0, len(values), 3)]
 
+    async def _simulated(self, numeric: Sequence[Any]) -> bool:
+        from asyncua import ua
+
+        values = await self._answers([(node_id, ua.AttributeIds.Value) for node_id in numeric])
+        return any(value.StatusCode is not None and value.StatusCode.value & CODE_MASK == UNCERTAIN_SIMULATED for value in values)
+
     async def _read(self, wanted: Sequence[tuple[Any, Any]]) -> list[Any]:
         """Values of attributes, None for those that cannot be read."""
+        answers = await self._answers(wanted)
+        return [a.Value.Value if a.StatusCode is not None and a.StatusCode.is_good() and a.Value is not None else None for a in answers]
+
+    async def _answers(self, wanted: Sequence[tuple[Any, Any]]) -> list[Any]:
         from asyncua import ua
 
         out: list[Any] = []
@@ -133,7 +156,7 @@ class _Walk:
             params.NodesToRead = [ua.ReadValueId(node_id, attribute) for node_id, attribute in wanted[at : at + _PER_CALL]]
             with reaching(self._url, "reading attributes"):
                 results = await self._services.read(params)
-            out += [r.Value.Value if r.StatusCode is not None and r.StatusCode.is_good() and r.Value is not None else None for r in results]
+            out += results
         return out
 
     async def _references(self, nodes: Sequence[Any], kind: int, direction: Any) -> list[list[Any]]:

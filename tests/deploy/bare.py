@@ -21,10 +21,10 @@ SUITE: Final = "bookworm"
 SCRIPT: Final = Path(__file__).with_name("walk.sh")
 
 
-def base_system(root: Path) -> None:
+def base_system(root: Path, include: str = "python3,ca-certificates") -> None:
     """A base system with Python in a folder."""
     if not (root / "usr/bin/python3").exists():
-        subprocess.run(["debootstrap", "--variant=minbase", "--include=python3,ca-certificates", SUITE, root], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["debootstrap", "--variant=minbase", f"--include={include}", SUITE, root], check=True, stdout=subprocess.DEVNULL)
 
 
 def put(tree: Path, tar: Path, deb: Path | None) -> None:

