@@ -24,7 +24,9 @@ _OURS: Final = ("sources", "tags", "models", "alarms")
 """Sections that a walk writes anew; the others stay as they stand in the file."""
 
 
-def begin(file: Path, url: str, rows: Sequence[Mapping[str, str]], *, simulated: bool, username: str | None, password_file: Path | None) -> list[Path]:
+def begin(
+    file: Path, url: str, rows: Sequence[Mapping[str, str]], *, simulated: bool, username: str | None, password_file: Path | None
+) -> list[Path]:
     """Write FILE, `tags.csv` and `alarms.csv` beside it; returns what was written.
 
     FILE is new, or the example with other sections than these four changed at the most. Raises ConfigError where it would overwrite somebody's

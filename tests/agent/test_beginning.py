@@ -15,8 +15,8 @@ URL = "opc.tcp://127.0.0.1:4840/"
 
 
 def row(name: str) -> dict[str, str]:
-    known = {"name": name, "source": "plc", "address": f"nsu=urn:x;s={name}", "kind": "numeric", "unit": "kN", "class": "other", "report": "by_exception"}
-    return dict.fromkeys(COLUMNS, "") | known | {"record": "raw", "role": "value"}
+    known = {"name": name, "source": "plc", "address": f"nsu=urn:x;s={name}", "kind": "numeric", "unit": "kN", "class": "other"}
+    return dict.fromkeys(COLUMNS, "") | known | {"report": "by_exception", "record": "raw", "role": "value"}
 
 
 def test_it_is_accepted_as_it_is_and_with_one_alarm_added(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_a_signature_that_openssl_makes_is_the_same_thing(bundle: Path, tmp_path
 
 def test_only_an_ed25519_key_signs(bundle: Path, tmp_path: Path) -> None:
     key = tmp_path / "ec.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], check=True, capture_output=True, timeout=60)
+    made = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key]
+    subprocess.run(made, check=True, capture_output=True, timeout=60)
     with pytest.raises(ValueError, match="expected an Ed25519 private key"):
         sign(bundle, key)

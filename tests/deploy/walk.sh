@@ -51,7 +51,7 @@ ok "ran as its own user and kept $before records for a gateway that is not there
 
 # --- upgrade --------------------------------------------------------------------------------------------------------------------------------------
 cp -r /given/bundle /tmp/second && cd /tmp/second
-first=$(cat RELEASE); echo "${first%.*}.second" > RELEASE
+rm -f SHA256SUMS.sig; first=$(cat RELEASE); echo "${first%.*}.second" > RELEASE
 find . -type f ! -name SHA256SUMS | sed 's#^\./##' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS; cd /
 cp /etc/pharmedge/agent.yaml /tmp/kept.yaml
 echo "nonsense: 1" >> /etc/pharmedge/agent.yaml

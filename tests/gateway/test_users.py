@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import argon2
 import pytest
+from typer.testing import CliRunner
 
 from edge_agent.core.throttle import Throttle
 from gateway.audit import Trail, Wanted
+from gateway.__main__ import app
 from gateway.config import AccountsSection
 from gateway.sessions import NotAllowed, NotLoggedIn, Sessions, Signature, SignatureNeeded, TooSoon
 from gateway.users import FILE, RIGHTS, Users, WrongAccount
@@ -198,3 +202,22 @@ def test_ones_own_password(desk: Desk) -> None:
     desk.sessions.change_password(session, PASSWORD, "another password")
     assert desk.sessions.find(token) is None
     desk.sessions.login("wang", "another password", "a")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for somebody else")
+def test_what_root_makes_for_a_service_belongs_to_the_service() -> None:
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        data = path / "data"
+        data.mkdir(mode=0o700)
+        os.chown(data, nobody, nobody)
+        (path / "gateway.yaml").write_text("gateway: {id: gw1, site: s, data_dir: data}\n")
+        (path / "word").write_text("a long word 1\n")
+        add = ["user", "add", "-c", str(path / "gateway.yaml"), "wang", "--role", "operator", "--full-name", "W", "--password-file", str(path / "word")]
+        done = CliRunner().invoke(app, add)
+        assert (done.exit_code, os.geteuid()) == (0, 0), done.output
+        made = list(data.rglob("*"))
+        assert made
+        assert {found.stat().st_uid for found in made} == {nobody}
