@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent.core.throttle import Throttle
-from gateway.audit import Trail, Wanted
 from gateway.__main__ import app
+from gateway.audit import Trail, Wanted
 from gateway.config import AccountsSection
 from gateway.sessions import NotAllowed, NotLoggedIn, Sessions, Signature, SignatureNeeded, TooSoon
 from gateway.users import FILE, RIGHTS, Users, WrongAccount
@@ -215,7 +215,8 @@ def test_what_root_makes_for_a_service_belongs_to_the_service() -> None:
         os.chown(data, nobody, nobody)
         (path / "gateway.yaml").write_text("gateway: {id: gw1, site: s, data_dir: data}\n")
         (path / "word").write_text("a long word 1\n")
-        add = ["user", "add", "-c", str(path / "gateway.yaml"), "wang", "--role", "operator", "--full-name", "W", "--password-file", str(path / "word")]
+        word = str(path / "word")
+        add = ["user", "add", "-c", str(path / "gateway.yaml"), "wang", "--role", "operator", "--full-name", "W", "--password-file", word]
         done = CliRunner().invoke(app, add)
         assert (done.exit_code, os.geteuid()) == (0, 0), done.output
         made = list(data.rglob("*"))
