@@ -56,7 +56,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome = ""
     renewed: bool = False
     """The part was made as new: the edge judges it anew."""
-    told: Literal["", "renewed", "no_fault"] = ""
+    told: Literal["", "renewed", "no_fault", "rejected"] = ""
     """What the edge was told of it."""
     outcome_by: str = ""
     outcome_ns: int | None = None
@@ -182,12 +182,14 @@ class Advices(Book):
             return self._put(row, self._decided("accepted", by, reason, now, receivers))
 
     def reject(self, by: Actor, id_: str, reason: str) -> Row:
-        """Decide that nothing is done, and why."""
+        """Decide that nothing is done, and why. The edge is told, and says the same again only when its evidence has clearly grown."""
         with self._lock:
             row = self._undecided(id_)
             now = self._clock()
             self._trail.append(by, Act("advice_reject", f"{row.edge} {row.unit}", "", f"{row.advice.what.get('en', '')}", reason.strip()), now)
-            return self._put(row, self._decided("rejected", by, reason, now, ()))
+            # The edge first: a crash behind it leaves the advice undecided, and rejecting it again says nothing twice.
+            self._tell(_said(row, "rejected", reason.strip()), by)
+            return self._put(row, msgspec.structs.replace(self._decided("rejected", by, reason, now, ()), told="rejected"))
 
     def outcome(self, by: Actor, id_: str, outcome: Literal["confirmed", "other_fault", "no_fault"], remark: str, *, renewed: bool = False) -> Row:
         """What maintenance found, and whether the part is as new: kept, and told the edge where it changes something there.
@@ -199,17 +201,20 @@ class Advices(Book):
             if row.decision is None:
                 raise Refused(f"advice {id_}: expected one that was accepted or rejected, found one that nobody decided on")
             told = row.decision.told
-            # Of advice that is over there is nothing to silence.
-            silence = outcome == "no_fault" and (row.until_ns is None or told == "no_fault")
-            tell: Literal["", "renewed", "no_fault"] = "renewed" if renewed else "no_fault" if silence else ""
+            # Of advice that is over there is nothing to silence; what was rejected is silent already.
+            tell: Literal["", "renewed", "no_fault", "rejected"] = "renewed" if renewed else ""
+            if outcome == "no_fault" and not renewed:
+                tell = "rejected" if told == "rejected" else "no_fault" if row.until_ns is None or told == "no_fault" else ""
             if tell == "renewed" and told != tell and self._last.get((row.edge, row.unit), id_) != id_:
                 raise Refused(f"{row.unit} is advised on anew since: say of the newer advice that the part is as new")
             now = self._clock()
             words = f"{outcome}, as new" if renewed else outcome
             self._trail.append(by, Act("advice_outcome", f"{row.edge} {row.unit}", row.decision.outcome, words, remark.strip()), now)
             # The edge first: a crash behind it leaves the outcome open, and the same said twice changes nothing.
-            if tell != told and (tell or told == "no_fault"):
-                self._tell(_said(row, tell or "withdraw_no_fault", remark.strip()), by)
+            if tell and tell != told:
+                self._tell(_said(row, tell, remark.strip()), by)
+            elif not tell and told in ("no_fault", "rejected"):
+                self._tell(_said(row, "withdraw_no_fault" if told == "no_fault" else "withdraw_rejected", remark.strip()), by)
             done = msgspec.structs.replace(
                 row.decision, outcome=outcome, renewed=renewed, told=tell, outcome_by=by.user, outcome_ns=now, remark=remark.strip()
             )  # fmt: skip
@@ -233,7 +238,7 @@ class Advices(Book):
         return msgspec.structs.replace(row, decision=decision)
 
 
-def _said(row: Row, kind: Literal["renewed", "no_fault", "withdraw_no_fault"], remark: str) -> Maintained:
+def _said(row: Row, kind: Literal["renewed", "no_fault", "withdraw_no_fault", "rejected", "withdraw_rejected"], remark: str) -> Maintained:
     # The id is that of the advice, of the outcome that is corrected and of what is said: a repetition of the same is recognised by it.
     before = row.decision.outcome_ns if row.decision is not None else None
     id_ = hashlib.sha256(f"{row.id}\0{before}\0{kind}".encode()).hexdigest()[:32]

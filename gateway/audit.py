@@ -73,6 +73,8 @@ EXCEPTIONS: Final = (
     "renewed_refused",
     "no_fault_refused",
     "withdraw_no_fault_refused",
+    "rejected_refused",
+    "withdraw_rejected_refused",
     "action_refused",
     "model_refused",
     "model_file_changed",

@@ -113,13 +113,13 @@ class ModeAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintained:
-    """What a person found where an edge had advised maintenance; `advised_ns` is the time of the advice."""
+    """What a person found, or decided, where an edge had advised maintenance; `advised_ns` is the time of the advice."""
 
     id: str
     edge: str
     subject: str
     advised_ns: int
-    kind: Literal["renewed", "no_fault", "withdraw_no_fault"]
+    kind: Literal["renewed", "no_fault", "withdraw_no_fault", "rejected", "withdraw_rejected"]
     remark: str
 
 

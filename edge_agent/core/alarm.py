@@ -11,7 +11,7 @@ AlarmKind = Literal["limit", "deviation", "rate", "stale", "bad_quality", "diagn
 Side = Literal["high", "low"]
 ActionKind = Literal[
     "acknowledge", "shelve", "unshelve", "reset", "out_of_service", "in_service", "comment", "set_mode", "withdraw_mode", "renewed", "no_fault",
-    "withdraw_no_fault", "unknown",
+    "withdraw_no_fault", "rejected", "withdraw_rejected", "unknown",
 ]
 """`unknown` is what this version cannot read; it is refused."""
 Overlay = Literal["", "shelved", "designed", "out_of_service"]
@@ -150,7 +150,7 @@ class OperatorAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     id: str
     kind: ActionKind
     alarm: str
-    """Of renewed, no_fault and withdraw_no_fault, which answer maintenance advice: the machine, tag or model that was advised on."""
+    """Of what answers maintenance advice (renewed, no_fault, rejected and their withdrawals): the machine, tag or model that was advised on."""
     raised_ns: int
     """The occurrence; of an answer to advice: the time of that advice."""
     user: str

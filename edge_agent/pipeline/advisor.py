@@ -27,14 +27,20 @@ if TYPE_CHECKING:
 
 ROLE: Final = "advice"
 ROLES: Final = ("shift_lead", "maintenance", "engineer")
-"""Who may say what was found."""
+"""Who may decide on advice and say what was found."""
 REMEMBERED_ACTIONS: Final = 256
 """Operator actions whose repetition is recognised."""
 AGREE: Final = 3
 """Waveforms in a row that must say the same of a machine before it is told; findings in a row before anything is taken back."""
+GREW: Final = 2.0
+"""Rejected advice is given again when its evidence has grown by this factor: the time that is left has halved, the line stands twice as high."""
+FORGOTTEN: Final = 50
+"""Findings in a row without what was rejected, behind which the rejection counts no more: a repair of which nobody told."""
 _RANK: Final = {"plan": 1, "act": 2}
 _BEARING: Final = {"cage": "cage", "outer": "outer race", "inner": "inner race", "ball": "ball"}
 _REACHED: Final = 1e-9
+_LEAST: Final = 1e-12
+"""Of evidence; where a checkpoint of an earlier version does not say how strong it was, whatever is found next is more."""
 _UNKNOWN: Final = ("", -1)
 """What advice is about and its time, where a checkpoint of an earlier version does not say it."""
 
@@ -47,17 +53,30 @@ class _Source:
 
 
 class _Hushed:
-    """Advice that people found to be wrong: what it was about, how urgent, since when, and how often in a row nothing was found since."""
+    """Advice that people found to be wrong, or rejected: what it was about, how urgent, since when, and how often in a row nothing was found since.
 
-    def __init__(self, finding: str, urgency: str, advised_ns: int, gone: int = 0) -> None:
-        self.finding, self.urgency, self.advised_ns, self.gone = finding, urgency, advised_ns, gone
+    evidence: of rejected advice, how strong it was when it was rejected; 0 for what was found to be no fault, however strong.
+    """
+
+    def __init__(self, finding: str, urgency: str, advised_ns: int, gone: int = 0, evidence: float = 0.0) -> None:
+        self.finding, self.urgency, self.advised_ns, self.gone, self.evidence = finding, urgency, advised_ns, gone, evidence
+
+    def covers(self, finding: str, urgency: str, evidence: float) -> bool:
+        """Whether this is no news."""
+        grew = self.evidence > 0.0 and evidence >= GREW * self.evidence
+        return finding == self.finding and _RANK.get(urgency, 0) <= _RANK.get(self.urgency, 0) and not grew
+
+    def over(self) -> bool:
+        """Whether nothing was found for so long that it counts no more."""
+        return self.gone >= (FORGOTTEN if self.evidence > 0.0 else AGREE)
 
 
 class Advisor:
     """Everything that advice is given for; `now` is what was told last, by name, `seen` what was found since then and how often in a row.
 
-    `stands` is what the advice in `now` is about and its time. `hushed` is what people found to be wrong, by name: as long as the same is
-    found it is not told again. It counts no more when something else or something more urgent is found, or nothing AGREE times in a row.
+    `stands` is what the advice in `now` is about and its time, `evidence` how strong it was found last. `hushed` is what people found to be wrong
+    or rejected, by name: as long as the same is found it is not told again. It counts no more when something else or something more urgent is
+    found, or nothing AGREE times in a row. What was rejected is silent over longer breaks, but not when its evidence has clearly grown.
     """
 
     def __init__(self, plan: PipelinePlan, catalogue: Catalogue) -> None:
@@ -79,6 +98,7 @@ class Advisor:
         self._now: dict[str, str] = {}
         self._seen: dict[str, tuple[str, int]] = {}
         self._stands: dict[str, tuple[str, int]] = {}
+        self._evidence: dict[str, float] = {}
         self._hushed: dict[str, _Hushed] = {}
         self._acted: dict[str, None] = {}
 
@@ -110,11 +130,13 @@ class Advisor:
             before = self._now.get(source.name, "")
             self._seen.pop(source.name, None)
             self._hushed.pop(source.name, None)
-            if not before or action.kind == "withdraw_no_fault":
+            if not before or action.kind in ("withdraw_no_fault", "withdraw_rejected"):
                 continue
             finding, advised_ns = self._stands.pop(source.name, _UNKNOWN)
+            strength = self._evidence.pop(source.name, _LEAST)
             if not renewed:
-                self._hushed[source.name] = _Hushed(finding, before.partition(":")[0], advised_ns)
+                rejected = action.kind == "rejected"
+                self._hushed[source.name] = _Hushed(finding, before.partition(":")[0], advised_ns, evidence=strength if rejected else 0.0)
             self._now[source.name] = ""
             told.append(self._context(source, None, received_ns, received_ns, before))
         return told, frozenset(tag for s in mine for tag in s.tags.values()) if renewed else none
@@ -126,13 +148,13 @@ class Advisor:
             return f"what was found is said by {' or '.join(ROLES)}, not by the role {action.role or 'of nobody'}"
         if not any(s.name == subject for s in self._sources):
             return f"expected a machine, a tag of a wear model or a model of remaining life, found {subject!r}"
-        if action.kind == "withdraw_no_fault":
+        if action.kind in ("withdraw_no_fault", "withdraw_rejected"):
             hushed = self._hushed.get(subject)
             return "" if hushed is not None and hushed.advised_ns == action.raised_ns else "nothing is kept silent because of this advice"
         if action.kind == "renewed" and received_ns - action.time_ns > self._asked_within_ns:
             return "asked too long ago"
         if not self._now.get(subject):
-            return "this advice is over" if action.kind == "no_fault" else ""
+            return "this advice is over" if action.kind in ("no_fault", "rejected") else ""
         return "" if self._stands.get(subject, _UNKNOWN)[1] in (action.raised_ns, _UNKNOWN[1]) else "this advice is over: other advice stands"
 
     def derived(self, derived: Derived, received_ns: Int64) -> list[tuple[int, Context]]:
@@ -155,7 +177,8 @@ class Advisor:
             advice = _of_wear(source, values, whys[key]) if source.kind == "wear" else _of_fleet(source, values, whys[key])
             if self._lasts(source.name, advice):
                 continue
-            told += [(origin[key], context) for context in self._tell(source, advice, "", key[1], int(received_ns[origin[key]]))]
+            evidence = max(1.0 / max(values.get("rul_low", math.inf), _REACHED), _LEAST)
+            told += [(origin[key], context) for context in self._tell(source, advice, "", evidence, key[1], int(received_ns[origin[key]]))]
         return told
 
     def vibration(self, told: Samples) -> list[Context]:
@@ -174,14 +197,27 @@ class Advisor:
             part = max(strengths, key=lambda p: strengths[p]) if strengths else ""
             clear = part if part and strengths[part] >= CLEAR else ""
             zone = "ABCD"[int(values["zone"]) - 1]
-            said = f"{clear}/{zone if zone in 'CD' else ''}"
+            evidence = max(strengths[clear] if clear else values.get("velocity", 0.0), _LEAST)
+            hushed = self._hushed.get(name)
+            worse = hushed is not None and hushed.evidence > 0.0 and evidence >= GREW * hushed.evidence
+            said = f"{clear}/{zone if zone in 'CD' else ''}{'+' if worse and (clear or zone in 'CD') else ''}"
             before, n = self._seen.get(name, ("", 0))
             n = n + 1 if said == before else 1
             self._seen[name] = said, min(n, AGREE)
+            if n > AGREE and said == "/":
+                self._nothing(name)
             if n == AGREE:
                 finding = Finding(clear, strengths.get(part, 0.0), strengths, Band(1, 0, 0.0))
-                contexts += self._tell(by_name[name], of_bearing(name, finding, zone), clear, t, told.received_ns)
+                contexts += self._tell(by_name[name], of_bearing(name, finding, zone), clear, evidence, t, told.received_ns)
         return contexts
+
+    def _nothing(self, name: str) -> None:
+        """One more waveform without what people found to be wrong or rejected."""
+        hushed = self._hushed.get(name)
+        if hushed is not None:
+            hushed.gone += 1
+            if hushed.over():
+                del self._hushed[name]
 
     def _lasts(self, name: str, advice: Advice | None) -> bool:
         """Whether what was told stands on, because something milder, or nothing, was not said AGREE times in a row yet."""
@@ -193,14 +229,16 @@ class Advisor:
         self._seen[name] = "milder", min(n, AGREE)
         return n < AGREE
 
-    def _tell(self, source: _Source, advice: Advice | None, finding: str, time_ns: int, received_ns: int) -> list[Context]:
+    def _tell(self, source: _Source, advice: Advice | None, finding: str, evidence: float, time_ns: int, received_ns: int) -> list[Context]:
         """The advice as context where it is another than before: another urgency, or another thing to do.
 
-        `finding` tells apart what may be found of one machine; empty where it can be one thing only.
+        `finding` tells apart what may be found of one machine; empty where it can be one thing only. `evidence` is larger the worse it is.
         """
         key = "" if advice is None or advice.urgency == "watch" else f"{advice.urgency}: {advice.what['en']}"
-        if self._silent(source, finding, key):
+        if self._silent(source, finding, key, evidence):
             key, advice = "", None
+        if key:
+            self._evidence[source.name] = evidence
         before = self._now.get(source.name, "")
         if key == before:
             return []
@@ -209,19 +247,20 @@ class Advisor:
             self._stands[source.name] = finding, time_ns
         else:
             self._stands.pop(source.name, None)
+            self._evidence.pop(source.name, None)
         return [self._context(source, advice if key else None, time_ns, received_ns, before)]
 
-    def _silent(self, source: _Source, finding: str, key: str) -> bool:
-        """Whether this is what people found to be wrong, not more urgent than it was, and nothing else was found since."""
+    def _silent(self, source: _Source, finding: str, key: str, evidence: float) -> bool:
+        """Whether this is what people found to be wrong or rejected, no worse than it was, and nothing else was found since."""
         hushed = self._hushed.get(source.name)
         if hushed is None:
             return False
-        same = bool(key) and finding == hushed.finding and _RANK.get(key.partition(":")[0], 0) <= _RANK.get(hushed.urgency, 0)
+        same = bool(key) and hushed.covers(finding, key.partition(":")[0], evidence)
         if not key:
             hushed.gone += AGREE if source.kind == "machine" else 1  # of a machine AGREE waveforms have said the same by now
         else:
             hushed.gone = 0
-        if same or (not key and hushed.gone < AGREE):
+        if same or (not key and not hushed.over()):
             return True
         del self._hushed[source.name]
         return False
@@ -236,7 +275,8 @@ class Advisor:
         return {
             "now": sorted([k, v] for k, v in self._now.items()), "seen": sorted([k, said, n] for k, (said, n) in self._seen.items()),
             "stands": sorted([k, finding, at] for k, (finding, at) in self._stands.items()),
-            "hushed": sorted([k, h.finding, h.urgency, h.advised_ns, h.gone] for k, h in self._hushed.items()), "acted": list(self._acted),
+            "hushed": sorted([k, h.finding, h.urgency, h.advised_ns, h.gone, h.evidence] for k, h in self._hushed.items()),
+            "acted": list(self._acted), "evidence": sorted([k, e] for k, e in self._evidence.items()),
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -247,6 +287,7 @@ class Advisor:
         self._stands = {k: (finding, at) for k, finding, at in state.get("stands", ())}
         self._hushed = {k: _Hushed(*rest) for k, *rest in state.get("hushed", ())}
         self._acted = dict.fromkeys(state.get("acted", ()))
+        self._evidence = {k: e for k, e in state.get("evidence", ())}  # noqa: C416 - pairs come as lists
 
 
 def written(kind: str, advice: Advice) -> str:

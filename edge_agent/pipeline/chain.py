@@ -99,7 +99,7 @@ class Pipeline:
             case Action():
                 if entry.action.kind in ("set_mode", "withdraw_mode"):
                     records += self._judging.of_units(self._parts.modes.act(entry.action, now))
-                elif entry.action.kind in ("renewed", "no_fault", "withdraw_no_fault"):
+                elif entry.action.kind in ("renewed", "no_fault", "withdraw_no_fault", "rejected", "withdraw_rejected"):
                     records += self._judging.found(entry.action, now)
                 elif entry.action.kind == "unknown":
                     records.append(not_understood(entry.action, now))

@@ -126,13 +126,15 @@ async def test_accepted_advice_becomes_one_work_request_and_its_outcome_is_kept(
     assert faults(tmp_path / "gw") == []
 
 
-async def test_rejecting_needs_a_reason(client: httpx.AsyncClient, edge: Edge) -> None:
+async def test_rejecting_needs_a_reason_that_the_edge_is_told(client: httpx.AsyncClient, store: Store, edge: Edge) -> None:
     (row,) = (await client.get("/api/v1/advice")).json()["advice"]
     token = await login(client, "zhou")
     at = f"/api/v1/advice/{row['id']}/reject"
     is_problem(await client.post(at, json={"reason": " "}, headers=token), 422)
     done = (await client.post(at, json={"reason": "changed yesterday"}, headers=token)).json()
     assert (done["decision"]["state"], done["decision"]["reason"]) == ("rejected", "changed yesterday")
+    (action,) = store.asked.of_edge("press-edge-1")
+    assert (action.kind, action.alarm, action.raised_ns, action.reason) == ("rejected", "filter1/dp", row["time_ns"], "changed yesterday")
     is_problem(await client.post("/api/v1/advice/00000000000000000000/reject", json={"reason": "x"}, headers=token), 404)
 
 
@@ -185,7 +187,20 @@ async def test_what_is_said_of_advice_that_is_over_leaves_the_newer_one_alone(of
     with pytest.raises(Refused, match="advised on anew"):
         office.advices.outcome(zhou, old.id, "confirmed", "", renewed=True)
     assert office.advices.outcome(zhou, old.id, "no_fault", "").decision is not None
-    assert asked(store) == []
+    assert asked(store) == [("rejected", 100)]
+
+
+async def test_a_rejection_that_was_wrong_is_withdrawn_by_what_was_found(office: Office, store: Store, edge: Edge, desk: Desk) -> None:
+    assert office.advices is not None
+    zhou = Actor("zhou", "maintenance", "Zhou Yi")
+    (row,) = office.advices.all()
+    office.advices.reject(zhou, row.id, "looks well")
+    desk.now += 1
+    office.advices.outcome(zhou, row.id, "no_fault", "")
+    assert asked(store) == [("rejected", 100)]  # silent already
+    desk.now += 1
+    office.advices.outcome(zhou, row.id, "confirmed", "it was worn")
+    assert asked(store) == [("rejected", 100), ("withdraw_rejected", 100)]
 
 
 async def test_a_wish_that_comes_again_under_its_id_is_one(store: Store, edge: Edge) -> None:

@@ -203,6 +203,27 @@ def test_what_was_no_fault_is_not_advised_again_while_the_same_is_found(machine:
     ]
 
 
+def test_what_was_rejected_is_advised_again_when_it_has_clearly_grown(machine: Any) -> None:
+    start = shown(machine)
+    dp = next(t.id for t in start.tags if t.name == "filter1/dp")
+    pipeline = Pipeline()
+    given = run(pipeline, [start, *clogging(dp, 0, 120)])
+    assert advised(given) == ["plan"]
+    at, plan = T0 + 120 * HOUR // 2, newest(given)
+    told = run(pipeline, [found("r0", "rejected", "filter1/dp", at, of=plan - 1), found("r1", "rejected", "filter1/dp", at, of=plan)])
+    assert refusals(told) == [("r0", "rejected_refused", "this advice is over: other advice stands")]
+    assert [(a.action, a.reason, a.action_id) for a in told if isinstance(a, Audit)][1:] == [("rejected", "R", "r1")]
+    assert advised(told) == [""]
+    pipeline = reborn(pipeline)
+    # It goes on as it did: nothing for a while, and then once more, when half of the time is over.
+    assert advised(run(pipeline, clogging(dp, 121, 160, 0.8))) == []
+    drifts = run(pipeline, clogging(dp, 160, 330, 0.9))
+    assert advised(drifts)[0] in ("plan", "act")
+    pipeline = reborn(pipeline)
+    wrong = run(pipeline, [found("r2", "withdraw_rejected", "filter1/dp", T0 + 330 * HOUR // 2, of=plan)])
+    assert refusals(wrong) == [("r2", "withdraw_rejected_refused", "nothing is kept silent because of this advice")]
+
+
 def test_advice_is_given_again_when_it_was_a_fault_after_all(machine: Any) -> None:
     start = shown(machine)
     dp = next(t.id for t in start.tags if t.name == "filter1/dp")
@@ -241,6 +262,15 @@ def test_another_fault_of_the_same_machine_is_told_whatever_its_urgency(machine:
     assert waveforms(15, 3, inner=20.0) == []
     assert waveforms(20, 1) == []
     assert waveforms(25, 3, inner=20.0) == ["plan"]  # three healthy waveforms came between
+    run(pipeline, [found("m3", "rejected", "pump1/drive_end", T0 + 29 * HOUR, of=newest(said))])
+    assert waveforms(30, 3, inner=30.0) == []
+    assert waveforms(35, 1) == []
+    assert waveforms(40, 3, inner=30.0) == []  # a short break ends no rejection
+    assert waveforms(45, 3, inner=41.0) == ["plan"]  # twice as high
+    run(pipeline, [found("m4", "rejected", "pump1/drive_end", T0 + 59 * HOUR, of=newest(said))])
+    for i in range(17):
+        assert waveforms(60 + 5 * i, 1) == []
+    assert waveforms(150, 3, inner=20.0) == ["plan"]  # gone for long: this is another time
 
 
 def test_an_action_that_this_version_cannot_read_is_refused_by_its_id(machine: Any) -> None:

@@ -185,7 +185,7 @@ export function machines(root, params) {
 
   async function reject(a) {
     const reason = input({ required: true });
-    const done = await ask({ title: t("machines.reject"), go: t("machines.reject"), first: reason, fields: [h("p", null, said(a.advice.what)), field(t("machines.reason"), reason)], act: () => session.send(`advice/${a.id}/reject`, "POST", { reason: reason.value.trim() }) });
+    const done = await ask({ title: t("machines.reject"), go: t("machines.reject"), first: reason, fields: [h("p", null, said(a.advice.what)), h("p", { class: "quiet" }, t("machines.rejectTold")), field(t("machines.reason"), reason)], act: () => session.send(`advice/${a.id}/reject`, "POST", { reason: reason.value.trim() }) });
     if (done) load();
   }
 
