@@ -35,6 +35,10 @@ SPEEDS: Final = 64
 VARIES: Final = 0.01
 """Share by which a speed may vary over a waveform before it is read at equal angles."""
 LEAST_POINTS: Final = 256
+CHOSEN_OVER: Final = 5
+"""Waveforms over whose median spectral kurtosis the band of the envelope is chosen: that of a single one jumps while a fault is small."""
+SLOW_RPM: Final = 600.0
+"""At this speed and below severity counts from 2 Hz instead of 10 Hz (ISO 20816-3)."""
 ENVELOPE: Final = "envelope"
 """Stream of envelope spectra of a machine of known bearing: `<name>.envelope`, up to the third line of the inner race."""
 ENVELOPE_POINTS: Final = 2048
@@ -97,12 +101,13 @@ def rate_of(block: Block) -> float:
 
 
 class Machines:
-    """All machines of the edge; from one waveform to the next only the speeds change."""
+    """All machines of the edge; what lasts from one waveform to the next are speeds and the spectral kurtosis of the last waveforms."""
 
     def __init__(self, plans: Sequence[MachinePlan], catalogue: Catalogue) -> None:
         self._envelopes = {p.name: catalogue.id(p.envelope) for p in plans if p.envelope}
         self._speeds = {p.speed_tag: _Speed() for p in plans if p.speed_tag}
         self._speed_ids = {catalogue.id(name): speed for name, speed in self._speeds.items()}
+        self._kurtoses: dict[str, list[np.ndarray[Any, np.dtype[np.float64]]]] = {p.name: [] for p in plans if p.bearing is not None}
         self._machines = [(catalogue.id(p.tag), np.array([catalogue.id(name) for name in p.outputs], np.int32), p) for p in plans]
 
     def heard(self, rows: Samples, usable: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
@@ -113,14 +118,18 @@ class Machines:
                 speed.heard(rows.time_ns[mine], rows.value[mine])
 
     def state(self) -> dict[str, Any]:
-        """Speeds by tag."""
-        return {name: {"time_ns": s.time_ns.copy(), "hz": s.hz.copy(), "n": s.n.copy()} for name, s in self._speeds.items()}
+        """Speeds by tag; under the name of no tag what machines remember, by machine."""
+        speeds: dict[str, Any] = {name: {"time_ns": s.time_ns.copy(), "hz": s.hz.copy(), "n": s.n.copy()} for name, s in self._speeds.items()}
+        return speeds | {"": {name: np.stack(rows) for name, rows in self._kurtoses.items() if rows}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state; a speed that is new is not known yet."""
         for name, speed in self._speeds.items():
             if name in state:
                 speed.time_ns[:], speed.hz[:], speed.n[:] = (state[name][k] for k in ("time_ns", "hz", "n"))
+        kept = state.get("", {})  # a checkpoint of an earlier version has none
+        for name in self._kurtoses:
+            self._kurtoses[name] = [np.array(row) for row in kept.get(name, ())]
 
     def step(self, block: Block) -> tuple[list[Samples], list[Block]]:
         """Values and envelope spectra of each machine on the block's stream, waveform by waveform."""
@@ -147,10 +156,17 @@ class Machines:
                     return None  # the shaft nearly stood: too few turns to see anything
                 turns, shaft, envelope = shaft, 1.0, Envelope(len(wave), rate)
         spectrum = envelope.spectrum(wave)
-        amplitude, bin_hz = envelope.lines(spectrum, envelope.choose(envelope.kurtoses(spectrum)))
+        last = self._kurtoses[plan.name]
+        last.append(envelope.kurtoses(spectrum))
+        del last[:-CHOSEN_OVER]
         cage, outer, inner, spin = bearing.frequencies(shaft)
         places = (cage, outer, inner, 2 * spin)
-        strengths = [float(line(amplitude, bin_hz, hz, 3, SLIP)) for hz in places]
+        # Its own band as well: a large fault waits for no median. The one counts in which a line stands higher.
+        bands = {(b.level, b.index): b for b in (envelope.choose(np.stack(last)), envelope.choose(last[-1]))}
+        looked = [envelope.lines(spectrum, band) for band in bands.values()]
+        found = [[float(line(a, b, hz, 3, SLIP)) for hz in places] for a, b in looked]
+        best = max(range(len(found)), key=lambda i: max(found[i]))
+        strengths, (amplitude, bin_hz) = found[best], looked[best]
         kept = min(len(amplitude), ENVELOPE_POINTS, int(3.3 * inner / bin_hz) + 1)
         return [*strengths, *(turns * hz for hz in places)], amplitude[:kept], turns * bin_hz
 
@@ -178,7 +194,7 @@ class Machines:
             found[:, -1] = shape.fault
             envelope = Envelope(waves.shape[1], rate)
             for i in np.flatnonzero((shape.fault == 0) & (status < BAD)).tolist():
-                found[i, 0] = velocity(waves[i], rate)
+                found[i, 0] = velocity(waves[i], rate, 2.0 if plan.speed_rpm <= SLOW_RPM else 10.0)
                 found[i, 1] = "ABCD".index(zone(found[i, 0], plan.group, plan.support)) + 1
                 if plan.bearing is not None:
                     seen = self._lines(waves[i], rate, int(block.time_ns[i]), plan, envelope)

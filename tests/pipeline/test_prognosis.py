@@ -365,6 +365,29 @@ def test_the_lines_of_a_bearing_stand_although_its_speed_varies(machine: Any) ->
     assert pipeline.catalogue[spectra[0].tag].name == "pump1/drive_end.envelope"
 
 
+def test_a_small_fault_is_seen_because_the_band_is_chosen_over_several_waveforms(machine: Any) -> None:
+    start, rng = shown(machine), np.random.default_rng(1)
+    speed = next(t.id for t in start.tags if t.name == "pump1/speed")
+    pipeline = Pipeline()
+    found = run(pipeline, [start])
+    for i in range(16):
+        at = T0 + (i + 1) * 30 * S
+        wave = waveform(rng, knocks_hz=3.5848 * 1480 / 60, size=1.2, shaft_hz=1480 / 60)
+        found += run(pipeline, [Samples.of([at], [speed], [1480.0], 0, at), block(start, wave, at)])
+    outer = values(found, start)["pump1/drive_end.outer"]
+    assert len(outer) == 16
+    assert min(outer[5:]) > 4.0  # chosen for each waveform alone every fourth is below
+
+
+def test_severity_of_a_slow_machine_counts_from_2_hz(machine: Any, tmp_path: Path) -> None:
+    (tmp_path / "agent.yaml").write_text(MACHINE.replace("speed_rpm: 1480, speed_tag: pump1/speed", "speed_rpm: 300"), "utf-8")
+    start = shown(start_of(load_agent(tmp_path / "agent.yaml"), T0))
+    wave = 0.5 * np.sin(2 * np.pi * 5 * np.arange(RATE) / RATE)
+    said = values(run(Pipeline(), [start, block(start, wave, T0 + S)]), start)
+    assert said["pump1/drive_end.velocity"] == [pytest.approx(1000 * 0.5 / (2 * np.pi * 5) / np.sqrt(2), rel=0.03)]
+    assert said["pump1/drive_end.zone"] == [4.0]
+
+
 def test_cuts_and_restarts_change_no_bit(machine: Any) -> None:
     start, rng = machine, np.random.default_rng(0)
     dp, speed = (next(t.id for t in start.tags if t.name == n) for n in ("filter1/dp", "pump1/speed"))
