@@ -20,6 +20,7 @@ from edge_agent.core import (
     Samples,
     Summaries,
     Tag,
+    Texts,
     chain_crc,
     encode,
 )
@@ -140,3 +141,14 @@ def summarised(samples: Samples, length_s: int = 10) -> np.ndarray:
             row["first_ns"], row["last_ns"], row["worst_status"] = part.time_ns[0], part.time_ns[-1], part.status.max()
             rows.append(row)
     return np.array(rows, SUMMARY_DTYPE)
+
+
+def line(seconds: int = 300) -> Edge:
+    """Two tags over so many seconds and the names of two batches."""
+    edge = Edge()
+    edge.define()
+    for begin in range(0, seconds, 30):
+        for tag in (0, 1):
+            edge.summary(edge.samples(begin, 30, tag, value=10.0 + tag))
+    edge.add(Texts((START, START + 100 * SECOND), (2, 2), ("B1", "B2"), (0, 0), START))
+    return edge

@@ -7,24 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edge_agent.core import Context, Refused, Texts
+from edge_agent.core import Context, Refused
 from gateway.inbox import STREAM
 from gateway.query import NotFound
 from gateway.store import Store
 from tests.gateway.conftest import Clock, ask, feed, seal
-from tests.gateway.edge import SECOND, START, TAGS, Edge
+from tests.gateway.edge import SECOND, START, TAGS, Edge, line
 
 KEY = "press-edge-1:press1/main_force"
-
-
-def _line(seconds: int = 300) -> Edge:
-    edge = Edge()
-    edge.define()
-    for begin in range(0, seconds, 30):
-        for tag in (0, 1):
-            edge.summary(edge.samples(begin, 30, tag, value=10.0 + tag))
-    edge.add(Texts((START, START + 100 * SECOND), (2, 2), ("B1", "B2"), (0, 0), START))
-    return edge
 
 
 def _values(edge: Edge) -> np.ndarray:
@@ -33,7 +23,7 @@ def _values(edge: Edge) -> np.ndarray:
 
 @pytest.mark.parametrize("how", ["tail", "sealed", "half sealed", "restarted", "sealed, restarted"])
 def test_series_is_the_same_wherever_the_rows_are(opened: Callable[..., Store], clock: Clock, how: str) -> None:
-    edge = _line()
+    edge = line()
     store = opened()
     half = len(edge.records) // 2
     feed(store, edge.deliver(edge.records[:half]))
@@ -64,7 +54,7 @@ def test_series_is_the_same_wherever_the_rows_are(opened: Callable[..., Store], 
 
 def test_sealing_empties_the_inbox_and_compaction_merges(opened: Callable[..., Store], clock: Clock) -> None:
     store = opened(compact_files=3, seal_after_s=10)
-    edge = _line(60)
+    edge = line(60)
     feed(store, edge.deliver())
     seal(store, clock)
     for i in range(3):
@@ -82,7 +72,7 @@ def test_sealing_empties_the_inbox_and_compaction_merges(opened: Callable[..., S
 
 def test_retention_writes_removed_before_the_file_goes(opened: Callable[..., Store], clock: Clock) -> None:
     store = opened(retention_days={"gmp": 3650, "other": 1})
-    feed(store, _line(60).deliver())
+    feed(store, line(60).deliver())
     seal(store, clock)
     clock.go(3 * 86400)
     store.tidy(clock())
@@ -111,7 +101,7 @@ def test_retention_counts_from_sealing_and_never_removes_gmp(opened: Callable[..
 
 
 def test_ledger_counts_every_summary_and_gap_once(opened: Callable[..., Store]) -> None:
-    edge = _line(60)
+    edge = line(60)
     edge.gap(7)
     store = opened()
     feed(store, edge.deliver(), edge.deliver())
@@ -127,7 +117,7 @@ def test_ledger_counts_every_summary_and_gap_once(opened: Callable[..., Store]) 
 
 
 def test_tags_show_the_newest_value_and_turn_stale(store: Store, clock: Clock) -> None:
-    edge = _line(60)
+    edge = line(60)
     clock.now_ns = START + 60 * SECOND
     feed(store, edge.deliver())
     force, speed, batch = store.ask.tags()
@@ -235,7 +225,7 @@ def test_unreadable_record_is_kept_and_alarmed(store: Store) -> None:
 
 
 def test_edge_that_numbers_its_tags_anew_keeps_its_history(store: Store, clock: Clock) -> None:
-    edge = _line(30)
+    edge = line(30)
     feed(store, edge.deliver())
     seal(store, clock)
     renewed = Edge(epoch=2)
@@ -260,7 +250,7 @@ def test_samples_before_their_definition_get_their_name_when_it_comes(store: Sto
 
 
 async def test_subscribers_get_values_alarms_and_edges(store: Store) -> None:
-    edge = _line(30)
+    edge = line(30)
     edge.event("raise", "NORM", "UNACK")
     look = store.subscribe()
     feed(store, edge.deliver())
@@ -276,7 +266,7 @@ async def test_subscribers_get_values_alarms_and_edges(store: Store) -> None:
 
 @pytest.mark.parametrize(("from_ns", "to_ns", "points"), [(5, 5, 10), (0, 10, 0), (0, 10, 10_001)])
 def test_impossible_series_are_refused(store: Store, from_ns: int, to_ns: int, points: int) -> None:
-    feed(store, _line(30).deliver())
+    feed(store, line(30).deliver())
     with pytest.raises(ValueError, match="series"):
         store.ask.series(KEY, from_ns, to_ns, points)
     with pytest.raises(NotFound):
@@ -285,121 +275,13 @@ def test_impossible_series_are_refused(store: Store, from_ns: int, to_ns: int, p
 
 def test_newest_values_outlive_the_inbox(opened: Callable[..., Store], clock: Clock) -> None:
     store = opened()
-    feed(store, _line(60).deliver())
+    feed(store, line(60).deliver())
     seal(store, clock)
     before = store.ask.tags()
     store.close()
     after = opened().ask.tags()
     assert [t["last"] for t in after] == [t["last"] for t in before]
     assert after[2]["last"]["value"] == "B2"  # type: ignore[index]
-
-
-async def test_subscribers_hear_when_an_edge_falls_silent_and_comes_back(store: Store, clock: Clock) -> None:
-    edge = _line(30)
-    feed(store, edge.deliver())
-    store.watch(clock())
-    look = store.subscribe()
-    store.watch(clock())
-    assert await look.take(0.01) is None
-    clock.go(21)
-    store.watch(clock())
-    change = await look.take(1.0)
-    assert change is not None
-    assert not change["edges"]["press-edge-1"]["connected"]
-    feed(store, edge.deliver())
-    change = await look.take(1.0)
-    assert change is not None
-    assert change["edges"]["press-edge-1"]["connected"]
-
-
-def test_an_edge_that_is_gone_is_an_alarm_until_it_is_back(opened: Callable[..., Store], clock: Clock) -> None:
-    def now(one: Store) -> list[tuple[str, str]]:
-        one.watch(clock())
-        return [(row["alarm"], row["state"]) for row in one.ask.alarms()]
-
-    edge, store = _line(30), opened()
-    feed(store, edge.deliver())
-    assert now(store) == []
-    clock.go(21)
-    assert now(store) == now(store) == [("gateway/press-edge-1.silent", "UNACK")]
-    ask(store, store.ask.alarms()[0]["occurrence"], "li", "cabinet is off", "a1")
-    assert now(store) == [("gateway/press-edge-1.silent", "ACKED")]
-    store.close()
-    store = opened()
-    assert now(store) == [("gateway/press-edge-1.silent", "ACKED")]
-    feed(store, edge.deliver())
-    assert now(store) == []
-    # Once more, unseen: it returns and stays to be acknowledged, and calls again.
-    clock.go(21)
-    assert now(store) == [("gateway/press-edge-1.silent", "UNACK")]
-    feed(store, edge.deliver())
-    assert now(store) == [("gateway/press-edge-1.silent", "RTNUN")]
-    clock.go(21)
-    assert now(store) == [("gateway/press-edge-1.silent", "UNACK")]
-    feed(store, edge.deliver())
-    now(store)
-    ask(store, store.ask.alarms()[0]["occurrence"], "li", "", "a2")
-    assert now(store) == []
-
-
-def test_an_edge_that_was_forgotten_calls_nobody_until_it_is_heard_again(opened: Callable[..., Store], clock: Clock) -> None:
-    edge, store = _line(30), opened()
-    edge.event("raise", "NORM", "UNACK")
-    feed(store, edge.deliver())
-    store.watch(clock())
-    clock.go(21)
-    store.watch(clock())
-    assert sorted(row["alarm"] for row in store.ask.alarms()) == ["gateway/press-edge-1.silent", "press1/main_force.high"]
-    forgotten = {"press-edge-1": clock(), "nobody": clock()}
-    store.watch(clock(), forgotten)
-    assert [(row["alarm"], row["state"]) for row in store.ask.alarms()] == [("gateway/press-edge-1.silent", "RTNUN")]
-    assert (store.ask.edges(), store.ask.tags()) == ([], [])
-    assert len(store.ask.alarms("history")) == 2
-    clock.go(60)
-    feed(store, edge.deliver())
-    store.watch(clock(), forgotten)
-    assert [row["edge"] for row in store.ask.edges()] == ["press-edge-1"]
-    assert store.ask.tags()
-    clock.go(21)
-    store.watch(clock(), forgotten)
-    assert "UNACK" in [row["state"] for row in store.ask.alarms() if row["alarm"].endswith(".silent")]
-
-
-def test_an_edge_that_moved_to_another_gateway_calls_nobody_here(opened: Callable[..., Store], clock: Clock) -> None:
-    edge, store = _line(30), opened(edges=("press-edge-1",))
-    feed(store, edge.deliver())
-    store.watch(clock())
-    clock.go(21)
-    store.watch(clock())
-    assert [(row["alarm"], row["state"]) for row in store.ask.alarms()] == [("gateway/press-edge-1.silent", "UNACK")]
-    store.close()
-    store = opened(edges=("press-edge-2",))
-    for _ in range(3):
-        store.watch(clock())
-        clock.go(21)
-    (row,) = store.ask.alarms()
-    assert (row["alarm"], row["state"]) == ("gateway/press-edge-1.silent", "RTNUN")
-    assert "another gateway" in str(row)
-    assert (store.ask.edges(), store.ask.tags()) == ([], [])
-    store.close()
-    store = opened()  # keeps all edges of its site
-    store.watch(clock())
-    assert [row["edge"] for row in store.ask.edges()] == ["press-edge-1"]
-
-
-def test_a_gateway_that_has_just_started_waits_for_its_edges(opened: Callable[..., Store], clock: Clock) -> None:
-    edge, store = _line(30), opened()
-    feed(store, edge.deliver())
-    store.close()
-    clock.go(3600)
-    store = opened()
-    store.watch(clock())
-    clock.go(15)
-    store.watch(clock())
-    assert store.ask.alarms() == []
-    clock.go(6)
-    store.watch(clock())
-    assert [row["state"] for row in store.ask.alarms()] == ["UNACK"]
 
 
 def test_an_alarm_belongs_to_the_batch_that_its_unit_was_making(opened: Callable[..., Store]) -> None:
