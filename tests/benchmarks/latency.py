@@ -21,17 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from asyncua import Server, ua
-from asyncua.server.internal_subscription import InternalSubscription
+from asyncua import ua
 
 from tests.benchmarks import _plant
+from tests.benchmarks._opcua import URI, serving
 from tests.benchmarks.opcua_decode import ITEM
 from tests.system.processes import Child, free_port, script
 
 TAGS, PERIOD_S, STEPS = 500, 0.1, 20
 CROSSES_EVERY = 50
 """Values of a tag from one crossing to the next."""
-URI = "urn:pharmedge:bench"
 AIM_BEYOND_MS = 100.0
 SLOW = """
 import sys, time
@@ -76,41 +75,23 @@ class Values:
 
 async def serve(port: int) -> None:
     """Measure all tags in 20 portions a period, until killed; once a second say how many values there were and how late the portions came."""
-    values, nodes = Values(), []
-
-    def pop(self: Any, result: Any) -> None:
-        self._triggered_datachanges = {}
-        if body := values.body(self.monitored_item_srv._monitored_items, nodes):
-            result.NotificationMessage.NotificationData.append(ua.ExtensionObject(ua.FourByteNodeId(811), body))
-
-    InternalSubscription._pop_triggered_datachanges = pop
-    InternalSubscription.has_published_results = lambda _: True
-    server = Server()
-    await server.init()
-    server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(URI)
-    for name in _plant.names(TAGS):
-        node = await server.nodes.objects.add_variable(ua.NodeId(name, index), ua.QualifiedName(name, index), 0.0)
-        await server.write_attribute_value(node.nodeid, ua.DataValue(None, ua.StatusCode(0x80320000)))
-        nodes.append(node.nodeid)
-    await server.start()
-    print("ready", flush=True)
-    levels, all_tags = _plant.level(TAGS), np.arange(TAGS)
-    begin, step, written, late = time.monotonic(), 0, 0, 0.0
-    while True:
-        due = begin + step * PERIOD_S / STEPS
-        if due > time.monotonic():
-            await asyncio.sleep(due - time.monotonic())
-        late = max(late, time.monotonic() - due)
-        turn, portion = divmod(step, STEPS)
-        mine = all_tags[portion * TAGS // STEPS : (portion + 1) * TAGS // STEPS]
-        over = (turn + 7 * mine) % CROSSES_EVERY == 0
-        values.add(int(mine[0]), levels[mine] * np.where(over, 1.06, 1.0 + 0.0001 * ((turn * 31 + mine) % 17)))
-        written, step = written + len(mine), step + 1
-        if portion == STEPS - 1 and turn % 10 == 9:
-            print(json.dumps({"written": written, "late_ms": late * 1e3, "t": time.monotonic()}), flush=True)
-            late = 0.0
+    values = Values()
+    async with serving(port, TAGS, values.body):
+        levels, all_tags = _plant.level(TAGS), np.arange(TAGS)
+        begin, step, written, late = time.monotonic(), 0, 0, 0.0
+        while True:
+            due = begin + step * PERIOD_S / STEPS
+            if due > time.monotonic():
+                await asyncio.sleep(due - time.monotonic())
+            late = max(late, time.monotonic() - due)
+            turn, portion = divmod(step, STEPS)
+            mine = all_tags[portion * TAGS // STEPS : (portion + 1) * TAGS // STEPS]
+            over = (turn + 7 * mine) % CROSSES_EVERY == 0
+            values.add(int(mine[0]), levels[mine] * np.where(over, 1.06, 1.0 + 0.0001 * ((turn * 31 + mine) % 17)))
+            written, step = written + len(mine), step + 1
+            if portion == STEPS - 1 and turn % 10 == 9:
+                print(json.dumps({"written": written, "late_ms": late * 1e3, "t": time.monotonic()}), flush=True)
+                late = 0.0
 
 
 def config(folder: Path, opcua: int, http: int, publishing_ms: float) -> Path:

@@ -20,40 +20,38 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from asyncua import Server, ua
-from asyncua.server.internal_subscription import InternalSubscription
+from asyncua import ua
 
 from edge_agent.agent.commit import STREAMS
 from edge_agent.agent.opening import FILE
 from edge_agent.agent.recovery import entries
 from edge_agent.core import Log, Samples
 from tests.benchmarks import _plant
+from tests.benchmarks._opcua import URI, serving
 from tests.benchmarks.opcua_decode import ITEM
 from tests.system.processes import Child, free_port, script
 
 PERIOD_S: Final = 0.1
 PERIOD_TICKS: Final = 1_000_000
 """100 ms in OPC UA's ticks of 100 ns."""
-URI: Final = "urn:pharmedge:bench"
 HIGHEST: Final = 1e6
 
 
 class Measured:
     """All tags every 100 ms from the first subscription to all of them on; the value is the number of the measurement."""
 
-    def __init__(self, nodes: list[ua.NodeId]) -> None:
-        self._nodes = nodes
+    def __init__(self) -> None:
         self._items: np.ndarray[Any, Any] | None = None
         self.begun, self.number, self.late_s = 0.0, 0, 0.0
 
-    def body(self, monitored: dict[int, Any]) -> bytes | None:
+    def body(self, monitored: dict[int, Any], nodes: list[ua.NodeId]) -> bytes | None:
         """A DataChangeNotification of what has been measured since the last one; None when there is none."""
         if self._items is None:
-            if len(monitored) < len(self._nodes):
+            if len(monitored) < len(nodes):
                 return None
             place = {item.read_value_id.NodeId: item.client_handle for item in monitored.values()}
-            self._items = np.zeros(len(self._nodes), ITEM)
-            self._items["handle"], self._items["mask"], self._items["kind"] = [place[node] for node in self._nodes], 0x0F, 11
+            self._items = np.zeros(len(nodes), ITEM)
+            self._items["handle"], self._items["mask"], self._items["kind"] = [place[node] for node in nodes], 0x0F, 11
             self._items["source"] = 116_444_736_000_000_000 + time.time_ns() // 100
             self.begun = time.monotonic()
         behind = time.monotonic() - self.begun - self.number * PERIOD_S
@@ -67,36 +65,17 @@ class Measured:
             parts.append(self._items.tobytes())
         if not parts:
             return None
-        return (len(parts) * len(self._nodes)).to_bytes(4, "little") + b"".join(parts) + b"\xff\xff\xff\xff"
+        return (len(parts) * len(nodes)).to_bytes(4, "little") + b"".join(parts) + b"\xff\xff\xff\xff"
 
 
 async def serve(port: int, tags: int) -> None:
     """Measure until killed; once a second say how many measurements there were and how late they came."""
-    nodes: list[ua.NodeId] = []
-    measured = Measured(nodes)
-
-    def pop(self: Any, result: Any) -> None:
-        self._triggered_datachanges = {}
-        if body := measured.body(self.monitored_item_srv._monitored_items):
-            result.NotificationMessage.NotificationData.append(ua.ExtensionObject(ua.FourByteNodeId(811), body))
-
-    InternalSubscription._pop_triggered_datachanges = pop
-    InternalSubscription.has_published_results = lambda _: True
-    server = Server()
-    await server.init()
-    server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(URI)
-    for name in _plant.names(tags):
-        node = await server.nodes.objects.add_variable(ua.NodeId(name, index), ua.QualifiedName(name, index), 0.0)
-        await server.write_attribute_value(node.nodeid, ua.DataValue(None, ua.StatusCode(0x80320000)))
-        nodes.append(node.nodeid)
-    await server.start()
-    print("ready", flush=True)
-    while True:
-        await asyncio.sleep(1)
-        print(json.dumps({"measured": measured.number, "late_ms": measured.late_s * 1e3}), flush=True)
-        measured.late_s = 0.0
+    measured = Measured()
+    async with serving(port, tags, measured.body):
+        while True:
+            await asyncio.sleep(1)
+            print(json.dumps({"measured": measured.number, "late_ms": measured.late_s * 1e3}), flush=True)
+            measured.late_s = 0.0
 
 
 def config(folder: Path, tags: int, opcua: int, http: int) -> Path:
