@@ -2,6 +2,7 @@
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { attribute, color, h, rem, text } from "./dom.js";
+import { font } from "./drawing.js";
 import { number, shortStamp, span, stamp, unit as unitWord } from "./format.js";
 import { t } from "./i18n.js";
 import { openAlarm } from "./detail.js";
@@ -274,7 +275,6 @@ export function batches(root, params) {
     one.chart = null;
     if (!row || !host.clientWidth) return;
     const ink = () => color("quiet");
-    const font = `${Math.round(rem(0.72))}px system-ui, 'Noto Sans CJK SC', sans-serif`;
     const limit = one.judged ? row.at.map(() => 1) : null;
     const bare = row.at.map(() => null);
     const [low, middle, high] = one.judged ? [bare, bare, limit] : [row.low, row.middle, row.high];
@@ -287,8 +287,8 @@ export function batches(root, params) {
       width: host.clientWidth, height: rem(10.5), legend: { show: false }, padding: [8, 12, 0, 0],
       cursor: { sync: { key: "course" }, drag: { x: false, y: false }, y: false, points: { size: rem(0.4) } },
       scales: { x: { time: false }, y: { range: () => [least - room, most + room] } },
-      axes: [{ stroke: ink, font, grid: { stroke: () => color("grid"), width: 1 }, values: (_u, splits) => splits.map((x) => moment(x, row.axis)), size: rem(1.8), incrs: row.axis === "time" ? [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400] : undefined },
-        { stroke: ink, font, grid: { stroke: () => color("grid"), width: 1 }, size: rem(3.8) }],
+      axes: [{ stroke: ink, font: font(0.72), grid: { stroke: () => color("grid"), width: 1 }, values: (_u, splits) => splits.map((x) => moment(x, row.axis)), size: rem(1.8), incrs: row.axis === "time" ? [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400] : undefined },
+        { stroke: ink, font: font(0.72), grid: { stroke: () => color("grid"), width: 1 }, size: rem(3.8) }],
       series: [{}, edge, { stroke: () => color("quiet"), width: 1, points: { show: false } }, edge, { stroke: () => color("trace"), width: 2, points: { show: false } }],
       bands: one.judged ? [] : [{ series: [3, 1], fill: () => color("band") }],
       hooks: {

@@ -2,18 +2,14 @@
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { attribute, color, h, rem, text } from "./dom.js";
+import { FAMILY, font } from "./drawing.js";
 import { clock, day, number, parts, unit, zoneName } from "./format.js";
-import { has, t } from "./i18n.js";
-import { alarmTitle, shapePath, tagTitle } from "./marks.js";
+import { t } from "./i18n.js";
+import { alarmTitle, tagTitle } from "./marks.js";
+import { over, under } from "./painting.js";
 import { MS, statusQuality, plant } from "./plant.js";
 
 const CURSORS = uPlot.sync("trends");
-const FAMILY = "system-ui, 'Noto Sans', 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif";
-const shapes = new Map();
-
-function font(size = 0.75) {
-  return `${Math.round(rem(size))}px ${FAMILY}`;
-}
 
 function axisTimes(_chart, splits, _axis, _space, step) {
   let before = "";
@@ -34,7 +30,7 @@ export class Pane {
   #gaps = [];
   #strips = [];
   #width = 0;
-
+  #words = [];
   #hits = [];
 
   /** `view()` tells from and to in s; `zoom(from, to)`, `out()` and `remove()` act on the whole page; `over(s)` tells where the cursor is,
@@ -187,13 +183,18 @@ export class Pane {
         { stroke: "transparent", width: 0, points: { show: false } }, { stroke: "transparent", width: 0, points: { show: false } }],
       bands: [{ series: [3, 2], fill: () => color("spread") }],
       hooks: {
-        drawClear: [(u) => this.#under(u)],
-        draw: [(u) => this.#over(u)],
+        drawClear: [(u) => { this.#words = under(u, this.#scene()); }],
+        draw: [(u) => { this.#hits = over(u, this.#scene(), this.#words); }],
         setSelect: [(u) => this.#chosen(u)],
         setCursor: [(u) => this.#pointed(u)],
       },
     }, this.#columns, this.host);
     this.#press(this.#chart.over);
+  }
+
+  #scene() {
+    const { tag, isText, modes, phases, alarms } = this;
+    return { tag, isText, modes, phases, alarms, row: this.#row, gaps: this.#gaps, strips: this.#strips, to: this.act.view().to };
   }
 
   /** A press on a mark, or on the plot beside them; a drag is neither. */
@@ -239,177 +240,6 @@ export class Pane {
     }
     const room = Math.max((high - low) * 0.08, least / 2, Math.abs(high) * 1e-9);
     return [low - room, high + room];
-  }
-
-  #box(u) {
-    return { left: u.bbox.left, top: u.bbox.top, right: u.bbox.left + u.bbox.width, bottom: u.bbox.top + u.bbox.height, ratio: u.pxRatio ?? devicePixelRatio };
-  }
-
-  #under(u) {
-    const { left, top, right, bottom, ratio } = this.#box(u);
-    const pen = u.ctx;
-    pen.save();
-    pen.beginPath();
-    pen.rect(left, top, right - left, bottom - top);
-    pen.clip();
-    const x = (s) => u.valToPos(s, "x", true);
-    for (const band of this.modes) this.#mode(u, band, x, top, bottom, ratio);
-    for (const [a, b] of this.#gaps) hatch(pen, x(a), top, x(b), bottom, ratio, color("outline"), 8, 0.5);
-    if (this.isText) this.#blocks(u, x, top, bottom, ratio);
-    else {
-      const labels = this.labels = [];
-      for (const { side, limit, priority } of this.tag?.limits ?? []) {
-        if (typeof limit !== "number") continue;
-        const y = Math.round(u.valToPos(limit, "y", true));
-        if (y < top || y > bottom) continue;
-        pen.strokeStyle = color(`p${priority}-line`);
-        pen.lineWidth = 1.2 * ratio;
-        pen.setLineDash([6 * ratio, 4 * ratio]);
-        pen.beginPath();
-        pen.moveTo(left, y);
-        pen.lineTo(right, y);
-        pen.stroke();
-        pen.setLineDash([]);
-        pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
-        const words = `${t(`alarm.${side}`)} ${number(limit, this.tag.decimals)}`;
-        const tall = rem(0.95) * ratio;
-        // Beside the line on its quiet side, or on the other where the pane ends.
-        const above = side === "high" ? y - tall > top : y + tall > bottom;
-        const wide = pen.measureText(words).width + 6 * ratio;
-        labels.push({ words, x: left + 4 * ratio, y: above ? y - tall / 2 : y + tall / 2, wide, tall });
-      }
-    }
-    pen.restore();
-  }
-
-  /** The unit was not producing: a ground of its own, and the mode in words. */
-  #mode(u, { from, to, words }, x, top, bottom, ratio) {
-    const pen = u.ctx;
-    const a = Math.max(u.bbox.left, x(from));
-    const b = Math.min(u.bbox.left + u.bbox.width, x(to));
-    if (b <= a) return;
-    pen.fillStyle = color("band");
-    pen.globalAlpha = 0.6;
-    pen.fillRect(a, top, b - a, bottom - top);
-    pen.globalAlpha = 1;
-    pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
-    if (pen.measureText(words).width + 8 * ratio > b - a) return;
-    pen.fillStyle = color("quiet");
-    pen.textAlign = "left";
-    pen.textBaseline = "top";
-    pen.fillText(has(`mode.is.${words}`) ? t(`mode.is.${words}`) : words, a + 4 * ratio, top + 3 * ratio);
-  }
-
-  #blocks(u, x, top, bottom, ratio) {
-    const row = this.#row;
-    if (!row) return;
-    const pen = u.ctx;
-    const { to } = this.act.view();
-    pen.font = font(0.75).replace(/^\d+/, (n) => n * ratio);
-    pen.textBaseline = "middle";
-    pen.textAlign = "left";
-    const runs = [];
-    row.time_ns.forEach((ns, i) => {
-      const value = row.text[i] ?? "";
-      if (runs.at(-1)?.value === value) return;
-      runs.push({ value, from: ns / 1e9 });
-    });
-    runs.forEach((run, i) => {
-      const a = Math.max(u.bbox.left, x(run.from));
-      const b = Math.min(u.bbox.left + u.bbox.width, x(runs[i + 1]?.from ?? Math.min(to, plant.now() / 1000)));
-      if (b <= a) return;
-      pen.fillStyle = color(i % 2 ? "band" : "spread");
-      pen.fillRect(a, top, b - a, bottom - top);
-      pen.strokeStyle = color("outline");
-      pen.strokeRect(a, top, b - a, bottom - top);
-      pen.save();
-      pen.beginPath();
-      pen.rect(a, top, b - a - 4 * ratio, bottom - top);
-      pen.clip();
-      pen.fillStyle = color("ink");
-      pen.fillText(run.value, a + 6 * ratio, (top + bottom) / 2);
-      pen.restore();
-    });
-  }
-
-  #over(u) {
-    const { left, top, right, bottom, ratio } = this.#box(u);
-    const pen = u.ctx;
-    const { to } = this.act.view();
-    const x = (s) => u.valToPos(s, "x", true);
-    pen.save();
-    pen.beginPath();
-    pen.rect(left, top - 8 * ratio, right - left, bottom - top + 16 * ratio);
-    pen.clip();
-    for (const { kind, from, end } of this.#strips) {
-      const a = x(from);
-      const b = Math.max(a + 3 * ratio, x(end));
-      if (b < left || a > right) continue;
-      const height = 7 * ratio;
-      pen.fillStyle = color("panel");
-      pen.fillRect(a, bottom - height, b - a, height);
-      hatch(pen, a, bottom - height, b, bottom, ratio, color(kind === "bad" ? "ink" : "quiet"), kind === "bad" ? 4 : 6, kind === "bad" ? 1.6 : 1);
-    }
-    // Names begin after a limit's label that stands in their line.
-    const line = bottom - rem(0.95) * ratio;
-    let written = Math.max(left, ...(this.labels ?? []).filter((l) => Math.abs(l.y - line) < rem(1) * ratio).map((l) => l.x + l.wide));
-    this.phases.forEach(({ time, words, first }) => {
-      const at = Math.round(x(time));
-      if (at < left || at > right) return;
-      pen.strokeStyle = color("outline");
-      pen.lineWidth = ratio;
-      pen.setLineDash([2 * ratio, 3 * ratio]);
-      pen.beginPath();
-      pen.moveTo(at, top);
-      pen.lineTo(at, bottom);
-      pen.stroke();
-      pen.setLineDash([]);
-      pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
-      const wide = pen.measureText(words).width + 8 * ratio;
-      // A name that would run into its neighbour is left out; the line stays.
-      if (!first || at < written || at + wide > right) return;
-      written = at + wide;
-      this.#label(pen, words, at + 4 * ratio, line, wide, ratio);
-    });
-    for (const { words, x: start, y, wide } of this.labels ?? []) this.#label(pen, words, start, y, wide, ratio);
-    this.#hits = [];
-    for (const row of this.alarms) {
-      const began = row.raised_ns / 1e9;
-      const over = row.state === "NORM" || row.state === "RTNUN" ? row.last_ns / 1e9 : Math.min(to, plant.now() / 1000);
-      const a = x(began);
-      const b = Math.max(a + 2 * ratio, x(over));
-      if (b < left || a > right) continue;
-      pen.fillStyle = color(`p${row.priority}`);
-      pen.fillRect(Math.max(left, a), top, Math.min(right, b) - Math.max(left, a), 3 * ratio);
-      const size = 13 * ratio;
-      // A little more than is drawn, so that a finger meets it.
-      this.#hits.push({ row, left: (Math.max(left, a) - left - size) / ratio, right: (Math.min(right, b) - left + size) / ratio, bottom: (a < left ? 8 * ratio : size + 8 * ratio) / ratio });
-      if (a < left) continue;
-      pen.save();
-      pen.translate(Math.min(right - size / 2, Math.max(left + size / 2, a)) - size / 2, top + 3 * ratio);
-      pen.scale(size / 20, size / 20);
-      if (!shapes.has(row.priority)) shapes.set(row.priority, new Path2D(shapePath(row.priority)));
-      pen.fill(shapes.get(row.priority));
-      pen.strokeStyle = color("mark-edge");
-      pen.lineWidth = 1.5;
-      pen.stroke(shapes.get(row.priority));
-      pen.restore();
-    }
-    pen.restore();
-  }
-
-  /** A few words on the plot, on a ground of their own so that lines do not run through them. */
-  #label(pen, words, x, middle, wide, ratio) {
-    const tall = rem(0.95) * ratio;
-    pen.font = font(0.69).replace(/^\d+/, (n) => n * ratio);
-    pen.fillStyle = color("panel");
-    pen.globalAlpha = 0.85;
-    pen.fillRect(x - 2 * ratio, middle - tall / 2, wide - 3 * ratio, tall);
-    pen.globalAlpha = 1;
-    pen.fillStyle = color("quiet");
-    pen.textAlign = "left";
-    pen.textBaseline = "middle";
-    pen.fillText(words, x, middle);
   }
 
   #chosen(u) {
@@ -462,24 +292,6 @@ export class Pane {
     this.reset();
     this.node.remove();
   }
-}
-
-export function hatch(pen, left, top, right, bottom, ratio, ink, gap, width) {
-  pen.save();
-  pen.beginPath();
-  pen.rect(left, top, right - left, bottom - top);
-  pen.clip();
-  pen.strokeStyle = ink;
-  pen.lineWidth = width * ratio;
-  pen.beginPath();
-  const step = gap * ratio;
-  const start = Math.floor((left - (bottom - top)) / step) * step;
-  for (let at = start; at < right; at += step) {
-    pen.moveTo(at, bottom);
-    pen.lineTo(at + (bottom - top), top);
-  }
-  pen.stroke();
-  pen.restore();
 }
 
 /** All panes on one picture, with the names, the span and the zone written on it. */

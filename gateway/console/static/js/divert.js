@@ -2,7 +2,8 @@
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { attribute, color, h, rem, text } from "./dom.js";
-import { clock, number, parts, plain, span, stamp, utc, zoneName } from "./format.js";
+import { font, level, timeLabels } from "./drawing.js";
+import { clock, number, plain, span, stamp, utc, zoneName } from "./format.js";
 import { t } from "./i18n.js";
 import { get, MS, plant } from "./plant.js";
 import { link, note } from "./route.js";
@@ -169,17 +170,16 @@ export function divert(root, params) {
     const middle = limits[0] === null ? 100 : (limits[0] + limits[1]) / 2;
     const half = limits[0] === null ? 10 : 2.2 * (limits[1] - middle);
     const ink = () => color("quiet");
-    const font = `${Math.round(rem(0.75))}px system-ui, 'Noto Sans CJK SC', sans-serif`;
     return new uPlot({
       width: host.clientWidth || 800, height, legend: { show: false }, cursor: { show: false },
       tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zoneName()), padding: [8, rem(1), 0, 0],
       // What is far outside its limits is outside all the same: the scale keeps the limits to be seen.
       scales: { x: { time: true, range: () => [row.from, row.to] }, y: { range: () => [middle - half, middle + half] } },
-      axes: [{ stroke: ink, font, grid: { show: false }, values: (_u, splits) => splits.map((s) => { const p = parts(s * 1000); return p.hour === "00" && p.minute === "00" ? `${p.month}-${p.day}` : `${p.hour}:${p.minute}`; }) },
-        { stroke: ink, font, grid: { stroke: () => color("grid"), width: 1 }, size: rem(4.2), values: (_u, splits) => splits.map((v) => `${plain(v)} %`) }],
+      axes: [{ stroke: ink, font: font(), grid: { show: false }, values: timeLabels },
+        { stroke: ink, font: font(), grid: { stroke: () => color("grid"), width: 1 }, size: rem(4.2), values: (_u, splits) => splits.map((v) => `${plain(v)} %`) }],
       series: [{}, ...given.map(([, line]) => ({ stroke: () => color(line), width: 1.5, points: { show: false }, spanGaps: false }))],
       bands: given.length === 2 ? [{ series: [2, 1], fill: () => color("band") }] : [],
-      hooks: { drawClear: [diverted], draw: [(u) => { for (const limit of limits) if (limit !== null) rule(u, limit); }] },
+      hooks: { drawClear: [diverted], draw: [(u) => { for (const limit of limits) if (limit !== null) level(u, limit); }] },
     }, [times.map((ns) => ns / 1e9), ...columns], host);
   }
 
@@ -205,18 +205,6 @@ export function divert(root, params) {
       u.ctx.stroke();
       u.ctx.restore();
     }
-    u.ctx.restore();
-  }
-
-  function rule(u, limit) {
-    const y = Math.round(u.valToPos(limit, "y", true)) + 0.5;
-    u.ctx.save();
-    u.ctx.strokeStyle = color("ink");
-    u.ctx.setLineDash([6, 4]);
-    u.ctx.beginPath();
-    u.ctx.moveTo(u.bbox.left, y);
-    u.ctx.lineTo(u.bbox.left + u.bbox.width, y);
-    u.ctx.stroke();
     u.ctx.restore();
   }
 

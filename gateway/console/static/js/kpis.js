@@ -2,6 +2,7 @@
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { color, h, rem, text } from "./dom.js";
+import { font, level, timeLabels } from "./drawing.js";
 import { number, parts, plain, span, stamp, utc, zoneName } from "./format.js";
 import { t } from "./i18n.js";
 import { get, MS } from "./plant.js";
@@ -129,15 +130,14 @@ export function kpis(root, params) {
     text(words, t(`kpi.bars.${row.bucket_s}`, { limit: plain(limit) }));
     const x = row.start_ns.map((ns) => ns / 1e9);
     const ink = () => color("quiet");
-    const font = `${Math.round(rem(0.75))}px system-ui, 'Noto Sans CJK SC', sans-serif`;
     chart = new uPlot({
       width: host.clientWidth || 800, height: rem(13), legend: { show: false }, cursor: { show: false },
       tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zoneName()),
       scales: { x: { time: true, range: [x[0], x.at(-1) + row.bucket_s] }, y: { range: (_u, _min, max) => [0, Math.max(max ?? 0, limit) * 1.08] } },
-      axes: [{ stroke: ink, font, grid: { stroke: () => color("grid"), width: 1 }, values: (_u, splits, _a, _s, step) => splits.map((s) => { const p = parts(s * 1000); return step >= 86400 ? `${p.month}-${p.day}` : p.hour === "00" && p.minute === "00" ? `${p.month}-${p.day}` : `${p.hour}:${p.minute}`; }) },
-        { stroke: ink, font, grid: { stroke: () => color("grid"), width: 1 }, size: rem(3.2), incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] }],
+      axes: [{ stroke: ink, font: font(), grid: { stroke: () => color("grid"), width: 1 }, values: timeLabels },
+        { stroke: ink, font: font(), grid: { stroke: () => color("grid"), width: 1 }, size: rem(3.2), incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] }],
       series: [{}, { stroke: () => color("trace"), fill: () => color("spread"), width: 1, paths: uPlot.paths.bars({ align: 1, size: [1, 100] }), points: { show: false } }],
-      hooks: { drawClear: [floods], draw: [(u) => bound(u, limit)] },
+      hooks: { drawClear: [floods], draw: [(u) => level(u, limit)] },
     }, [x, row.count], host);
     host.setAttribute("role", "img");
     host.setAttribute("aria-label", t("kpi.rate"));
@@ -150,18 +150,6 @@ export function kpis(root, params) {
       const b = Math.max(u.valToPos(f.to_ns / 1e9, "x", true), a + 2);
       u.ctx.fillRect(a, u.bbox.top, b - a, u.bbox.height);
     }
-  }
-
-  function bound(u, limit) {
-    const y = Math.round(u.valToPos(limit, "y", true)) + 0.5;
-    u.ctx.save();
-    u.ctx.strokeStyle = color("ink");
-    u.ctx.setLineDash([6, 4]);
-    u.ctx.beginPath();
-    u.ctx.moveTo(u.bbox.left, y);
-    u.ctx.lineTo(u.bbox.left + u.bbox.width, y);
-    u.ctx.stroke();
-    u.ctx.restore();
   }
 
   const resized = new ResizeObserver(() => row && chart && Math.abs(chart.width - host.clientWidth) > 2 && plot());

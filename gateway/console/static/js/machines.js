@@ -2,7 +2,8 @@
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { color, h, rem, text } from "./dom.js";
-import { number, parts, plain, span, stamp, unit, utc, zoneName } from "./format.js";
+import { font, timeLabels } from "./drawing.js";
+import { number, plain, span, stamp, unit, utc, zoneName } from "./format.js";
 import { series } from "./happenings.js";
 import { language, t } from "./i18n.js";
 import { tagTitle } from "./marks.js";
@@ -243,7 +244,6 @@ export function machines(root, params) {
   }
 
   const ink = () => color("quiet");
-  const font = () => `${Math.round(rem(0.75))}px system-ui, 'Noto Sans CJK SC', sans-serif`;
 
   /** The envelope's spectrum with the lines of the bearing and their harmonics. */
   function envelope(host, block, a) {
@@ -279,7 +279,7 @@ export function machines(root, params) {
     u.ctx.stroke();
     if (strong || name.length > 2) {
       u.ctx.fillStyle = color(strong ? "ink" : "quiet");
-      u.ctx.font = `${strong ? "600 " : ""}${Math.round(rem(0.72) * ratio)}px system-ui, 'Noto Sans CJK SC', sans-serif`;
+      u.ctx.font = `${strong ? "600 " : ""}${font(0.72, ratio)}`;
       u.ctx.textBaseline = "top";
       u.ctx.textAlign = "left";
       u.ctx.fillText(name, at + 3 * ratio, u.bbox.top + rem(0.9) * ratio * row);
@@ -305,7 +305,7 @@ export function machines(root, params) {
       width: host.clientWidth || 800, height: rem(13), legend: { show: false }, cursor: { show: false },
       tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zoneName()),
       scales: { x: { time: true, range: () => [x[0], until + 0.03 * (until - x[0])] }, y: { range: () => [0, 1.02] } },
-      axes: [{ stroke: ink, font: font(), grid: { show: false }, values: (_u, splits, _a, _s, step) => splits.map((s) => { const p = parts(s * 1000); return step >= DAY_S || (p.hour === "00" && p.minute === "00") ? `${p.month}-${p.day}` : `${p.hour}:${p.minute}`; }) },
+      axes: [{ stroke: ink, font: font(), grid: { show: false }, values: timeLabels },
         { stroke: ink, font: font(), size: rem(4.2), values: (_u, splits) => splits.map((s) => `${plain(Math.round(100 * s))} %`), grid: { stroke: () => color("grid"), width: 1 } }],
       series: [{}, { stroke: () => color("trace"), width: 1.6, points: { show: false } }],
       hooks: { drawClear: [(u) => {

@@ -2,7 +2,8 @@
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { color, h, rem, text } from "./dom.js";
-import { number, parts, plain, span, stamp, unit, utc, zoneName } from "./format.js";
+import { font, timeLabels } from "./drawing.js";
+import { number, plain, span, stamp, unit, utc, zoneName } from "./format.js";
 import { t } from "./i18n.js";
 import { tagTitle } from "./marks.js";
 import { get, leading, MS, plant } from "./plant.js";
@@ -137,7 +138,6 @@ export function spc(root, params) {
 
   function one(host, x, y, height, lines, over, sigma) {
     const ink = () => color("quiet");
-    const font = `${Math.round(rem(0.75))}px system-ui, 'Noto Sans CJK SC', sans-serif`;
     const seen = [...y, ...lines.map(([value]) => value)].filter((value) => value !== null && Number.isFinite(value));
     const low = Math.min(...seen);
     const high = Math.max(...seen);
@@ -147,8 +147,8 @@ export function spc(root, params) {
       tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zoneName()),
       padding: [8, rem(2.6), 0, 0],
       scales: { x: { time: true }, y: { range: () => [low - room, high + room] } },
-      axes: [{ stroke: ink, font, grid: { show: false }, values: (_u, splits, _a, _s, step) => splits.map((s) => { const p = parts(s * 1000); return step >= 86400 || (p.hour === "00" && p.minute === "00") ? `${p.month}-${p.day}` : `${p.hour}:${p.minute}`; }) },
-        { stroke: ink, font, grid: { stroke: () => color("grid"), width: 1 }, size: rem(4.2) }],
+      axes: [{ stroke: ink, font: font(), grid: { show: false }, values: timeLabels },
+        { stroke: ink, font: font(), grid: { stroke: () => color("grid"), width: 1 }, size: rem(4.2) }],
       series: [{}, { stroke: () => color("trace"), width: 1, points: { show: true, size: 4, fill: () => color("trace") } }],
       hooks: {
         drawClear: [(u) => sigma && zones(u, sigma)],

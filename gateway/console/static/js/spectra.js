@@ -1,8 +1,8 @@
 // Spectra and waveforms of one stream: the newest against its reference, how it was taken, all of a span as a waterfall, and what soft sensors make of them.
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
-import { hatch } from "./chart.js";
 import { attribute, color, h, rem, text } from "./dom.js";
+import { font, hatch } from "./drawing.js";
 import { clock, number, parts, plain, stamp, unit, utc, zoneName } from "./format.js";
 import { t } from "./i18n.js";
 import { tagTitle } from "./marks.js";
@@ -194,7 +194,6 @@ export function spectra(root, params) {
     }));
   }
 
-  const font = () => `${Math.round(rem(0.75))}px system-ui, 'Noto Sans CJK SC', sans-serif`;
   const axisTitle = () => (row.axis_unit ? `${t(row.axis_unit === "s" ? "spectra.time" : row.axis_unit === "1/cm" ? "spectra.wavenumber" : "spectra.wavelength")} (${unit(row.axis_unit)})` : "");
 
   function plot() {
@@ -265,7 +264,7 @@ export function spectra(root, params) {
     pen.lineWidth = 2 * ratio;
     pen.strokeRect(x0 + ratio, index() * high, fall.width - x0 - 2 * ratio, Math.max(high, 3 * ratio));
     pen.fillStyle = color("ink");
-    pen.font = `${Math.round(rem(0.75) * ratio)}px system-ui, 'Noto Sans CJK SC', sans-serif`;
+    pen.font = font(0.75, ratio);
     pen.textAlign = "right";
     for (const [i, base] of [[0, "top"], [Math.floor(n / 2), "middle"], [n - 1, "bottom"]]) {
       pen.textBaseline = base;
