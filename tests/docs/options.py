@@ -9,7 +9,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -164,16 +164,36 @@ def tables(place: str, model: type[pydantic.BaseModel]) -> Iterator[tuple[str, l
         yield from tables(at.replace(" of kind ", " (") + ")" if " of kind " in at else at, section)
 
 
+def _heading(program: str, place: str) -> str:
+    return f"{program}: `{place}`" if place else f"{program}: top level"
+
+
+def _link(words: str, program: str, place: str) -> str:
+    """To the table of a place, by the anchor that a renderer makes of its heading."""
+    return f"[{words}](#{re.sub(r'[^a-z0-9_ -]', '', _heading(program, place).lower()).replace(' ', '-')})"
+
+
+def contents(program: str, places: Iterable[str]) -> list[str]:
+    """One line for each key of the top level, with links to its table or those of its kinds, and in brackets to what is inside them."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for place in places:
+        key, kind, inside = re.fullmatch(r"([^. ]*)(?: \((\w+)\))?(?:\.(.+))?", place).groups()  # type: ignore[union-attr]
+        links = found.setdefault(key, {}).setdefault(kind or "", [])
+        links.append(_link(inside or kind or (f"`{key}`" if key else "top level"), program, place))
+    lines = []
+    for key, kinds in found.items():
+        said = ", ".join(own + (f" ({', '.join(inner)})" if inner else "") for own, *inner in kinds.values())
+        lines.append("- " + (said if "" in kinds else f"`{key}`: {said}"))
+    return lines
+
+
 def page(program: str) -> str:
-    """All tables of one program as Markdown."""
-    lines: list[str] = []
-    seen: set[str] = set()
-    for place, rows in tables("", settings_of(program)):
-        if place in seen:
-            continue
-        seen.add(place)
+    """All tables of one program as Markdown, with a list of them before."""
+    found = dict(tables("", settings_of(program)))
+    lines = [*contents(program, found), ""]
+    for place, rows in found.items():
         lines += [
-            f"### {program}: `{place}`" if place else f"### {program}: top level",
+            f"### {_heading(program, place)}",
             "",
             "| key | takes | default | what it does |",
             "|---|---|---|---|",
