@@ -17,6 +17,7 @@ from typing import IO, Any, Final
 import uvicorn
 
 from edge_agent.core import LogError, supervised
+from edge_agent.core.patience import BACKLOG, Patient
 from edge_agent.core.signing import signing_key
 from gateway import __version__
 from gateway.audit import Actor, Trail
@@ -164,7 +165,10 @@ class Gateway:
         listener = _listen(http.host, http.port)
         server = _Server(
             # X-Forwarded-For is anybody's word: our own guard believes it of trusted proxies only, and all else of the address that connected.
-            uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=STOP_S, server_header=False, proxy_headers=False)
+            uvicorn.Config(
+                app, log_level="warning", lifespan="on", timeout_graceful_shutdown=STOP_S, server_header=False, proxy_headers=False, http=Patient,
+                backlog=BACKLOG,
+            )
         )
         told = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -248,5 +252,5 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OSError(f"http {host}:{port}: {error.strerror}") from error
-    listener.listen(128)
+    listener.listen(BACKLOG)
     return listener

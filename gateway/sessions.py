@@ -79,14 +79,17 @@ class Sessions:
         """Whether there are no accounts: everyone on this computer may act under the name they give."""
         return self.users.empty()
 
-    def login(self, name: str, password: str, station: str) -> tuple[str, Session]:
-        """A new session and the token for its cookie; NotLoggedIn, TooSoon, or AuditError when it cannot be written down."""
+    def login(self, name: str, password: str, station: str, before: str | None = None) -> tuple[str, Session]:
+        """A new session and the token for its cookie; NotLoggedIn, TooSoon, or AuditError when it cannot be written down.
+
+        before  the token that the same browser had: its session ends, nobody would log out of it any more
+        """
         account = self._verified(name.strip().lower(), password, station, "session")
         now = self._clock()
         token = secrets.token_urlsafe(32)
         self.trail.append(Actor(account.name, account.role, account.full_name, station), Act("login", "session"), now)
         oldest = now - int(self.settings.longest_s * 1e9)
-        self.users.ask("DELETE FROM session WHERE begun_ns<?", oldest)
+        self.users.ask("DELETE FROM session WHERE begun_ns<? OR digest=?", oldest, _digest(before or ""))
         self.users.ask("INSERT INTO session VALUES (?,?,?,?,?,?)", _digest(token), account.name, secrets.token_urlsafe(24), station, now, now)
         found = self.find(token)
         assert found is not None

@@ -48,6 +48,7 @@ from edge_agent.core import (
     supervised,
 )
 from edge_agent.core.approval import KEY_FOLDER
+from edge_agent.core.patience import BACKLOG, Patient
 from edge_agent.sources.runner import SourceRunner
 from edge_agent.sources.source import Plug
 from edge_agent.uplinks.gateway import GatewayConfig
@@ -140,7 +141,7 @@ class Agent:
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(status, beside.routes), host=self.settings.http.host, port=self.settings.http.port, log_config=None, access_log=False,
-                lifespan="off", server_header=False, proxy_headers=False,
+                lifespan="off", server_header=False, proxy_headers=False, http=Patient, backlog=BACKLOG,
             )
         )  # fmt: skip
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

@@ -14,8 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from edge_agent.core import PharmedgeError
 from edge_agent.core.alarm import ActionKind
+from edge_agent.core.change import MAX_DOCUMENT
 from gateway.audit import Act, Actor
 from gateway.console.errors import Impossible
+from gateway.console.guard import SMALL_BODY
 from gateway.console.instants import Instant, rfc3339
 from gateway.query import Asked, ModeAsked, NotFound, Query
 from gateway.sessions import NotAllowed, NotLoggedIn, Session, Sessions, Signature
@@ -25,6 +27,9 @@ from gateway.users import RIGHTS, Right
 COOKIE: Final = "pharmedge_session"
 MOST: Final = 1000
 """Occurrences that are acknowledged by one request at the most."""
+MANY_BODY: Final = 2 << 20
+"""Bytes of a body: `MOST` occurrences of 1,024 characters each have room."""
+PROPOSAL_BODY: Final = MAX_DOCUMENT + (1 << 20)
 RIGHT_OF: Final[dict[ActionKind, Right]] = {
     "acknowledge": "acknowledge",
     "reset": "acknowledge",
@@ -164,6 +169,16 @@ class Access:
             return False
         session = self.session(request)
         return session is not None and session.account.may("acknowledge")
+
+    def largest(self, request: Request) -> int:
+        """Bytes that the body of a request may have: what needs more than a login needs somebody who is logged in."""
+        if not self.open():
+            session = self.session(request)
+            if session is None:
+                return SMALL_BODY
+            if not session.account.may("propose"):
+                return MANY_BODY
+        return PROPOSAL_BODY if request.url.path == "/api/v1/proposals" else MANY_BODY
 
     def acting(self, request: Request) -> tuple[Sessions, Session]:
         """The session of a request that changes something; NotLoggedIn without one, NotAllowed without its token."""

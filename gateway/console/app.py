@@ -128,7 +128,10 @@ def create_app(
     app.state.live = live
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
     access = Access(sessions)
-    app.add_middleware(Guard, hosts=hosts, rate=rate, proxies=proxies, spared=lambda scope: access.acknowledges(Request(scope)))
+    app.add_middleware(
+        Guard, hosts=hosts, rate=rate, proxies=proxies, spared=lambda scope: access.acknowledges(Request(scope)),
+        largest=lambda scope: access.largest(Request(scope)),
+    )  # fmt: skip
     install_errors(app)
     app.include_router(people(access, query))
     app.include_router(accounts(access, query))

@@ -1,7 +1,8 @@
-"""What every response carries and what no request may do: security headers, foreign hosts, requests from foreign pages."""
+"""What every response carries and what no request may do: security headers, foreign hosts, requests from foreign pages, bodies without an end."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
@@ -38,6 +39,12 @@ RATE: Final = 100.0
 BURST: Final = 2000.0
 ADDRESSES: Final = 4096
 """Addresses that are remembered; the one that was heard of longest ago is forgotten first."""
+
+
+SMALL_BODY: Final = 64 << 10
+"""Bytes of a body that anybody may send: a login is far smaller."""
+BODY_S: Final = 30.0
+"""Seconds in which a body has to be whole."""
 
 
 class Rate:
@@ -91,6 +98,8 @@ class Guard:
     hosts    names without port; empty accepts any, for a gateway behind a proxy that checks them
     proxies  addresses whose X-Forwarded-For is believed
     spared   whether a request is answered although its address has had its share: people who acknowledge an alarm must not wait for others
+    largest  bytes that the body of a request may have; asked only for more than `SMALL_BODY`
+    body_s   seconds in which it has to be whole
     """
 
     def __init__(
@@ -101,12 +110,16 @@ class Guard:
         *,
         proxies: Collection[str] = (),
         spared: Callable[[Scope], bool] = lambda _: False,
+        largest: Callable[[Scope], int] = lambda _: SMALL_BODY,
+        body_s: float = BODY_S,
     ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._rate = rate or Rate()
         self._proxies = frozenset(proxies)
         self._spared = spared
+        self._largest = largest
+        self._body_s = body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -126,15 +139,45 @@ class Guard:
         address = forwarded(scope, self._proxies)
         if scope.get("client") and address != scope["client"][0]:
             scope = {**scope, "client": (address, 0)}  # the throttle of passwords and the station in the trail go by it
+        wait = {"Retry-After": "1"}
         if not self._rate.take(address, time.monotonic()) and not self._spared(scope):
-            detail = f"more than {RATE:.0f} requests a second: wait a moment"
-            body = {"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": detail, "instance": scope["path"]}
-            await Response(msgspec.json.encode(body), 429, {"Retry-After": "1"}, media_type=MEDIA_TYPE)(scope, receive, guarded)
+            answer = _problem(scope, 429, "Too Many Requests", f"more than {RATE:.0f} requests a second: wait a moment", wait)
         elif reason:
-            body = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": reason, "instance": scope["path"]}
-            await Response(msgspec.json.encode(body), 403, media_type=MEDIA_TYPE)(scope, receive, guarded)
-        else:
+            answer = _problem(scope, 403, "Forbidden", reason)
+        elif scope["method"] in _SAFE:
             await self._app(scope, receive, guarded)
+            return
+        else:
+            try:
+                body = await self._body(scope, receive)
+            except TimeoutError:
+                answer = _problem(scope, 408, "Request Timeout", f"body: expected all of it within {self._body_s:g} s", {"Connection": "close"})
+            except _TooLargeError as error:
+                answer = _problem(scope, 413, "Content Too Large", str(error), {"Connection": "close"})
+            else:
+                await self._app(scope, _replayed(body, receive), guarded)
+                return
+        await answer(scope, receive, guarded)
+
+    async def _body(self, scope: Scope, receive: Receive) -> list[Message]:
+        """The whole body as it came; TimeoutError, or that it is too large before there is more of it in memory than is allowed."""
+        most, asked = SMALL_BODY, False
+        length = Headers(scope=scope).get("content-length", "")
+        size = int(length) if length.isdecimal() else 0
+        taken: list[Message] = []
+        came, whole = 0, False
+        async with asyncio.timeout(self._body_s):
+            while True:
+                if max(came, size) > most and not asked:
+                    most, asked = max(most, self._largest(scope)), True
+                if max(came, size) > most:
+                    raise _TooLargeError(f"body: expected at most {most} bytes, found more")
+                if whole:
+                    return taken
+                message = await receive()
+                taken.append(message)
+                came += len(message.get("body", b""))
+                whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
 
     def _refusal(self, scope: Scope) -> str:
         headers = Headers(scope=scope)
@@ -145,3 +188,23 @@ class Guard:
         if scope["method"] not in _SAFE and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return "a page of another site may not send this request"
         return ""
+
+
+class _TooLargeError(Exception):
+    """A body with more bytes than its sender may send."""
+
+
+def _problem(scope: Scope, status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": scope["path"]}
+    return Response(msgspec.json.encode(body), status, headers, media_type=MEDIA_TYPE)
+
+
+def _replayed(taken: list[Message], receive: Receive) -> Receive:
+    """A body that has been read, and then whatever comes."""
+    left = iter(taken)
+
+    async def again() -> Message:
+        message = next(left, None)
+        return message if message is not None else await receive()
+
+    return again

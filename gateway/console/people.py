@@ -46,7 +46,7 @@ def people(access: Access, clock: Query) -> APIRouter:
         """Log in; the answer sets the session's cookie."""
         if access.sessions is None or access.open():
             raise NotFound("this gateway has no accounts")
-        token, session = access.sessions.login(body.user, body.password, station_of(request))
+        token, session = access.sessions.login(body.user, body.password, station_of(request), request.cookies.get(COOKIE))
         answer = json_answer(access.state(session))
         settings = access.sessions.settings
         answer.set_cookie(COOKIE, token, max_age=settings.longest_s, path="/", secure=settings.secure_cookie, httponly=True, samesite="strict")

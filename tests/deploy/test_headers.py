@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import Scope
 
-from gateway.console.guard import LOOPBACK, Guard, Rate
+from gateway.console.guard import LOOPBACK, SMALL_BODY, Guard, Rate
 
 
 async def _hello(request: Request) -> PlainTextResponse:
@@ -71,3 +75,69 @@ async def test_people_behind_a_trusted_proxy_have_a_rate_each():
     async with client(Rate(0.0, 1.0), ("127.0.0.1",)) as http:
         found = [(await http.get("/api/v1/x", headers={"x-forwarded-for": f"10.0.0.{i}"})).status_code for i in (1, 2, 2, 3)]
     assert found == [200, 200, 429, 200]
+
+
+async def _size(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+def taking(largest: int = SMALL_BODY, body_s: float = 30.0) -> tuple[httpx.AsyncClient, list[Scope]]:
+    """A client of an application that counts bodies, and the requests of which more than a little was asked for."""
+    app = Starlette(routes=[Route("/x", _size, methods=["POST"])])
+    asked: list[Scope] = []
+
+    def most(scope: Scope) -> int:
+        asked.append(scope)
+        return largest
+
+    app.add_middleware(Guard, hosts=LOOPBACK, largest=most, body_s=body_s)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"), asked
+
+
+async def _pieces(count: int, size: int = 10_000) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield bytes(size)
+
+
+async def test_a_body_is_taken_up_to_what_its_sender_may_send():
+    http, asked = taking()
+    async with http:
+        assert (await http.post("/x", content=bytes(SMALL_BODY))).text == str(SMALL_BODY)
+        assert (await http.post("/x", content=_pieces(6))).text == "60000"
+        assert (await http.post("/x")).text == "0"
+        assert asked == []
+        for body in (bytes(SMALL_BODY + 1), _pieces(7)):
+            answer = await http.post("/x", content=body)
+            assert (answer.status_code, answer.headers["connection"], answer.json()["title"]) == (413, "close", "Content Too Large")
+    http, asked = taking(100_000)
+    async with http:
+        assert (await http.post("/x", content=_pieces(10))).text == "100000"
+        assert (await http.post("/x", content=_pieces(11))).status_code == 413
+        assert len(asked) == 2
+
+
+async def test_no_more_of_a_body_is_read_than_may_be_sent_whatever_its_length_is_said_to_be():
+    read = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for k in range(1000):
+            read.append(k)
+            yield bytes(10_000)
+
+    http, _ = taking()
+    async with http:
+        assert (await http.post("/x", content=pieces())).status_code == 413
+        assert len(read) <= 8
+        assert (await http.post("/x", content=pieces(), headers={"content-length": str(10**15)})).status_code == 413
+        assert len(read) <= 8
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for():
+    async def never() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.Event().wait()
+
+    http, _ = taking(body_s=0.05)
+    async with http:
+        answer = await http.post("/x", content=never())
+    assert (answer.status_code, answer.headers["connection"]) == (408, "close")

@@ -215,6 +215,39 @@ async def test_nobody_reviews_what_they_did_themselves(client: httpx.AsyncClient
     is_problem(await client.post("/api/v1/audit/review", json={"through": seq, "signature": signature}, headers=token), 403)
 
 
+async def test_a_new_login_ends_the_session_that_the_same_browser_had(client: httpx.AsyncClient, desk: Desk) -> None:
+    people(desk)
+    await login(client, "wang")
+    before = client.cookies["pharmedge_session"]
+    await login(client, "zhao")
+    assert client.cookies["pharmedge_session"] != before
+    assert (desk.sessions.find(before), desk.users.ask("SELECT user FROM session")) == (None, [("zhao",)])
+    client.cookies.clear()
+    client.cookies.set("pharmedge_session", "chosen-by-somebody-else")
+    answer = await client.post("/api/v1/session", json={"user": "zhao", "password": PASSWORD})
+    assert "chosen" not in answer.headers["set-cookie"]
+    assert desk.sessions.find("chosen-by-somebody-else") is None
+
+
+async def test_a_large_body_needs_somebody_who_may_send_one(client: httpx.AsyncClient, plant: Plant, desk: Desk) -> None:
+    people(desk)
+    desk.add("li", "engineer")
+    large, larger = b" " * 100_000, b" " * 3_000_000
+    for token, path, body, status in (
+        (None, "/api/v1/session", large, 413),
+        (None, "/api/v1/proposals", large, 413),
+        ("wang", "/api/v1/alarms/ack", large, 422),
+        ("wang", "/api/v1/proposals", larger, 413),
+        ("li", "/api/v1/alarms/ack", larger, 413),
+        ("li", "/api/v1/proposals", larger, 422),
+    ):
+        headers = {} if token is None else await login(client, token)
+        answer = await client.post(path, content=body, headers={**headers, "Content-Type": "application/json"})
+        assert answer.status_code == status, (token, path, answer.text)
+        if token is None:
+            assert "session" not in dict(client.cookies)
+
+
 async def test_ones_own_password_over_http(client: httpx.AsyncClient, desk: Desk) -> None:
     people(desk)
     token = await login(client, "wang")
