@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 
 class Book:
@@ -24,7 +25,7 @@ class Book:
         with self._lock:
             self._db.close()
 
-    def _ask(self, sql: str, *args: object) -> list[tuple]:  # type: ignore[type-arg]
+    def _ask(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         """Rows of a statement, one at a time between threads."""
         with self._lock:
             return self._db.execute(sql, args).fetchall()

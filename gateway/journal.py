@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -121,7 +121,7 @@ class Journal:
             self._reader.close()
             self._db.close()
 
-    def _ask(self, sql: str, args: Sequence[object] | Mapping[str, object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def _ask(self, sql: str, args: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._reader.execute(sql, args).fetchall()
 
@@ -289,7 +289,7 @@ class Journal:
         """(edge, number, name) of every tag in order of number."""
         return self._ask("SELECT edge, number, name FROM tag ORDER BY edge, number")
 
-    def totals(self) -> list[tuple]:  # type: ignore[type-arg]
+    def totals(self) -> list[tuple[Any, ...]]:
         """The rows of the ledger."""
         return self._ask("SELECT * FROM ledger")
 

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import argon2
 
@@ -130,7 +130,7 @@ class Users:
         with self._lock:
             self.db.close()
 
-    def ask(self, sql: str, *args: object) -> list[tuple]:  # type: ignore[type-arg]
+    def ask(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         """Rows of a statement, one at a time between threads."""
         with self._lock:
             return self.db.execute(sql, args).fetchall()
@@ -236,5 +236,5 @@ def check_password(password: str, name: str) -> str:
     return password
 
 
-def _account(row: tuple) -> Account:  # type: ignore[type-arg]
+def _account(row: tuple[Any, ...]) -> Account:
     return Account(row[0], row[1], EARLIER.get(row[2], row[2]), bool(row[3]), row[4], bool(row[5]))

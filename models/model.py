@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import pydantic
@@ -14,6 +14,10 @@ class ModelConfig(pydantic.BaseModel):
     """Base of a model's configuration; each model adds `kind: Literal[...]` and its parameters."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    if TYPE_CHECKING:
+        kind: str
+        """Each model declares its own, as a literal with itself as default."""
 
     tags: tuple[str, ...] = pydantic.Field(min_length=1)
     """Names of the tags it judges; `*` stands for any text."""
@@ -34,7 +38,7 @@ class UnlearnedConfig(ModelConfig):
     @pydantic.model_validator(mode="after")
     def _no_file(self) -> Self:
         if self.file is not None:
-            raise ValueError(f"no file: {type(self).model_fields['kind'].default} learns nothing")
+            raise ValueError(f"no file: {self.kind} learns nothing")
         return self
 
     @property

@@ -56,7 +56,7 @@ class TrainedModels:
 
 def model_name(model: ModelConfig) -> str:
     """What commands call a model."""
-    return model.name or model.kind  # type: ignore[attr-defined]
+    return model.name or model.kind
 
 
 def settled_config(model: ModelConfig) -> dict[str, Any]:
@@ -176,9 +176,9 @@ def _try(model: ModelConfig, k: int, single: Mapping[str, Mapping[str, Mapping[s
             if key != "learned":
                 Drift([DriftConfig(tags=model.tags)]).settle(0, arrays)
             elif isinstance(config, GroupConfig):
-                cast("Any", GROUPS[config.kind])(config, k).settle(arrays)  # type: ignore[attr-defined]
+                cast("Any", GROUPS[config.kind])(config, k).settle(arrays)
             else:
-                cast("Any", BANKS[config.kind])([config]).settle(0, arrays)  # type: ignore[attr-defined]
+                cast("Any", BANKS[config.kind])([config]).settle(0, arrays)
 
 
 def _watched(file: ModelFile) -> list[str]:

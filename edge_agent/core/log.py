@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edge_agent.core.delivery import chain_crc
 from edge_agent.core.errors import LogError
@@ -430,6 +430,6 @@ class Log:
             except sqlite3.DatabaseError as error:
                 raise LogError(f"{self.path.name}: {what}: expected a readable database, found {error}") from error
 
-    def _query(self, sql: str, args: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def _query(self, sql: str, args: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with self._reading("log") as reader:
             return reader.execute(sql, args).fetchall()

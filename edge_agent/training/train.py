@@ -71,7 +71,7 @@ Trainer = Callable[[Job], Made]
 def train_model(job: Job, *, trained_by: str, trained_ns: int, reason: str) -> ModelFile:
     """Train the model of a job; PharmedgeError when its kind has no static form or the data do not suffice."""
     config = job.config
-    kind = cast("str", config.kind)  # type: ignore[attr-defined]
+    kind = config.kind
     trainer = TRAINERS.get(kind)
     if trainer is None:
         raise PharmedgeError(f"models[{job.place}]: expected a kind with a static form ({', '.join(sorted(TRAINERS))}), found {kind}")
@@ -90,7 +90,7 @@ def train_model(job: Job, *, trained_by: str, trained_ns: int, reason: str) -> M
 def train_bank(job: Job) -> Made:
     """A model of single tags: each is trained and calibrated alone."""
     rows = _gathered(job)
-    bank = BANKS[cast("str", job.config.kind)]  # type: ignore[attr-defined]
+    bank = BANKS[job.config.kind]
     config = job.config.model_copy(update={"file": "training"})
     found: list[dict[str, NDArray[Any]]] = []
     calibration: dict[str, Any] = {}
@@ -139,7 +139,7 @@ def train_batches(job: Job) -> Made:
 
 def calibrated_group(config: GroupConfig, time_ns: Int64, value: Float64) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Arrays and calibration of a model of several tags from complete rows (n, k) in order of time; the configuration has a `file`."""
-    group = GROUPS[cast("str", config.kind)]  # type: ignore[attr-defined]
+    group = GROUPS[config.kind]
 
     def score(learned: Mapping[str, Any], time_ns: Int64, value: Float64) -> Float64:
         one = cast("Any", group)(config, value.shape[1])
