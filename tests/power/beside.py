@@ -198,7 +198,7 @@ WAVES: Final[dict[str, Any]] = {"ready": 0, "phis": (0.0,), "cost": 10}
 
 BESIDE: Final[dict[str, tuple[Trial, ...]]] = {
     "soft sensor": (
-        Trial("a foreign band, mAU", (1.0, 3.0, 30.0), lambda r, p, s: lamp("foreign")(r, p, s / 1000), invalid, promised=4.0, **SENSOR),
+        Trial("a foreign band, mAU", (1.0, 3.0, 10.0), lambda r, p, s: lamp("foreign")(r, p, s / 1000), invalid, promised=4.0, **SENSOR),
         Trial("a tilted baseline, mAU", (3.0, 30.0, 300.0), lambda r, p, s: lamp("tilt")(r, p, s / 1000), invalid, promised=4.0, **SENSOR),
         Trial("an ageing lamp: noise, mAU", (0.3, 1.0, 3.0), lambda r, p, s: lamp("noise")(r, p, s / 1000), invalid, promised=4.0, **SENSOR),
         Trial("a saturated detector, AU at the top", (2.9, 3.0, 3.5), lamp("saturated"), invalid, promised=4.0, **SENSOR),

@@ -115,6 +115,11 @@ def ending(seen: Any) -> Flags:
     return np.asarray((out[:, 2] < config.lead + config.horizon) & (out[:, 4] == 0))
 
 
+def never(x: Array) -> Flags:
+    """No limit on a counter or a state sees it."""
+    return np.zeros(len(x), np.bool_)
+
+
 def lasting(least: float) -> Any:
     """Longer out of the range than a defrosting takes."""
     return lambda c: c["excursion"] > least
@@ -135,11 +140,11 @@ RECORDS: Final[dict[str, tuple[Trial, ...]]] = {
     ),
     "energy": (
         Trial("batches that take more (EnPI above 1.1), %", (8.0, 15.0, 30.0), batches, group("energy", lambda c: c["enpi"] > 1.1, 60.0, 60, **METER),
-              ready=60, within=181, promised=0.2, options=METER, peer=lambda x: np.zeros(len(x), np.bool_)),
+              ready=60, within=181, promised=0.2, options=METER, peer=never),
     ),
     "oee": (
         Trial("short stops (OEE of the shift below 85 %), %", (5.0, 10.0, 20.0), shifts, group("oee", lambda c: c["last"] < 85, 60.0, **SHIFT),
-              ready=480, within=1441, promised=0.0, options=SHIFT, peer=lambda x: np.zeros(len(x), np.bool_)),
+              ready=480, within=1441, promised=0.0, options=SHIFT, peer=never),
     ),
     "wear": (
         Trial("a filter that clogs, bar in 1,000 h", (2.0, 4.0, 8.0), lambda rng, phi, size: clogging(rng, phi, 1000 / size if size else 0.0),
@@ -147,9 +152,8 @@ RECORDS: Final[dict[str, tuple[Trial, ...]]] = {
               peer=lambda x: np.asarray(x > 1.5)),
     ),
     "remaining": (
-        Trial("an end that is near: the nth of a cycle", (1 / 60, 1 / 30, 1 / 10), lambda rng, phi, size: life(rng, phi, 1 / size if size else 0.0),
-              ending, ready=20, within=79, promised=0.0, phis=(0.0,), options={"inputs": INPUTS, "file": "x"},
-              peer=lambda seen: np.zeros(len(seen[0]), np.bool_), cost=20),
+        Trial("an end that is near, cycles behind the 100 that are seen", (60.0, 30.0, 10.0), life, ending, ready=20, within=79, promised=0.0,
+              phis=(0.0,), options={"inputs": INPUTS, "file": "x"}, cost=20),
     ),
 }  # fmt: skip
 """Faults of each kind; a new kind adds its line."""

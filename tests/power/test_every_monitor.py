@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -28,6 +29,11 @@ def trial(kind: str, i: int) -> Trial:
 def test_every_kind_has_a_fault_that_it_must_find() -> None:
     assert set(TRIALS) == {*BANKS, *GROUPS}
     assert all(not trials[0].blind for trials in TRIALS.values())
+
+
+def test_the_page_tells_of_every_trial() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "power.md").read_text("utf-8")
+    assert [f for kind, trials in {**TRIALS, **BESIDE}.items() for f in (f"| `{kind}` | {t.fault}: " for t in trials) if f not in page] == []
 
 
 @pytest.mark.parametrize("kind", sorted(TRIALS))

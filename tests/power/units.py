@@ -58,6 +58,8 @@ UNITS: Final[dict[str, tuple[Trial, ...]]] = {
         Trial(AWAY, (0.75, 1.5, 3.0), streams.unit(1100, 800, "bias"), group("unit", alarm), **JOINT, promised=1.0, phi=0.9, cost=2),
         Trial("a tag that no longer follows the others, share", (0.3, 0.6, 1.0), streams.unit(1100, 800, "slack"), group("unit", alarm),
               ready=400, within=200, promised=1.0, phi=0.9, cost=2, blind=True),
+        Trial("the same behind a reference of 2,000 rows", (0.3, 0.6, 1.0), streams.unit(2800, 2400, "slack"), group("unit", alarm, train_rows=2000),
+              ready=2000, within=200, promised=1.0, phi=0.9, cost=4, blind=True),
     ),
     "change": (
         Trial("another state, sigma", (0.75, 1.5, 3.0), streams.unit(1100, 800, "step"), group("change", lambda c: c["call"] == 1),
