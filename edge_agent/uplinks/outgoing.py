@@ -23,6 +23,8 @@ _ROWS: Final = 1000
 _PIECE_BYTES: Final = MAX_MESSAGE - 4096
 """Data of one message; the rest is for the head of the delivery."""
 _ROW_BYTES: Final = 24
+BACKLOG_BYTES: Final = 1 << 20
+"""Backlog on its way at the most: a live value waits for all that was sent before it, however far the gateway is behind."""
 _MESSAGE_BYTES: Final = _PIECE_BYTES - _ROWS * _ROW_BYTES
 
 
@@ -60,12 +62,14 @@ class Message:
 class _Flying:
     message: Message
     sent_ns: int
+    backlog: int
+    """Bytes of it that are backlog."""
 
 
 class Outgoing:
     """Decides what is sent; knows nothing of connections. One thread at a time.
 
-    window_bytes   unconfirmed data at the most; alarms may take a quarter more, a single record always fits
+    window_bytes   unconfirmed data at the most; alarms may take a quarter more, a single record always fits; backlog takes BACKLOG_BYTES of it
     again_ns       age at which unconfirmed data is sent again
     gather_ns      time that live data waits for more before it is sent, once all that was there is sent; alarms and what was missed never wait
     """
@@ -80,7 +84,7 @@ class Outgoing:
         self._order = 0
         self._newest_confirmed = -1
         self._in_flight: set[int] = set()
-        self._bytes = 0
+        self._bytes = self._backlog_bytes = 0
         self._progress_ns = 0
         self._patience = 1
         self._probe = False
@@ -106,7 +110,7 @@ class Outgoing:
         if self._probe and self._flying:
             return None
         head = self._outbox.head(STREAM).seq
-        message = None
+        message, backlog = None, 0
         if self._bytes < self._window + self._window // 4:
             self._alarms, message = self._take(self._alarms, head, LANE_ALARM)
         if message is None and self._bytes < self._window:
@@ -114,16 +118,18 @@ class Outgoing:
                 self._live, message = self._take(self._live, head, LANE_DATA)
                 if message is not None and self._live >= head:
                     self._gathered_ns = now_ns
-            if message is None:
+            if message is None and self._backlog_bytes < BACKLOG_BYTES:
                 self._backlog, message = self._take(self._backlog, self._live_from, LANE_DATA)
+                backlog = message.size if message is not None else 0
         if message is None:
             return None
         if not self._flying:
             self._progress_ns = now_ns
-        self._flying[self._order] = _Flying(message, now_ns)
+        self._flying[self._order] = _Flying(message, now_ns, backlog)
         self._order += 1
         self._in_flight.update(message.seqs.tolist())
         self._bytes += message.size
+        self._backlog_bytes += backlog
         return message
 
     def _take(self, after: int, through: int, lane: int) -> tuple[int, Message | None]:
@@ -216,9 +222,10 @@ class Outgoing:
         self._live = max(min(self._live, after), self._live_from)
 
     def _land(self, order: int) -> None:
-        message = self._flying.pop(order).message
-        self._in_flight.difference_update(message.seqs.tolist())
-        self._bytes -= message.size
+        flying = self._flying.pop(order)
+        self._in_flight.difference_update(flying.message.seqs.tolist())
+        self._bytes -= flying.message.size
+        self._backlog_bytes -= flying.backlog
 
     def _confirmed(self, seqs: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         if not len(self._held):

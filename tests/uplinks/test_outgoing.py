@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_agent.core import Log, Ranges
 from edge_agent.core.delivery import MAX_MESSAGE
-from edge_agent.uplinks.outgoing import STREAM, Message, Outgoing, common
+from edge_agent.uplinks.outgoing import BACKLOG_BYTES, STREAM, Message, Outgoing, common
 from tests.uplinks.acting import fill, outbox
 
 SECOND = 1_000_000_000
@@ -80,12 +80,28 @@ def test_the_window_bounds_what_is_unconfirmed_and_alarms_may_pass(log: Log) -> 
     assert out.position == 50
 
 
+def test_live_data_waits_for_little_of_a_backlog_that_is_on_its_way(log: Log) -> None:
+    fill(log, [200_000] * 20)
+    out = outgoing(log, 8 << 20)
+    sent = drain(out)
+    assert out.in_flight_bytes < BACKLOG_BYTES + MAX_MESSAGE
+    fill(log, [100])
+    assert drain(out) == [21]
+    out.confirm(Ranges([(1, 2)]), 0)
+    assert drain(out) == [sent[-1] + 1, sent[-1] + 2]
+    out.everything_again()
+    assert drain(out)[0] == 3
+    out.confirm(Ranges([(1, 21)]), 0)
+    assert (out.position, out.in_flight_bytes) == (21, 0)
+
+
 def test_messages_stay_below_their_bound_and_large_records_go_in_pieces(log: Log) -> None:
     fill(log, [200_000, 100_000, 900_000, 10] + [50] * 3000)
     out = outgoing(log, 8 << 20)
     messages: list[Message] = []
     while (message := out.next(0)) is not None:
         messages.append(message)
+        out.confirm(Ranges([(1, int(message.seqs[-1]))]), 0)
     assert [m.seqs.tolist() for m in messages[:3]] == [[1], [2], [3]]
     assert [len(m.parts) for m in messages[:3]] == [1, 1, 4]
     assert all(sum(len(r.data) + 24 for r in part) < MAX_MESSAGE - 1024 for m in messages for part in m.parts)
