@@ -57,6 +57,11 @@ def state(road: Road) -> str:
     return next((str(s["state"]) for s in road.status.get("sources", []) if s["name"] == "plc"), "")
 
 
+def arrived(road: Road) -> int:
+    """Values that the agent has taken in its whole life, each once: a new subscription shows the last one again."""
+    return sum(int(count) for fate, count in road.status.get("samples", {}).items() if fate != "duplicate")
+
+
 def all_asked(road: Road) -> bool:
     """Whether no hole is left to be filled, as the agent's disk has it."""
     holes = road.folder / "agent" / "sources" / "plc" / "holes"
@@ -123,10 +128,10 @@ def filling(seed: int, folder: Path, long: bool) -> Happened:
             last = int((folder / "step").read_text()) + 2 * WORD_EVERY
             road.until("the values behind the last hole", lambda: int((folder / "step").read_text()) >= last and counted(road).get("values", 0), 60.0)
             (folder / "hush").touch()
-            time.sleep(1.0)
+            road.until("the server to be done", (folder / "hushed").exists, 60.0)
             last = int((folder / "step").read_text())
             road.sent += [Sent(f"h/t{i}", last, last * (last + 1) / 2) for i in range(TAGS)]
-            road.until("everything from the history", lambda: all_asked(road) and road.taken() >= 50 + last * TAGS, 300.0 if long else 60.0)
+            road.until("everything from the history", lambda: all_asked(road) and arrived(road) >= 50 + last * TAGS, 300.0 if long else 60.0)
             if not long:
                 road.children["agent"].stop()
             found, missing, back = kept_by_gateway(road) if long else kept_by_edge(road)

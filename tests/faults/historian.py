@@ -1,8 +1,9 @@
 """An OPC UA server with a history, as a process: `python -m tests.faults.historian FOLDER PORT TAGS`.
 
 From FOLDER/begin on it writes one value a step to each of its nodes t0, t1 ... and to its history, and every tenth step a text to `word`; with
-FOLDER/hush it says no more. FOLDER/jump holds a number of steps that go into the history alone, after the server has forgotten all sessions and
-subscriptions, as after a start of its own; the file is removed when they are in. FOLDER/step holds the last step. Value k is the k-th step's.
+FOLDER/hush it says no more, and makes FOLDER/hushed. FOLDER/jump holds a number of steps that go into the history alone, after the server has
+forgotten all sessions and subscriptions, as after a start of its own; the file is removed when they are in. FOLDER/step holds the last step. Value k
+is the k-th step's.
 """
 
 from __future__ import annotations
@@ -75,11 +76,14 @@ async def serve(folder: Path, port: int, tags: int) -> None:
                 for _ in range(int(steps)):
                     await stepped(live=False)
                 jump.unlink()
-            if (folder / "begin").exists() and not (folder / "hush").exists():
+            over = (folder / "hush").exists()
+            if (folder / "begin").exists() and not over:
                 await stepped(live=True)
             part = folder / "step.part"
             part.write_text(str(step), "ascii")
             part.rename(folder / "step")
+            if over:
+                (folder / "hushed").touch()
 
 
 if __name__ == "__main__":
