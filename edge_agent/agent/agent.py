@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 import structlog
 import uvicorn
-import zstandard
 
 from edge_agent.agent.approving import Approving
 from edge_agent.agent.beside import Beside
@@ -292,7 +291,7 @@ class Agent:
 
     def _queued(self) -> Start:
         """The plan that was queued last: the pipeline may still have one before it."""
-        found = decode(zstandard.decompress(self._packed))
+        found = decode(self._packed)
         assert isinstance(found, Start)
         return found
 
@@ -305,7 +304,7 @@ class Agent:
         self._aside = SetAside(settings)
         self.settings = self._aside.kept
         self._start = msgspec.structs.replace(start, config={})
-        self._packed = zstandard.compress(encode(start), 1)
+        self._packed = encode(start)
         self._measured: dict[str, frozenset[int]] = {}
         if any(isinstance(uplink, SparkplugConfig) for uplink in settings.uplinks):  # nobody else asks
             ids = {tag.name: tag.id for tag in start.tags}

@@ -114,9 +114,15 @@ _WORDS = {
 }
 
 
+_UNSAID: dict[str, str] = {}
+"""One for all diagnostics: there are two for each tag."""
+
+
 def _diagnostic(name: str, tag: str, kind: str, priority: int, advisory: bool, delay_s: float = 0.0) -> AlarmDefinition:
     cause, response = _WORDS[kind if kind in _WORDS else name if name in _WORDS else name.partition("/")[0]]
-    return AlarmDefinition(name=name, tag=tag, kind=kind, priority=priority, advisory=advisory, on_delay_s=delay_s, cause=cause, response=response)  # type: ignore[arg-type]
+    return AlarmDefinition(
+        name=name, tag=tag, kind=kind, priority=priority, advisory=advisory, on_delay_s=delay_s, cause=cause, consequence=_UNSAID, response=response,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _drift(tag: str) -> AlarmDefinition:
@@ -190,7 +196,7 @@ def start_of(settings: AgentSettings, received_ns: int, previous: Start | None =
         received_ns=received_ns,
         edge=settings.edge.id,
         config=config,
-        config_hash=content_hash([config, msgspec.to_builtins(alarms), msgspec.to_builtins(tuple(catalogue))]),
+        config_hash=content_hash([config, alarms, tuple(catalogue)]),
         tags=tuple(catalogue),
         alarms=alarms,
         models={t.name: t.model for t in derived},

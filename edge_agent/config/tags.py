@@ -243,5 +243,5 @@ _DIVERTER = {
 
 
 def content_hash(value: Any) -> str:
-    """SHA-256 of a value as JSON with sorted keys."""
+    """SHA-256 of a value as JSON with sorted keys; structures as the mappings of their fields."""
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

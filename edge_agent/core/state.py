@@ -57,7 +57,9 @@ def pack(state: Mapping[str, Any]) -> bytes:
         raise TypeError(f"state {where}: expected arrays, numbers, texts, lists or mappings, found {type(value).__name__}")
 
     head = msgspec.json.encode(walk(state, "state"))
-    return frame(STATE_KIND, b"".join((len(head).to_bytes(4, "little"), head, *arrays)))
+    packed = frame(STATE_KIND, b"".join((len(head).to_bytes(4, "little"), head, *arrays)))
+    arrays.clear()  # `walk` knows itself, so that what it knows would stay until somebody looks for cycles
+    return packed
 
 
 def _key(key: Any, where: str) -> str:
@@ -72,6 +74,24 @@ def _field(field: list[Any]) -> tuple[Any, ...]:
     return (name, kind if isinstance(kind, str) else [_field(inner) for inner in kind], *(tuple(s) for s in shape))
 
 
+def _filled(value: Any, body: bytes, start: int) -> Any:
+    """A JSON tree with the arrays of a body, which begin at `start`, in the place of their references."""
+    if isinstance(value, dict):
+        if _ARRAY in value:
+            descr, shape, at = value[_ARRAY]
+            dtype = np.dtype(descr if isinstance(descr, str) else [_field(field) for field in descr])
+            count = math.prod(shape)
+            if min([at, *shape]) < 0:
+                raise WireError(f"state: expected a place and a shape of 0 or more, found {at} and {shape}")
+            return np.frombuffer(body, dtype, count, start + at).reshape(shape).copy()
+        if _FLOAT in value:
+            return float(value[_FLOAT])
+        return {k: _filled(v, body, start) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_filled(v, body, start) for v in value]
+    return value
+
+
 def unpack(data: bytes) -> dict[str, Any]:
     """The state that `pack` wrote, with writable arrays; WireError when the bytes are damaged."""
     kind, body = unframe(data)
@@ -79,24 +99,8 @@ def unpack(data: bytes) -> dict[str, Any]:
         raise WireError(f"state: expected kind {STATE_KIND}, found {kind}")
     start = 4 + int.from_bytes(body[:4], "little")
 
-    def walk(value: Any) -> Any:
-        if isinstance(value, dict):
-            if _ARRAY in value:
-                descr, shape, at = value[_ARRAY]
-                dtype = np.dtype(descr if isinstance(descr, str) else [_field(field) for field in descr])
-                count = math.prod(shape)
-                if min([at, *shape]) < 0:
-                    raise WireError(f"state: expected a place and a shape of 0 or more, found {at} and {shape}")
-                return np.frombuffer(body, dtype, count, start + at).reshape(shape).copy()
-            if _FLOAT in value:
-                return float(value[_FLOAT])
-            return {k: walk(v) for k, v in value.items()}
-        if isinstance(value, list):
-            return [walk(v) for v in value]
-        return value
-
     try:
-        tree = walk(msgspec.json.decode(body[4:start]))
+        tree = _filled(msgspec.json.decode(body[4:start]), body, start)
     except (msgspec.DecodeError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise WireError(f"state: {error}") from error
     if not isinstance(tree, dict):

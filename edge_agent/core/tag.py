@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
@@ -55,7 +56,7 @@ class Tag(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         >>> Tag(id=0, name="press1/main_force").unit_path
         'press1'
         """
-        return self.path or self.name.rpartition("/")[0]
+        return sys.intern(self.path or self.name.rpartition("/")[0])  # thousands of tags and alarms keep it
 
     @property
     def never_shed(self) -> bool:

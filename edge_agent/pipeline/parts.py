@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from zstandard import compress, decompress
 
 from edge_agent.alarms import Alarms
 from edge_agent.core import Catalogue, Start, decode, encode
@@ -35,7 +34,7 @@ class Parts:
 
     def __init__(self, start: Start) -> None:
         """Everything as at the very beginning; msgspec.ValidationError when the plan in `start` is none."""
-        self._start = compress(encode(start), 1)
+        self._start = encode(start)
         plan = plan_of(start)
         # The entry as objects, with a judgement for each tag and model, takes tens of megabytes; it is asked for at the next start alone.
         self.plan = msgspec.structs.replace(plan, judgements=(), tag_source={})
@@ -67,7 +66,7 @@ class Parts:
     @property
     def start(self) -> Start:
         """The entry that planned them; unpacked at each call."""
-        return _start_in(decompress(self._start))
+        return _start_in(self._start)
 
     @property
     def due_ns(self) -> int:
@@ -102,7 +101,7 @@ class Parts:
 
     def state(self) -> dict[str, Any]:
         """The Start entry, the last tick and the state of every part: for `edge_agent.core.pack`."""
-        start = np.frombuffer(decompress(self._start), np.uint8)
+        start = np.frombuffer(self._start, np.uint8)
         return {"start": start, "tick_ns": self.tick_ns, "bad": self.bad.copy(), **{name: part.state() for name, part in self._with_state().items()}}
 
     def take_up(self, state: Mapping[str, Any]) -> None:

@@ -61,3 +61,17 @@ def test_cycles_are_looked_for_rarely_while_the_agent_starts_and_as_usual_behind
     assert gc.get_threshold() == (OBJECTS, *usual[1:])
     settle()
     assert gc.get_threshold() == usual
+
+
+PICTURES = """
+import sys
+import edge_agent.agent.process
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(*sorted({"rich", "numba", "pyarrow", "asyncua", "river", "scipy", "pandas", "fastapi", "cryptography"} & loaded))
+import rich
+"""
+
+
+def test_an_edge_loads_no_library_before_something_needs_it():
+    done = subprocess.run([sys.executable, "-c", PICTURES], capture_output=True, check=True, text=True)
+    assert set(done.stdout.split()) <= {"numba"}  # where kernels are compiled at start
