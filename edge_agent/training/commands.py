@@ -18,6 +18,7 @@ from edge_agent.core.approval import KEY_FILE, KEY_FOLDER, approval_path, approv
 from edge_agent.core.model_file import ModelFile, ModelFileError, read, write
 from edge_agent.core.signing import public_keys, signing_key
 from edge_agent.training import sensor_commands
+from edge_agent.training.transfer import transfer
 
 app = typer.Typer(help="Static models: train, approve and verify them.", no_args_is_help=True)
 
@@ -146,6 +147,7 @@ def _train_on_values(
 
 app.command()(sensor_commands.calibrate)
 app.command()(sensor_commands.adjust)
+app.command()(transfer)
 
 
 @app.command()

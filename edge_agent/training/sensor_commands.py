@@ -95,7 +95,7 @@ def names_sensor(config: Path, name: str) -> bool:
     return True
 
 
-def _progress(begin: float) -> Callable[[int, int], None]:
+def told_progress(begin: float) -> Callable[[int, int], None]:
     """Says on standard error how far a long command is, in seconds since `begin`."""
 
     def told(done: int, of: int) -> None:
@@ -129,7 +129,7 @@ def calibrate_as(wish: Wish) -> None:
         found = calibrated(
             data, name=wish.name, tag=wish.tag, unit=wish.unit, method=wish.method, coverage=wish.coverage, saturation=wish.saturation,
             trained_by=wish.user or getpass.getuser(), trained_ns=time.time_ns(), reason=wish.reason, steps=steps,
-            progress=_progress(time.monotonic()),
+            progress=told_progress(time.monotonic()),
         )  # fmt: skip
         made = write(wish.out, found.file)
         if wish.page is not None:

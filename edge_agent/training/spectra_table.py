@@ -118,6 +118,41 @@ def read_table(
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """The same samples on two instruments: spectra first and second (n, k) on the axis (k,); y (n,) where the laboratory knows all of them."""
+
+    axis: Float64
+    first: Float64
+    second: Float64
+    sample: tuple[str, ...]
+    y: Float64 | None
+    files: dict[str, str]
+    remarks: tuple[str, ...]
+
+
+def read_pairs(first: Path, second: Path, reference: str, sample: str | None = None) -> Pairs:
+    """Samples measured on both instruments, replicates averaged; PharmedgeError when the two have no sample or no axis in common."""
+    key = sample or SAMPLE
+    one, two = (_folder(p) if p.is_dir() else _spectra(p, reference, None, key, named=True) for p in (first, second))
+    if one.axis.shape != two.axis.shape or not np.allclose(one.axis, two.axis, rtol=1e-6, atol=0.0):
+        raise PharmedgeError(f"{second}: expected {_told(one.axis)} as in {first}, found {_told(two.axis)}")
+    both = [n for n in dict.fromkeys(one.names) if n in set(two.names)]
+    if not both:
+        here, there = (", ".join(p.names[:4]) for p in (one, two))
+        raise PharmedgeError(f"{second}: expected the names of samples of {first} ({here} ...), found {there} ...")
+
+    def mean(part: _Part, values: Float64) -> Float64:
+        return np.array([values[[i for i, n in enumerate(part.names) if n == name]].mean(axis=0) for name in both])
+
+    y = next((mean(p, p.y) for p in (one, two) if p.y is not None), None)
+    alone = len(set(one.names) ^ set(two.names))
+    return Pairs(
+        one.axis, mean(one, one.X), mean(two, two.X), tuple(both), y if y is not None and np.isfinite(y).all() else None,
+        {p.path.name: p.sha256 for p in (one, two)}, (f"samples on one instrument only: {alone}, left out",) if alone else (),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
     path: Path
     axis: Float64

@@ -106,10 +106,31 @@ def one_point(said: float, y: float) -> float:
     return y - said
 
 
-SCORES = 12
-"""Factors of the spectral space transformation in `transferred`; with fewer pairs, pairs - 1."""
+FACTORS = (2, 3, 4, 6, 8, 10, 12)
+"""Factors of the spectral space transformation that are tried; with few pairs, at most pairs - 1."""
+_LEFT_OUT = 5
 STRENGTH = 1e-3
 _TREATMENTS = 5
+_ALIKE = 2.0
+
+
+def factors_of(t1: NDArray[Any], t2: NDArray[Any], coefficients: NDArray[Any] | None = None) -> int:
+    """How many factors take left-out pairs nearest to the first instrument: by what a calibration (k,) says of them, or point by point.
+
+    Factors beyond what the pairs have in common fit their noise, and the transformation then makes much of little.
+    """
+    a, b, _, _ = _pairs(t1, t2)
+    n, part = len(a), np.arange(len(a)) % _LEFT_OUT
+    if n < 2 * _LEFT_OUT:
+        return max(1, min(FACTORS[-1], n // 2))
+    errors = []
+    for factors in (f for f in FACTORS if f < n - n // _LEFT_OUT):
+        left = np.empty_like(a)
+        for k in range(_LEFT_OUT):
+            out = part == k
+            left[out] = spectral_space(a[~out], b[~out], factors).apply(b[out]) - a[out]
+        errors.append(float(np.sum(np.square(left if coefficients is None else left @ coefficients))))
+    return FACTORS[int(np.argmin(errors))]
 
 
 def transferred(
@@ -117,19 +138,21 @@ def transferred(
 ) -> Calibration:
     """A calibration for the second instrument from spectra X (n, k) of the first and the pairs t1, t2 (m, k).
 
-    On each of the five best treatments two that err differently are averaged: the linear calibration behind a spectral space transformation, and
-    the local one with the directions in which the instruments differ shrunk, which also learns from the pairs when their references are known.
+    On each of the five best treatments, none of which errs twice as much as the best, two that err differently are averaged: the linear calibration
+    behind a spectral space transformation, and the local one with the directions in which the instruments differ shrunk, which also learns from the
+    pairs when their references are known.
     """
     y = np.asarray(y, np.float64)
     found = tried(X, y, axis, seed=seed)
     members: list[Member] = []
-    for t in found[:_TREATMENTS]:
+    for t in (t for t in found[:_TREATMENTS] if t.error <= _ALIKE * found[0].error):
         (a, good), (b, too) = t.treatment.apply(t1), t.treatment.apply(t2)
         if not (good.all() and too.all()):
             raise ValueError("transfer: expected standards that are neither flat nor dark")
         every = np.arange(t.Z.shape[1])
-        moved = spectral_space(a, b, SCORES)
-        members.append(Member(t.treatment, every, behind(gaussian.fit(gaussian.kernels(t.Z), y, local=False), moved)))
+        linear = gaussian.fit(gaussian.kernels(t.Z), y, local=False)
+        moved = spectral_space(a, b, factors_of(a, b, linear.coefficients))
+        members.append(Member(t.treatment, every, behind(linear, moved)))
         shrunk = orthogonal(a, b, STRENGTH)
         shift = Map(a.mean(axis=0) - b.mean(axis=0), np.zeros(len(every)), np.zeros((len(every), 0)), np.zeros((0, len(every))))
         rows, answers, noise = shrunk.apply(t.Z), y, np.ones(len(y))
@@ -158,3 +181,11 @@ def behind(model: gaussian.Gaussian, m: Map) -> gaussian.Gaussian:
         axes=axes,
         centres=model.centres - moved @ model.axes,
     )
+
+
+def recentred(model: gaussian.Gaussian, mean: Float64) -> gaussian.Gaussian:
+    """The same calibration told from another middle, mean (k,): every prediction stays, scores and T2 count from the spectra that it now sees."""
+    step = mean - model.x_mean
+    return replace(
+        model, x_mean=mean, offset=model.offset + float(step @ model.coefficients), centres=model.centres - step @ model.axes
+    )  # fmt: skip

@@ -52,8 +52,8 @@ class Laboratory(Plant):
         spectra, found, why = run()
         rows = super().tags()
         last_ns = self.begin_ns + spectra[-1].time_ns
-        names = ("spectrum", "api.value", "api.low", "api.high", "api.valid", "api.why")
-        values = (None, *found[-1, :3], found[-1, 5], float(why[-1]))
+        names = ("spectrum", "api.value", "api.low", "api.high", "api.valid", "api.why", "api.t2", "api.q")
+        values = (None, *found[-1, :3], found[-1, 5], float(why[-1]), *found[-1, 3:5])
         for name, value in zip(names, values, strict=True):
             block = name == "spectrum"
             limits = (("low", 95.0, 2), ("high", 105.0, 2)) if name == "api.value" else ()
@@ -94,7 +94,7 @@ class Laboratory(Plant):
             return super().series(key, from_ns, to_ns, points)
         spectra, found, _ = run()
         row = super().series("press-edge-1:press1/main_force", from_ns, from_ns + 1, 1)
-        column = found[:, {"value": 0, "low": 1, "high": 2, "valid": 5}[output]]
+        column = found[:, {"value": 0, "low": 1, "high": 2, "t2": 3, "q": 4, "valid": 5}[output]]
         stride = max(1, len(spectra) // points)
         picked = range(0, len(spectra), stride)
         values = [None if np.isnan(column[i]) else float(column[i]) for i in picked]
@@ -144,9 +144,10 @@ def test_the_page_shows_spectrum_reference_facts_and_the_soft_sensor(open_page: 
     expect(page.locator(".x-state")).to_have_attribute("data-quality", "good")
     expect(page.locator(".x-now")).to_contain_text("LC")
     expect(page.locator(".x-trend canvas")).to_be_visible()
+    expect(page.locator(".x-odd canvas")).to_be_visible()
     clean(page)
     if os.environ.get("PHARMEDGE_SCREENSHOTS") == "1":
-        page.set_viewport_size({"width": 1280, "height": 1180})
+        page.set_viewport_size({"width": 1280, "height": 1400})
         page.wait_for_timeout(300)
         page.screenshot(path=IMAGES / f"console-spectra-{language}.png")
     # The keyboard reaches every spectrum of the picture: home is the oldest.

@@ -16,6 +16,8 @@ const POINTS = 400;
 const AGAIN_MS = 5000;
 /** Deviations from the reference, in standard deviations, at which the waterfall is darkest. */
 const DARKEST = 6;
+/** T2 and Q beyond so many times their limit say nothing more. */
+const MOST_DISTANCE = 5;
 const WHY = [[2, "saturated"], [4, "q"], [8, "t2"], [16, "range"], [32, "axis"], [64, "acquisition"]];
 const FACTS = ["status", "counter", "integration_s", "scans", "instrument", "probe", "background", "background_ns", "cycle", "sample"];
 
@@ -121,18 +123,18 @@ export function spectra(root, params) {
 
   async function trend(base, to) {
     const one = (output) => get(`api/v1/series?${new URLSearchParams({ tag: `${base}.${output}`, from: `${to - chosen.span * 1000}000000`, to: `${to}000000`, points: POINTS })}`);
-    const [value, low, high, valid] = await Promise.all(["value", "low", "high", "valid"].map(one));
-    return { base, value, low, high, valid, from: to / 1000 - Number(chosen.span), to: to / 1000 };
+    const [value, low, high, valid, t2, q] = await Promise.all(["value", "low", "high", "valid", "t2", "q"].map((o) => (plant.tags.has(`${base}.${o}`) ? one(o) : null)));
+    return { base, value, low, high, valid, t2, q, from: to / 1000 - Number(chosen.span), to: to / 1000 };
   }
 
   let shownTrends = [];
   function sensorPanels(trends) {
-    shownTrends = trends.map((one) => ({ ...one, host: h("div", { class: "x-trend", role: "img" }) }));
+    shownTrends = trends.map((one) => ({ ...one, host: h("div", { class: "x-trend", role: "img" }), odd: one.t2 && one.q ? h("div", { class: "x-odd", role: "img", "aria-label": t("spectra.odd") }) : null }));
     sensors.replaceChildren(...shownTrends.map((one) => {
       const tag = plant.tags.get(`${one.base}.value`);
       one.now = h("p", { class: "x-now" });
       attribute(one.host, "aria-label", `${tag.name}: ${t("spectra.band")}`);
-      return h("section", { class: "panel", "data-sensor": tag.name }, h("h2", null, `${tag.name.slice(0, -".value".length)} · ${unit(tag.unit)}`), one.now, one.host, h("p", { class: "quiet" }, t("spectra.band")));
+      return h("section", { class: "panel", "data-sensor": tag.name }, h("h2", null, `${tag.name.slice(0, -".value".length)} · ${unit(tag.unit)}`), one.now, one.host, h("p", { class: "quiet" }, t("spectra.band")), one.odd, one.odd && h("p", { class: "quiet" }, t("spectra.odd")));
     }));
     current();
   }
@@ -223,6 +225,7 @@ export function spectra(root, params) {
     }, data, curve));
     waterfall(rising);
     for (const one of shownTrends) plots.push(band(one));
+    for (const one of shownTrends) if (one.odd) plots.push(distances(one));
   }
 
   /** One line of the picture for each spectrum, oldest on top; dark where it lies far from the reference. */
@@ -326,6 +329,37 @@ export function spectra(root, params) {
         })],
       },
     }, data, one.host);
+  }
+
+  /** How far the spectra lie from the calibration: T2 and Q, both in multiples of their limit, at which they are cut off where they are many times that. */
+  function distances(one) {
+    const x = one.t2.time_ns.map((ns) => ns / 1e9);
+    const by = new Map(one.q.time_ns.map((ns, i) => [ns, one.q.max[i]]));
+    const cut = (v) => (typeof v === "number" ? Math.min(v, MOST_DISTANCE) : null);
+    const data = [x, one.t2.max.map(cut), one.t2.time_ns.map((ns) => cut(by.get(ns)))];
+    const most = Math.max(1.5, ...data[1], ...data[2]);
+    const ratio = devicePixelRatio || 1;
+    return new uPlot({
+      width: width && one.odd.clientWidth ? one.odd.clientWidth : 900, height: rem(9), legend: { show: false }, cursor: { show: false }, padding: [8, rem(5), 0, 0],
+      tzDate: (s) => uPlot.tzDate(new Date(s * 1000), zoneName()),
+      scales: { x: { time: true, range: () => [one.from, one.to] }, y: { range: () => [0, most * 1.05] } },
+      axes: [{ stroke: () => color("quiet"), font: font(), grid: { show: false }, size: rem(1.9), values: (_u, splits) => splits.map((s) => { const p = parts(s * 1000); return `${p.hour}:${p.minute}`; }) },
+        { stroke: () => color("quiet"), font: font(), grid: { stroke: () => color("grid"), width: 1 }, size: rem(4) }],
+      series: [{}, { stroke: () => color("ink"), width: 1.5, dash: [2, 3] }, { stroke: () => color("trace"), width: 2 }].map((s) => ({ ...s, points: { show: false }, spanGaps: false })),
+      hooks: {
+        draw: [(u) => {
+          const y = Math.round(u.valToPos(1, "y", true)) + 0.5;
+          u.ctx.save();
+          u.ctx.strokeStyle = color("ink");
+          u.ctx.setLineDash([6 * ratio, 4 * ratio]);
+          u.ctx.beginPath();
+          u.ctx.moveTo(u.bbox.left, y);
+          u.ctx.lineTo(u.bbox.left + u.bbox.width, y);
+          u.ctx.stroke();
+          u.ctx.restore();
+        }],
+      },
+    }, data, one.odd);
   }
 
   /** Spans (from, to) in seconds in which there was an answer, and it was not valid. */
