@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,21 @@ async def test_an_alarm_is_committed_at_once_and_measured(tmp_path):
     assert raised == ["press1/force.cold_chain", "press1/force.rate"]
     assert run.engine.latency_count == len(raised)
     await run.stop()
+
+
+async def test_hundreds_of_small_batches_are_few_commits_for_flash_wears(tmp_path):
+    run = Running(tmp_path, quiet=True)
+    began, before, size = time.monotonic(), run.engine.commits, 0
+    for k in range(300):
+        run.intake.put(lambda now: Samples.of([now], [0], [12.0], GOOD, now))
+        if k % 50 == 0:
+            await asyncio.sleep(0.005)
+    await run.stop()
+    elapsed_s, size = time.monotonic() - began, run.log.head(JOURNAL).bytes
+    values = sum(len(entry) for entry in run.frames(JOURNAL) if isinstance(entry, Samples))
+    assert values == 300
+    # One at 100 ms, one at 64 KiB; the first, with the plan, and the last, with a checkpoint, beside them.
+    assert run.engine.commits - before <= elapsed_s / 0.1 + size / 65_536 + 4
 
 
 async def test_more_than_the_queue_holds_waits_and_nothing_is_lost(tmp_path):

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -20,9 +21,11 @@ from deploy.bundle import _gateway, sums
 from deploy.bytecode import bytecode
 from deploy.needed import locked, needed
 from deploy.sbom import bill
+from edge_agent.broker import TlsConfig
 from edge_agent.config import load_agent
 from edge_agent.core.settings import credential, secret
 from gateway.config import load_config
+from gateway.targets.syslog import SyslogConfig
 
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
@@ -145,3 +148,13 @@ def test_sums_are_those_that_sha256sum_checks(tmp_path):
     (tmp_path / "SHA256SUMS").write_text(sums(tmp_path))
     assert sums(tmp_path) == f"{hashlib.sha256(b'a').hexdigest()}  a\n{hashlib.sha256(b'b').hexdigest()}  sub/b\n"
     assert subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=tmp_path, check=False).returncode == 0
+
+
+LOG_SERVER = {"kind": "syslog", "name": "siem", "host": "h"}
+
+
+@pytest.mark.parametrize("made", [lambda: TlsConfig().context(), lambda: SyslogConfig.model_validate(LOG_SERVER)._context()])
+def test_tls_is_of_1_2_at_the_least_and_says_who_the_other_side_has_to_be(made):
+    context = made()
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from paho.mqtt.client import MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage
 
 from edge_agent.broker import BrokerConfig, Link
 from edge_agent.core import Append, Block, Log, NotConnected, Samples, Summaries, Tag, Texts, encode
@@ -462,6 +463,27 @@ async def test_where_the_primary_host_is_offline_the_next_broker_is_tried(
                 put(edge.log, samples((2, 0, 3.0, 0)))
                 await until(lambda: (3.0, False) in other.values())
                 assert host.kinds().count("NBIRTH") == 1
+
+
+async def test_connections_that_come_and_go_leave_nothing_behind(edge: Edge, broker: Broker) -> None:
+    def left() -> tuple[int, int, int]:
+        gc.collect()
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        return sum(1 for found in gc.get_objects() if type(found) in (Link, Client)), len(asyncio.all_tasks()), files
+
+    config = SparkplugConfig.model_validate({"kind": "sparkplug", "name": "spb", "host": "127.0.0.1", "port": broker.port})
+    uplink = config.uplink(edge.port(time.time_ns))
+    counted = []
+    for k in range(6):
+        put(edge.log, samples((k, 0, float(k), 0)))
+        task = asyncio.create_task(uplink.run())
+        await until(lambda: edge.moved[-1:] == [edge.log.head(STREAM).seq])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0)
+        if k in (1, 5):
+            counted.append(left())
+    assert counted[0] == counted[1], "objects, tasks and open files are as many as before"
 
 
 async def test_a_broker_that_is_away_is_left_for_the_next(edge: Edge, broker: Broker) -> None:
