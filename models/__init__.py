@@ -20,6 +20,7 @@ from models.mahalanobis import MahalanobisConfig
 from models.model import Bank, Group, GroupConfig, ModelConfig
 from models.page_hinkley import PageHinkleyConfig
 from models.pca import PcaConfig
+from models.prognosis.onset import DegradationConfig
 from models.prognosis.running import RemainingConfig
 from models.prognosis.wear import WearConfig
 from models.random_cut_forest import RandomCutForestConfig
@@ -65,6 +66,7 @@ AnyModel = Annotated[
     | EnergyConfig
     | OeeConfig
     | WearConfig
+    | DegradationConfig
     | RemainingConfig,
     Field(discriminator="kind"),
 ]

@@ -21,7 +21,7 @@ from tests.contract import test_models as banks
 from tests.naive.models import settled
 
 S = 1_000_000_000
-WITHOUT = {"adwin", "budget", "cold_chain", "flatline", "limit_cycle", "wear"}
+WITHOUT = {"adwin", "budget", "cold_chain", "degradation", "flatline", "limit_cycle", "wear"}
 """Kinds that have no static form."""
 KINDS = sorted(set(BANKS) - WITHOUT - {"river"})
 """The form of `river` has a suite of its own (`tests/models/test_river.py`)."""

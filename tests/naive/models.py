@@ -21,6 +21,7 @@ from models.spc import SpcConfig
 from tests.naive.auto import NaiveAuto
 from tests.naive.charts import NaiveCusum, NaiveEwma, NaiveShewhart, NaiveSpc, baseline, clipped, floored
 from tests.naive.memory import NaiveAdwin, NaiveDiscord, NaiveResidual, autoregression
+from tests.naive.onset import NaiveOnset
 from tests.naive.records import NaiveColdChain, NaiveWear
 from tests.naive.swings import NaiveLimitCycle
 
@@ -200,7 +201,7 @@ NAIVE: dict[str, Any] = {
     "auto": NaiveAuto, "river": NaiveRiver, "ewma": NaiveEwma, "cusum": NaiveCusum, "robust_z": NaiveRobustZ, "shewhart": NaiveShewhart,
     "spc": NaiveSpc, "flatline": NaiveFlatline, "page_hinkley": NaivePageHinkley, "seasonal": NaiveSeasonal, "adwin": NaiveAdwin,
     "residual": NaiveResidual, "discord": NaiveDiscord, "budget": NaiveBudget,
-    "cold_chain": NaiveColdChain, "wear": NaiveWear, "limit_cycle": NaiveLimitCycle,
+    "cold_chain": NaiveColdChain, "wear": NaiveWear, "limit_cycle": NaiveLimitCycle, "degradation": NaiveOnset,
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ MODELS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "flatline": (("held",), {}),
     "limit_cycle": (("cycling", "period", "height"), {"swing": 0.5, "cycles": 3}),
     "wear": (("health", "rul", "rul_low", "rul_high", "drift"), {"healthy": 10.0, "limit": 20.0, "every_h": 0.001}),
+    "degradation": (("degraded", "ratio"), {"skip": 0, "baseline": 5, "ratio": 1.01, "quiet": 3}),
     "cold_chain": (("mkt", "excursion", "budget", "known"), {"allowed_min": 1.0, "window_h": 0.01, "high": 12.0, "gap_s": 2.0}),
     "page_hinkley": (("drift", "ratio"), {"least_rows": 5}),
     "adwin": (("drift", "width"), {"clock": 2}),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from models.prognosis.degradation import BASELINE, NEED, OF, RATIO, SEVERE, Degradation, learn
+from models.prognosis.onset import DegradationConfig, Onset
 from models.prognosis.waveform import CLIPPED, MISSING, STUCK, features
 from tests.naive import prognosis as naive
 
@@ -93,3 +94,24 @@ def test_a_waveform_that_cannot_be_trusted_says_why():
     assert s.fault[2] & MISSING
     assert np.isnan(s.rms[2])
     assert features(rng.normal(0, 0.1, (1, 1000)), full_scale=1.5).fault[0] == 0
+
+
+def test_while_it_runs_the_same_is_found_as_over_the_whole_history():
+    rng = np.random.default_rng(0)
+    level = np.exp(rng.normal(0, 0.5, 400))
+    bank = Onset([DegradationConfig(tags=("a",), limit=1.3, quiet=20)])
+    out = np.empty((400, 4))
+    bank.step(np.zeros(400, np.int32), np.arange(400), level, np.ones(400, np.uint8), out)
+    np.testing.assert_array_equal(out[:, 0], model().watch(level)[1])
+    assert 0 < out[:, 0].sum() < 400
+
+
+def test_without_a_limit_of_its_type_a_machine_is_judged_by_its_own_baseline_and_anew_when_it_is_as_new():
+    level = np.r_[np.full(20, 5.0), np.full(100, 1.0), np.full(30, 1.8), np.full(30, 2.2), np.full(50, 1.0)]
+    bank = Onset([DegradationConfig(tags=("a",), skip=20, quiet=40)])
+    out = np.empty((len(level), 4))
+    bank.step(np.zeros(len(level), np.int32), np.arange(len(level)), level, np.ones(len(level), np.uint8), out)
+    assert np.isnan(out[:119, 0]).all()
+    assert np.flatnonzero(out[:, 0] == 1).tolist() == list(range(154, 219))
+    bank.renew(0)
+    assert not any(array.any() for array in bank.state().values())
