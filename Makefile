@@ -9,7 +9,7 @@
 #   make fuzz    every decoder against damaged input (SEED, SECONDS)
 #   make peers   evidence against independent implementations; needs node, npm and their registry
 #   make pictures  the pages of the console in both languages, drawn anew into docs/images (needs Chromium)
-#   make bundle  everything for a computer without a network, as one archive and as a Debian package, in dist/ (SIGN=key.pem: signed)
+#   make bundle  everything for a computer without a network, as one archive and as a Debian package, in dist/ (SIGN=key.pem: signed; MACHINE=aarch64: for it)
 #   make sbom    the bill of materials of what runs, CycloneDX JSON, in dist/
 #   make bare    that bundle installed, upgraded, rolled back and removed on a bare Debian without network; needs root and debootstrap
 #   make walk    a stranger's first hour with it, timed: a booted Debian without network, a server, the console; needs systemd-nspawn and Chromium
@@ -89,7 +89,7 @@ peers: venv
 	@$(BIN)/python -m tests.peers.sparkplug
 
 bundle: venv
-	@$(BIN)/python -m deploy.bundle --deb $(if $(SIGN),--sign $(SIGN))
+	@$(BIN)/python -m deploy.bundle --deb $(if $(SIGN),--sign $(SIGN)) $(if $(MACHINE),--machine $(MACHINE))
 
 sbom: venv
 	@mkdir -p dist && $(BIN)/python -m deploy.sbom dist/sbom.cdx.json && echo dist/sbom.cdx.json

@@ -1,11 +1,11 @@
 """`make bundle`: everything that a computer without a network needs, in one archive.
 
-    python -m deploy.bundle [--out DIR] [--deb] [--sign KEY.pem]
+    python -m deploy.bundle [--out DIR] [--deb] [--sign KEY.pem] [--machine aarch64]
 
 The archive holds our wheel with its compiled kernels, the wheels of every library at the hashes of requirements.lock, pip itself, the bytecode of all
 of them, `install.sh`, the units of the service manager, commented configurations, dashboards, docs, and `SHA256SUMS` over all of it, with the
-maker's signature where a key is given. It is for the processor and the Python
-version it was made on: wheels with machine code are.
+maker's signature where a key is given. It is for the Python version it was made on and for one type of processor:
+this one, or another for which a C compiler is there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.metadata
+import os
+import platform
 import re
 import shutil
 import subprocess
@@ -30,18 +32,38 @@ from deploy.sbom import bill
 from deploy.sign import SIGNATURE, sign
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+PIP: Final = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
 CONFIGURATIONS: Final = ("agent.yaml", "gateway.yaml", "broker.conf")
 
 
-def wheels(folder: Path) -> None:
-    """Fetch and build all wheels into a folder."""
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+def platforms(machine: str) -> list[str]:
+    """pip's options for wheels of another processor with a C library of Debian 12 or later (glibc 2.36)."""
+    names = [*(f"manylinux_2_{n}_{machine}" for n in range(17, 37)), f"manylinux2014_{machine}", f"linux_{machine}"]
+    return [word for name in names for word in ("--platform", name)]
+
+
+def fetch(folder: Path, machine: str | None = None) -> None:
+    """Wheels of every library at the hashes of the lock, for this processor or another one."""
     with tempfile.TemporaryDirectory() as work:
         lock = Path(work, "lock.txt")
         lock.write_text(locked(needed(), (ROOT / "requirements.lock").read_text()))
-        subprocess.run([*pip, "wheel", "--no-deps", "--require-hashes", "-r", lock, "--wheel-dir", folder], check=True)
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT], check=True)
-    subprocess.run([*pip, "download", "--no-deps", "--only-binary", ":all:", "--dest", folder, "pip"], check=True)
+        pinned = ["--no-deps", "--require-hashes", "-r", str(lock)]
+        if machine is None:
+            subprocess.run([*PIP, "wheel", *pinned, "--wheel-dir", folder], check=True)
+        else:
+            subprocess.run([*PIP, "download", "--only-binary", ":all:", *platforms(machine), *pinned, "--dest", folder], check=True)
+
+
+def wheels(folder: Path, machine: str | None = None) -> None:
+    """Fetch and build all wheels into a folder."""
+    fetch(folder, machine)
+    with tempfile.TemporaryDirectory() as work:
+        environment = dict(os.environ)
+        if machine is not None:
+            subprocess.run([sys.executable, "-m", "deploy.cross", machine, work], cwd=ROOT, check=True)
+            environment["PHARMEDGE_KERNELS"] = work
+        subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT], check=True, env=environment)
+    subprocess.run([*PIP, "download", "--no-deps", "--only-binary", ":all:", "--dest", folder, "pip"], check=True)
 
 
 def sums(folder: Path) -> str:
@@ -50,12 +72,12 @@ def sums(folder: Path) -> str:
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files)
 
 
-def lay_out(folder: Path) -> str:
+def lay_out(folder: Path, machine: str | None = None) -> str:
     """Fill a folder with the bundle; returns the name of the release, VERSION+TIME.HASH: later ones sort behind earlier ones."""
     (folder / "wheels").mkdir(parents=True)
-    wheels(folder / "wheels")
+    wheels(folder / "wheels", machine)
     with tempfile.TemporaryDirectory() as work:
-        bytecode(folder / "wheels", folder / BYTECODE, Path(work))
+        bytecode(folder / "wheels", folder / BYTECODE, Path(work), platforms(machine) if machine else ())
     shutil.copy(ROOT / "deploy" / "install.sh", folder)
     shutil.copytree(ROOT / "deploy" / "systemd", folder / "systemd")
     plain = shutil.ignore_patterns("*.png", "*.jpg", "images")
@@ -72,7 +94,7 @@ def lay_out(folder: Path) -> str:
     shutil.copy(ROOT / "deploy" / "broker.conf", folder / "etc")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     version = importlib.metadata.version(PACKAGE)
-    (folder / "PYTHON").write_text(f"{python} {subprocess.check_output(['uname', '-m'], text=True).strip()}\n")
+    (folder / "PYTHON").write_text(f"{python} {machine or platform.machine()}\n")
     release = f"{version}+{_when()}.{hashlib.sha256(sums(folder).encode()).hexdigest()[:8]}"
     (folder / "RELEASE").write_text(release + "\n")
     (folder / "SHA256SUMS").write_text(sums(folder))
@@ -121,7 +143,8 @@ def archive(folder: Path, release: str, out: Path) -> Path:
 
 def debian(folder: Path, release: str, out: Path) -> Path:
     """The bundle as a Debian package: dpkg brings the files and keeps its conffiles, `install.sh` does the rest."""
-    architecture = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
+    machine = (folder / "PYTHON").read_text().split()[1]
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
     path = out / f"pharmedge_{release}_{architecture}.deb"
     python = (folder / "PYTHON").read_text().split()[0]
     with tempfile.TemporaryDirectory() as work:
@@ -161,10 +184,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--deb", action="store_true", help="also as a Debian package")
     parser.add_argument("--sign", type=Path, metavar="KEY.pem", help="the maker's private key (Ed25519, PEM)")
+    parser.add_argument("--machine", help="another type of processor than this one, as uname -m calls it")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work, "bundle")
-        release = lay_out(folder)
+        release = lay_out(folder, asked.machine if asked.machine != platform.machine() else None)
         if asked.sign is not None:
             sign(folder, asked.sign)
         made = [archive(folder, release, asked.out)]

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +21,15 @@ PLACE: Final = "/opt/pharmedge/current"
 """Where tracebacks say that the modules are."""
 
 
-def bytecode(wheels: Path, out: Path, work: Path) -> None:
-    """Install the wheels of a folder into `work` and write the bytecode of all modules but tests as an archive with paths below site-packages."""
+def bytecode(wheels: Path, out: Path, work: Path, platforms: Sequence[str] = ()) -> None:
+    """Install the wheels of a folder into `work` and write the bytecode of all modules but tests as an archive with paths below site-packages.
+
+    `platforms` are pip's names for another processor; bytecode is the same on all of them.
+    """
     tree = work / "programs"
     names = sorted(path for path in wheels.glob("*.whl") if not path.name.startswith("pip-"))
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", "install", "--no-index", "--no-deps", "--no-compile"]
+    pip += platforms
     subprocess.run([*pip, "--target", tree, *names], check=True)
     compileall.compile_dir(
         tree, quiet=2, workers=0, stripdir=str(tree), prependdir=f"{PLACE}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages",

@@ -57,7 +57,7 @@ class Step:
 def steps() -> list[Step]:
     """The sections of the page with their commands; what stands before the first belongs to the first."""
     found: list[Step] = []
-    parts = re.split(r"^## (.*)$", PAGE.read_text("utf-8"), flags=re.MULTILINE)
+    parts = re.split(r"^## (.*)$", PAGE.read_text("utf-8").split("\n## What it takes")[0], flags=re.MULTILINE)
     words = len(parts[0].split())
     for title, text in zip(parts[1::2], parts[2::2], strict=True):
         blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
