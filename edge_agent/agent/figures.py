@@ -17,6 +17,14 @@ from edge_agent.core.alarm import ANNUNCIATED
 if TYPE_CHECKING:
     from edge_agent.agent.status import Status
 
+CARRIED = {
+    "sent_records": "Records that the uplink has sent",
+    "sent_bytes": "Bytes that the uplink has sent",
+    "resent_records": "Records that were sent again because nobody had confirmed them in time",
+    "gone_records": "Records that were no longer there when the uplink came to send them",
+    "damaged_records": "Records of the outbox that could not be read",
+}
+"""What uplinks count since the start, each those that it has."""
 DROPPED = ("late", "rejected", "duplicate")
 """Fates of values that are counted and judged no further."""
 
@@ -92,13 +100,17 @@ class Figures(Collector):
         delivered = gauge("uplink_delivered_seq", "Number up to which the uplink has delivered", "uplink")
         behind = gauge("uplink_behind_records", "Records in the outbox that the uplink has not delivered", "uplink")
         failures = counter("uplink_failures", "Connections of the uplink that failed or were lost", "uplink")
+        carried = {count: counter(f"uplink_{count}", text, "uplink") for count, text in CARRIED.items()}
         for uplink in self._status.uplinks():
             name, through = [uplink["name"]], uplink.get("committed_seq", 0)
             up.add_metric(name, float(bool(uplink.get("connected"))))
             delivered.add_metric(name, float(through))
             behind.add_metric(name, float(uplink["behind_records"]))
             failures.add_metric(name, float(uplink.get("failures", 0)))
-        return [up, delivered, behind, failures]
+            for count, family in carried.items():
+                if count in uplink:
+                    family.add_metric(name, float(uplink[count]))
+        return [up, delivered, behind, failures, *carried.values()]
 
     def _buffers(self) -> list[Metric]:
         status, engine = self._status, self._status.engine

@@ -110,6 +110,23 @@ def test_values_are_told_by_connector_and_fate(edge):
     assert found["pharmedge_ready",] == 1
 
 
+def test_each_uplink_says_what_it_has_to_do_and_has_done(edge):
+    one = {"name": "site", "connected": True, "committed_seq": 7, "behind_records": 4, "sent_records": 9, "resent_records": 2, "failures": 1}
+    other = {"name": "siem", "connected": False, "committed_seq": 0, "behind_records": 0, "sent_records": 3, "gone_records": 5}
+    edge.uplinks = lambda: [one, other]
+    said = {
+        (sample.name.removeprefix("pharmedge_uplink_"), sample.labels["uplink"]): sample.value
+        for family in text_string_to_metric_families(edge_text(edge))
+        for sample in family.samples
+        if sample.name.startswith("pharmedge_uplink_")
+    }
+    assert {key: said[key] for key in said if key[0].endswith(("records", "records_total"))} == {
+        ("behind_records", "site"): 4, ("behind_records", "siem"): 0, ("sent_records_total", "site"): 9, ("sent_records_total", "siem"): 3,
+        ("resent_records_total", "site"): 2, ("gone_records_total", "siem"): 5,
+    }  # fmt: skip
+    assert (said["up", "site"], said["up", "siem"], said["failures_total", "site"]) == (1, 0, 1)
+
+
 def test_connected_but_without_data_is_not_ready(edge):
     edge.sources = lambda: [source("plc", "no_data")]
     assert edge.problems() == ["source plc: no_data"]
