@@ -129,7 +129,7 @@ class SparkplugUplink:
             await self._tell(link, made)
         finally:
             port.status.update(connected=False, error=link.error)
-            if not link.lost.is_set():
+            if self._born_here and not link.lost.is_set():  # who was not born here does not die here
                 link.publish(*made.death(port.clock() // _MS))
             link.close()
 

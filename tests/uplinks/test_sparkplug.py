@@ -454,7 +454,7 @@ async def test_where_the_primary_host_is_offline_the_next_broker_is_tried(
                 put(edge.log, samples((1, 0, 2.0, 0)))  # while it is at none
                 other.say(True, 60, "walker")
                 await until(lambda: (2.0, True) in other.values())
-                assert other.kinds()[0] == "NBIRTH"
+                assert other.kinds()[0] == "NBIRTH", "who was not born there does not die there"
                 assert edge.ports[-1].status["broker"] == f"127.0.0.1:{second.port}"
                 # Each connection has a number of its own, and nothing is told where the host is not.
                 assert other.bd_seq("NBIRTH")[0] > host.bd_seq("NBIRTH")[0]
