@@ -80,6 +80,10 @@ def main() -> int:
                 broken.append(one.name)
                 print(f"BROKEN  {one.name}: promised: {one.promised}\n{traceback.format_exc()}", flush=True)
                 continue
+        if outcome.lost or outcome.duplicated:
+            broken.append(one.name)
+            print(f"BROKEN  {one.name}: lost {outcome.lost}, duplicated {outcome.duplicated}: {outcome.happened}", flush=True)
+            continue
         outcomes.append(outcome)
         PAGE.write_text(updated(PAGE.read_text("utf-8"), [outcome], f"seed {seed}, {'long' if long else 'small'}"), "utf-8")
         print(f"{outcome.seconds:6.1f} s  {outcome.fault}: {outcome.happened}; lost {outcome.lost}, duplicated {outcome.duplicated}", flush=True)

@@ -17,7 +17,7 @@ import msgspec
 import yaml
 
 from edge_agent.agent.commit import OUTBOX, STREAMS
-from edge_agent.agent.recovery import rows
+from edge_agent.agent.recovery import rows as held
 from edge_agent.core import Definitions, Gap, Log, Samples, Texts, decode
 from simulators.accounting import Sent
 from simulators.children import Child, Deadline, answers, free_port, wait_for
@@ -75,7 +75,7 @@ def kept_by_edge(road: Road) -> tuple[Counter[tuple[str, str]], int, int]:
     """Of the agent's outbox, which nobody has emptied: values and texts by tag, values declared missing, values taken back from gaps."""
     log = Log(road.folder / "agent" / "edge.sqlite", STREAMS)
     try:
-        records = [decode(row.data) for row in rows(log, OUTBOX, 0)]
+        records = [decode(row.data) for row in held(log, OUTBOX, 0)]
     finally:
         log.close()
     (names,) = [{t.id: t.name for t in r.tags} for r in records if isinstance(r, Definitions)][-1:]
@@ -91,7 +91,8 @@ def kept_by_gateway(road: Road) -> tuple[Counter[tuple[str, str]], int, int]:
     """The same as the gateway exports it, its accounts closed."""
     books = road.settle(300.0)
     books.closed()
-    found = Counter((row["tag"], row["value"]) for row in _rows(road.export("sample")))
+    rows = [row for row in _rows(road.export("sample")) if row["tag"].startswith("h/")]
+    found = Counter((row["tag"], row["value"] if row["tag"] == "h/word" else str(float(row["value"]))) for row in rows)
     gaps = [int(row["missing"]) for row in _rows(road.export("gap"))]
     return found, sum(gaps), -sum(n for n in gaps if n < 0)
 
