@@ -208,7 +208,7 @@ BESIDE: Final[dict[str, tuple[Trial, ...]]] = {
         Trial("unbalance, m/s2 at the speed", (0.1, 0.4, 1.0), waves("unbalance"), shaken, within=1, promised=0.0, peer=peaked, **WAVES),
         Trial("knocks at a speed that varies, m/s2", (0.5, 1.0, 3.0), varying, tracked, within=2, promised=0.0, peer=untracked, **WAVES),
     ),
-    "degradation": (
+    "limit of a fleet": (
         Trial("vibration that grows, g in 100 snapshots", (0.5, 1.5, 3.0), wearing, lambda x: watch().watch(x)[1] == 1, ready=110, within=99,
               promised=0.0, phis=(0.0,)),
     ),

@@ -83,6 +83,14 @@ def shifts(rng: Rng, phi: float, size: float) -> tuple[Array, int]:
     return np.ascontiguousarray(x[:, None]), at
 
 
+def vibrating(rng: Rng, phi: float, size: float) -> tuple[Array, int]:
+    """The level of a machine, g, a value every 10 s; from the 400th on it grows to `size` times what it was within 50 values, and stays there."""
+    x = 0.5 + 0.05 * noise(rng, 600, phi)
+    if size:
+        x[400:] *= 1 + (size - 1) * np.minimum(1.0, np.arange(200) / 50)
+    return x, 400
+
+
 def clogging(rng: Rng, phi: float, size: float) -> tuple[Array, int]:
     """A filter's pressure drop every 20 min, .5 bar and 2 % noise; from row 300 on it grows so that 1.5 bar is reached `size` hours later."""
     x, at = 0.5 + 0.01 * noise(rng, 1020, phi), 300
@@ -150,6 +158,10 @@ RECORDS: Final[dict[str, tuple[Trial, ...]]] = {
         Trial("a filter that clogs, bar in 1,000 h", (2.0, 4.0, 8.0), lambda rng, phi, size: clogging(rng, phi, 1000 / size if size else 0.0),
               bank("wear", lambda c: c["rul_low"] < 408, 1200.0, **FILTER), ready=30, within=450, promised=0.5, options=FILTER,
               peer=lambda x: np.asarray(x > 1.5)),
+    ),
+    "degradation": (
+        Trial("a level of vibration that grows, times its baseline", (1.5, 2.5, 4.0), vibrating,
+              bank("degradation", lambda c: c["degraded"] == 1, 10.0), ready=110, within=100, promised=0.5),
     ),
     "remaining": (
         Trial("an end that is near, cycles behind the 100 that are seen", (60.0, 30.0, 10.0), life, ending, ready=20, within=79, promised=0.0,
