@@ -18,6 +18,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deploy.sign import sign
 from tests.deploy.bare import base_system
 
 ROOT: Final = Path(__file__).parents[2]
@@ -223,12 +225,26 @@ def table(done: list[Step]) -> str:
     return "\n".join(lines)
 
 
+def signed(bundle: Path, folder: Path) -> None:
+    """Lay the bundle into a folder, signed with a key made for it, and `maker.pub` beside it."""
+    with tempfile.TemporaryDirectory() as work:
+        key = Path(work, "maker.pem")
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+        subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", folder / "maker.pub"], check=True)
+        tree = Path(work, "tree")
+        tree.mkdir()
+        subprocess.run(["tar", "-xzf", bundle, "-C", tree], check=True)
+        (release,) = tree.iterdir()
+        sign(release, key)
+        subprocess.run(["tar", "-czf", folder / bundle.name, "-C", tree, release.name], check=True)
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="tests.deploy.stranger")
     parser.add_argument("--root", type=Path, default=Path("build/booting"))
     parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--key", type=Path, required=False, help="the maker's public key; without it the lines that verify are left out")
+    parser.add_argument("--key", type=Path, required=False, help="the maker's public key; without it the bundle is signed with a key of this walk")
     parser.add_argument("--pictures", type=Path, default=Path("build/walk"))
     parser.add_argument("--console", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -243,8 +259,11 @@ def main() -> None:
     if tree.exists():
         shutil.rmtree(tree)
     subprocess.run(["cp", "-a", "--reflink=auto", asked.root, tree], check=True)
-    shutil.copy(bundle, tree / "root")
-    shutil.copy(asked.key, tree / "root" / "maker.pub")
+    if asked.key is None:
+        signed(bundle, tree / "root")
+    else:
+        shutil.copy(bundle, tree / "root")
+        shutil.copy(asked.key, tree / "root" / "maker.pub")
     (tree / "etc" / "hosts").write_text("127.0.0.1 localhost PLC\n")
     try:
         with booted(tree) as computer:

@@ -60,7 +60,7 @@ grep -q "nonsense" /tmp/said || fail "the mistake is not named"
 [ "$(readlink /opt/pharmedge/current)" = "$first" ] || fail "what ran before does not go on"
 ok "an upgrade that does not accept the configuration changes nothing and names the mistake"
 cp /tmp/kept.yaml /etc/pharmedge/agent.yaml
-sh /tmp/second/install.sh
+sh /opt/pharmedge/install.sh upgrade /tmp/second
 cmp /tmp/kept.yaml /etc/pharmedge/agent.yaml || fail "the upgrade changed the configuration"
 [ "$(head_of)" = "$before" ] || fail "the upgrade changed the outbox"
 lived
