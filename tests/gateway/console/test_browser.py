@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -255,6 +256,18 @@ def test_nothing_is_wider_than_the_screen(open_page: Open, plant: Plant, size: t
         )
         assert wide == [], address
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_long_reason_in_the_banner_gives_way_to_what_stands_beside_it(open_page: Open, plant: Plant, language: str) -> None:
+    row = plant.occurrences[plant.raise_alarm("press1/ejection_force", "high", 1)]
+    row["value"] = None
+    row["explanation"] = "last heard 3 h ago and still nothing said since then, the last known state is shown as it was at that time; " * 2
+    page = open_page(size=(1280, 720), language=language)
+    expect(page.locator(".b-why")).to_have_attribute("title", re.compile("last heard 3 h ago"))
+    parts = [page.locator(f".banner {part}").bounding_box() for part in (".b-text .t-kind", ".b-why", ".b-since", "button.primary")]
+    edges = [(box["x"], box["x"] + box["width"]) for box in parts if box is not None]
+    assert all(left[1] <= right[0] + 1 for left, right in pairwise(edges)), edges
 
 
 def test_the_phone_has_its_pages_at_the_thumb_and_the_zone_written(open_page: Open, plant: Plant) -> None:

@@ -172,7 +172,9 @@ function banner(now) {
   text(ui.bannerUnit, row ? `${alarmUnit(row)} · ` : "");
   if (row) setTitle(ui.bannerTitle, row);
   else text(ui.bannerTitle, plant.ready ? t("alarms.none") : t("loading"));
-  text(ui.bannerWhy, row ? alarmValue(row) || said(row.explanation) : "");
+  const why = row ? alarmValue(row) || said(row.explanation) : "";
+  text(ui.bannerWhy, why);
+  attribute(ui.bannerWhy, "title", why || null);
   text(ui.bannerSince, row ? t("since", { time: clock(row.raised_ns / MS), age: span((now - row.raised_ns / MS) / 1000) }) : "");
   const open = standing.filter(unacknowledged).length;
   text(ui.bannerCounts, standing.length > 1 ? t("alarms.counts", { n: plain(standing.length), open: plain(open) }) : "");
