@@ -99,7 +99,10 @@ class Agent:
         self._clock = clock
         self._watch = ModelWatch(self.settings, self._data_dir / KEY_FOLDER)
         whole = self.settings
-        start = self._planned(whole, self._watch, recovered.pipeline.start)
+        # Its plan is asked for only where the model of a refused file goes on: unpacked beside the new one it takes tens of megabytes.
+        previous = recovered.pipeline.start if self._watch.files else recovered.pipeline.defined
+        start = self._planned(whole, self._watch, previous)
+        del previous
         self._keep(whole, start)
         self._intake = Intake(clock, Catalogue(start.tags), self.settings.outbox.queue_bytes)
         self._delivery = Delivery(self.settings, file, self._identity, self._intake, self._data_dir / "uplinks", clock)

@@ -96,8 +96,8 @@ class _Watch:
         self.test: Backtest | None = None
 
     def see(self, part: Stepped | Passed, pipeline: Pipeline) -> None:
-        if self.test is None and pipeline.start is not None:
-            self.test = Backtest(pipeline.catalogue, pipeline.start.alarms)
+        if self.test is None and pipeline.defined is not None:
+            self.test = Backtest(pipeline.catalogue, pipeline.defined.alarms)
         if self.test is None:
             return
         if isinstance(part, Passed):

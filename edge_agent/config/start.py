@@ -61,8 +61,11 @@ def alarm_definitions(settings: AgentSettings, tags: list[Tag], previous: dict[s
     versioned = []
     for d in definitions:
         old = previous.get(d.name)
-        same = old is not None and msgspec.structs.replace(d, version=old.version) == old
-        versioned.append(d if old is None else msgspec.structs.replace(d, version=old.version + (not same)))
+        if old is None:
+            versioned.append(d)
+            continue
+        same = msgspec.structs.replace(d, version=old.version)
+        versioned.append(old if same == old else msgspec.structs.replace(d, version=old.version + 1))
     return tuple(versioned)
 
 
@@ -114,15 +117,9 @@ _WORDS = {
 }
 
 
-_UNSAID: dict[str, str] = {}
-"""One for all diagnostics: there are two for each tag."""
-
-
 def _diagnostic(name: str, tag: str, kind: str, priority: int, advisory: bool, delay_s: float = 0.0) -> AlarmDefinition:
     cause, response = _WORDS[kind if kind in _WORDS else name if name in _WORDS else name.partition("/")[0]]
-    return AlarmDefinition(
-        name=name, tag=tag, kind=kind, priority=priority, advisory=advisory, on_delay_s=delay_s, cause=cause, consequence=_UNSAID, response=response,  # type: ignore[arg-type]
-    )  # fmt: skip
+    return AlarmDefinition(name=name, tag=tag, kind=kind, priority=priority, advisory=advisory, on_delay_s=delay_s, cause=cause, response=response)  # type: ignore[arg-type]
 
 
 def _drift(tag: str) -> AlarmDefinition:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -32,6 +33,15 @@ def written(value: Any) -> Any:
     # version wrote is written again as the same bytes. msgspec takes no value made by a factory of ours for a default that may be left out;
     # `dict` itself it would.
     return msgspec.field(default_factory=lambda: value.copy() if isinstance(value, dict) else value)
+
+
+@lru_cache(256)
+def _once(items: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The same mapping for the same items."""
+    return dict(items)
+
+
+_NO_LIMITS: Final[dict[str, float | None]] = {}
 
 
 class AlarmDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -86,6 +96,17 @@ class AlarmDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Critical parameter or attribute it guards, deviation template."""
     approval: str = ""
     last_review: str = ""
+
+    def __post_init__(self) -> None:
+        # Two diagnostics for each tag say the same words, most say nothing: what is equal is kept once. Each definition that is read gives its own
+        # copy back before the next one is, so that thousands leave no holes.
+        put = msgspec.structs.force_setattr
+        put(self, "cause", _once(tuple(self.cause.items())))
+        put(self, "consequence", _once(tuple(self.consequence.items())))
+        put(self, "response", _once(tuple(self.response.items())))
+        put(self, "check", _once(tuple(self.check.items())))
+        if not self.phase_limits:
+            put(self, "phase_limits", _NO_LIMITS)
 
 
 class AlarmEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

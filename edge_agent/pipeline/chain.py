@@ -247,6 +247,11 @@ class Pipeline:
         return self._parts.start if self._begun else None
 
     @property
+    def defined(self) -> Start | None:
+        """The same without its plan, for which nothing is unpacked: the tags and alarms that it goes by."""
+        return self._parts.defined if self._begun else None
+
+    @property
     def catalogue(self) -> Catalogue:
         """The tags of the current plan."""
         return self._parts.catalogue

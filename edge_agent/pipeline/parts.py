@@ -35,6 +35,8 @@ class Parts:
     def __init__(self, start: Start) -> None:
         """Everything as at the very beginning; msgspec.ValidationError when the plan in `start` is none."""
         self._start = encode(start)
+        self.defined = msgspec.structs.replace(start, config={}, models={})
+        """The entry that planned them without its plan: the tags and alarms as objects."""
         plan = plan_of(start)
         # The entry as objects, with a judgement for each tag and model, takes tens of megabytes; it is asked for at the next start alone.
         self.plan = msgspec.structs.replace(plan, judgements=(), tag_source={})

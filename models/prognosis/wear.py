@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -24,8 +25,13 @@ CLEAR: Final = 3.0
 LONGEST_H: Final = 1e6
 """Times beyond this are not told, hours."""
 _MOST: Final = 1e12
-_NODES, _WEIGHTS = (np.ascontiguousarray(a, np.float64) for a in np.polynomial.hermite_e.hermegauss(9))
-_SHARES: Final = _WEIGHTS / _WEIGHTS.sum()
+
+
+@cache
+def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nine nodes of a standard normal distribution and their shares, as of Gauss and Hermite; numpy loads its polynomials for them."""
+    nodes, weights = (np.ascontiguousarray(a, np.float64) for a in np.polynomial.hermite_e.hermegauss(9))
+    return nodes, weights / weights.sum()
 
 
 class WearConfig(UnlearnedConfig):
@@ -224,7 +230,7 @@ class Wear(ArrayState):
     ) -> None:
         """Judge n rows in order; see `models.model.Bank.step`."""
         check_rows(len(self._options), 8, slot, out)
-        wear(slot, time_ns, value, usable, out, self._options, _NODES, _SHARES, *self._state.values())
+        wear(slot, time_ns, value, usable, out, self._options, *_nodes(), *self._state.values())
 
     def renew(self, slot: int) -> None:
         """The part is as new: the means before count no more, nor do the values of the open one."""

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from edge_agent.__main__ import app
 from edge_agent.config import load_agent, start_of
-from edge_agent.core import ConfigError
+from edge_agent.core import ConfigError, decode, encode
 from tests.agent.line import CONFIG, settings
 
 SIX = """\
@@ -121,6 +121,20 @@ def test_ids_stay_and_versions_count_up(tmp_path):
     assert (old["press1/force"].version, new["press1/force"].version, new["press1/speed"].version) == (1, 2, 1)
     assert {a.name: a.version for a in after.alarms}["press1/force.high"] == 2
     assert start_of(settings(tmp_path), 1).config_hash == before.config_hash != after.config_hash
+
+
+def test_definitions_that_are_as_before_are_those_of_before(tmp_path):
+    before = decode(encode(start_of(settings(tmp_path), 1)))
+    after = start_of(settings(tmp_path, CONFIG.replace("limit: 16", "limit: 17")), 2, before)
+    assert all(new is old for new, old in zip(after.tags, before.tags, strict=True))
+    assert [new.name for new, old in zip(after.alarms, before.alarms, strict=True) if new is not old] == ["press1/force.high"]
+
+
+def test_words_that_thousands_of_diagnostics_have_in_common_are_kept_once(tmp_path):
+    read = decode(encode(start_of(settings(tmp_path), 1)))
+    mine = [a for a in read.alarms if a.kind == "bad_quality"]
+    assert len(mine) > 1
+    assert len({(id(a.cause), id(a.response), id(a.consequence), id(a.check), id(a.phase_limits)) for a in mine}) == 1
 
 
 def test_every_limit_brings_diagnostics_of_its_priority(tmp_path):
