@@ -377,8 +377,10 @@ class Engine:
         return self._growth.seconds_to_full()
 
     def _say_full(self, full: bool) -> None:
-        if full != (self.full or self._full_before):
-            self.full, self._full_before = full, False
+        # One of the life before stands and ends at the first look that finds room; one that goes on holds the sources back like a new one.
+        over, self._full_before = bool(self._full_before) and not full, False
+        if full != self.full or over:
+            self.full = full
             text = f"{self.held_bytes} bytes wait for delivery, budget {self._settings.max_bytes}"
             self._intake.put(lambda now: Diagnostic(received_ns=now, alarm="edge/outbox_full", active=full, explanation=text))
             self._loop.call_soon_threadsafe(self._intake.shut, full)

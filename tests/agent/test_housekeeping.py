@@ -178,18 +178,43 @@ async def test_somebody_is_told_before_there_is_no_more_room_and_when_there_is_a
     assert sorted(found + said(run)) == [(False, "edge/outbox_filling"), (False, "edge/outbox_full"), (False, "edge/outbox_nearly_full")]
 
 
+def standing(alarm: str) -> Standing:
+    """An alarm of the life before."""
+    return Standing(
+        alarm=alarm, tag="", state="UNACK", suppression=0, priority=2, advisory=False, raised_ns=1, last_ns=1, value=None, limit=None, unit="",
+        explanation="",
+    )  # fmt: skip
+
+
 async def test_an_outbox_that_was_full_before_a_restart_is_told_to_have_room_again(tmp_path):
     run = Running(tmp_path, quiet=True)
     await run.stop()
     moving(run, 0)
     run.engine._held = list
     said(run)
-    one = Standing(
-        alarm="edge/outbox_full", tag="", state="UNACK", suppression=0, priority=2, advisory=False, raised_ns=1, last_ns=1, value=None, limit=None,
-        unit="", explanation="",
-    )  # fmt: skip
-    run.engine.standing = [one]
+    run.engine.standing = [standing("edge/outbox_full")]
     run.engine._keep_house()
     assert said(run) == [(False, "edge/outbox_full")]
     run.engine._keep_house()
     assert said(run) == []
+
+
+async def test_an_outbox_that_was_full_before_a_restart_and_still_is_holds_the_sources_back(tmp_path):
+    run = Running(tmp_path, max_bytes=100_000, quiet=True)
+    await run.stop()
+    moving(run, 0)
+    run.engine._held = list
+    run.log.commit([Append(OUTBOX, KINDS[Audit], bytes(200_000))])
+    run.engine.standing = [standing("edge/outbox_full")]
+    run.engine._keep_house()
+    assert run.engine.full
+    offered = asyncio.ensure_future(run.values(1))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not offered.done(), "sources wait"
+    run.engine._keep_house()
+    moving(run, run.log.head(OUTBOX).seq)
+    said(run)
+    run.engine._keep_house()
+    assert (not run.engine.full, (False, "edge/outbox_full") in said(run)) == (True, True)
+    await asyncio.wait_for(offered, 30)
