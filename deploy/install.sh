@@ -24,11 +24,20 @@ fail() { echo "install.sh: $*" >&2; exit 1; }
 say() { echo "pharmedge: $*"; }
 current() { [ -L "$HOME_DIR/current" ] && basename "$(readlink "$HOME_DIR/current")" || true; }
 with_systemd() { [ -d /run/systemd/system ]; }
+whole() { [ "$1" = "$(current)" ] || [ -e "$HOME_DIR/$1/complete" ] || [ -d "$HOME_DIR/$1/etc.kept" ]; } # RELEASE: installed to its end, or it has run
+drop() { rm -rf "$HOME_DIR/$1/complete" "$HOME_DIR/$1/etc.kept"; rm -rf "${HOME_DIR:?}/$1"; } # RELEASE: its marks first, whatever ends this half way
+untouched() { # what it means that a bundle is refused
+  if [ -z "$PACKAGED" ]; then echo "nothing was installed"
+  elif [ -n "$(current)" ]; then echo "the package is unpacked but not in force, and release $(current) goes on: dpkg -i the package of that one"
+  else echo "the package is unpacked but not in force: dpkg -r pharmedge"; fi
+}
 
 as_root() { [ "$(id -u)" = 0 ] || fail "expected to run as root, found user id $(id -u)"; }
 
 signed_by() { # KEY: whether SHA256SUMS.sig is its signature. Nothing of the bundle takes part: what is installed already decides, else openssl.
+  verdict=none
   if [ -x "$HOME_DIR/current/bin/python" ]; then
+    verdict=0
     "$HOME_DIR/current/bin/python" -I -c "
 import sys
 from cryptography.exceptions import InvalidSignature
@@ -40,30 +49,36 @@ try:
     assert isinstance(public, Ed25519PublicKey)
     public.verify(signature, text)
 except (AssertionError, ValueError, InvalidSignature):
-    sys.exit(1)" "$1" "$HERE/SHA256SUMS" "$HERE/SHA256SUMS.sig"
-  elif command -v openssl >/dev/null 2>&1; then
+    sys.exit(3)" "$1" "$HERE/SHA256SUMS" "$HERE/SHA256SUMS.sig" 2>/dev/null || verdict=$?
+  fi
+  case $verdict in # anything else is a release that cannot load its library: it says nothing about the bundle
+    0) return 0 ;;
+    3) return 1 ;;
+  esac
+  if command -v openssl >/dev/null 2>&1; then
     openssl pkeyutl -verify -pubin -inkey "$1" -rawin -in "$HERE/SHA256SUMS" -sigfile "$HERE/SHA256SUMS.sig" >/dev/null 2>&1
   else
-    fail "expected openssl (3.0 or later) to look at the signature with, found none: nothing was installed"
+    fail "expected openssl (3.0 or later) to look at the signature with, found none: $(untouched)"
   fi
 }
 
 authentic() { # whether the bundle is complete, unchanged and, where a key of the maker is known, the maker's
+  [ ! -d "$ETC" ] || [ -x "$ETC" ] || fail "expected to run as root, because $ETC may hold a key of the maker and is closed to user id $(id -u)"
   if [ -e "$ETC/maker.pub" ]; then
     [ -z "$KEY" ] || cmp -s "$KEY" "$ETC/maker.pub" || fail "expected the key of the maker that is kept in $ETC/maker.pub, found another one in $KEY; where the maker changed it, remove the kept one first"
     KEY=$ETC/maker.pub
   fi
   if [ -n "$KEY" ]; then
     [ -r "$KEY" ] || fail "expected the public key of the maker in $KEY, found no file to read"
-    [ -e "$HERE/SHA256SUMS.sig" ] || fail "the bundle is not signed, and $KEY says that it has to be: nothing was installed"
-    signed_by "$KEY" || fail "the bundle is damaged or was changed: its signature is not that of $KEY: nothing was installed"
+    [ -e "$HERE/SHA256SUMS.sig" ] || fail "the bundle is not signed, and $KEY says that it has to be: $(untouched)"
+    signed_by "$KEY" || fail "the bundle is damaged or was changed: its signature is not that of $KEY: $(untouched)"
   fi
   # Neither a missing nor an added file passes: every wheel of the folder would be installed.
-  [ -z "$(find "$HERE" ! -type f ! -type d)" ] || fail "the bundle was changed: expected plain files alone: nothing was installed"
+  [ -z "$(find "$HERE" ! -type f ! -type d)" ] || fail "the bundle was changed: expected plain files alone: $(untouched)"
   listed=$(sed 's/^[0-9a-f]*  //' "$HERE/SHA256SUMS" | LC_ALL=C sort)
   there=$(cd "$HERE" && find . -type f | sed 's#^\./##' | grep -vx -e SHA256SUMS -e SHA256SUMS.sig | LC_ALL=C sort)
-  [ "$listed" = "$there" ] || fail "the bundle is damaged or was changed: it has other files than SHA256SUMS names: nothing was installed"
-  (cd "$HERE" && sha256sum --quiet -c SHA256SUMS) || fail "the bundle is damaged or was changed: nothing was installed"
+  [ "$listed" = "$there" ] || fail "the bundle is damaged or was changed: it has other files than SHA256SUMS names: $(untouched)"
+  (cd "$HERE" && sha256sum --quiet -c SHA256SUMS) || fail "the bundle is damaged or was changed: $(untouched)"
   if [ -n "$KEY" ]; then say "the bundle is complete and signed by the maker ($KEY)"
   elif [ -e "$HERE/SHA256SUMS.sig" ]; then say "the bundle is complete; it is signed, but no key of the maker is known here, so nothing says who made it (--key maker.pub)"
   else say "the bundle is complete; it is NOT SIGNED: nothing says who made it"; fi
@@ -80,20 +95,27 @@ find_python() {
 
 checked() { # KIND PROGRAMS: whether the release in PROGRAMS accepts the configuration; prints every mistake
   [ -e "$ETC/$1.yaml" ] || return 0
-  if with_systemd && ! systemctl --quiet is-enabled "edge-$1" 2>/dev/null && ! running "edge-$1"; then return 0; fi
+  if with_systemd && ! systemctl --quiet is-enabled "edge-$1" 2>/dev/null && ! wanted "edge-$1"; then return 0; fi
   "$2/bin/edge-$1" check -c "$ETC/$1.yaml"
 }
 
-running() { with_systemd && systemctl --quiet is-active "$1" 2>/dev/null; }
+wanted() { # SERVICE: whether it runs, or would if it could
+  with_systemd || return 1
+  case "$(systemctl is-active "$1" 2>/dev/null || true)" in active|activating|reloading|failed) return 0 ;; *) return 1 ;; esac
+}
 
-switch() { # RELEASE: from now on it is what runs
+switch() { # RELEASE: from now on it is what runs; `down` names the services that did not start with it
+  cp "$HOME_DIR/$1/install.sh" "$HOME_DIR/.install.new"
+  sync "$HOME_DIR/.install.new"
   ln -sfn "$1" "$HOME_DIR/.current.new"
   mv -T "$HOME_DIR/.current.new" "$HOME_DIR/current"
-  cp "$HOME_DIR/$1/install.sh" "$HOME_DIR/.install.new" && mv "$HOME_DIR/.install.new" "$HOME_DIR/install.sh"
+  mv "$HOME_DIR/.install.new" "$HOME_DIR/install.sh"
+  down=
   if with_systemd; then
     systemctl daemon-reload
     for service in $SERVICES; do
-      if running "$service"; then systemctl restart "$service"; fi
+      wanted "$service" || continue
+      systemctl restart "$service" || down="$down $service"
     done
   fi
 }
@@ -117,17 +139,19 @@ install_() {
   install -d -m 0750 -o pharmedge -g pharmedge "$DATA"
   for kind in agent gateway broker; do install -d -m 0700 -o pharmedge -g pharmedge "$DATA/$kind"; done
 
-  if [ ! -x "$HOME_DIR/$release/bin/edge-agent" ]; then
-    rm -rf "${HOME_DIR:?}/$release"
+  if [ ! -e "$HOME_DIR/$release/complete" ]; then
+    drop "$release"
     "$python" -m venv --without-pip "$HOME_DIR/$release"
     pip=$(echo "$HERE"/wheels/pip-*.whl)
     list=$(ls "$HERE"/wheels/*.whl | grep -v '/pip-')
     # shellcheck disable=SC2086 # names of wheels hold no spaces
     if ! PYTHONDONTWRITEBYTECODE=1 "$HOME_DIR/$release/bin/python" "$pip/pip" --quiet --disable-pip-version-check --no-cache-dir install --no-compile --no-index --no-deps $list \
       || ! tar -xzf "$HERE/bytecode.tar.gz" -C "$HOME_DIR/$release/lib/python$version/site-packages"; then
-      rm -rf "${HOME_DIR:?}/$release"; fail "the wheels could not be installed; what ran before still does"
+      drop "$release"; fail "the wheels could not be installed; what ran before still does"
     fi
     cp -r "$HERE/systemd" "$HERE/share" "$HERE/install.sh" "$HOME_DIR/$release/"
+    sync -f "$HOME_DIR/$release" # its mark is on the disk behind its last file: an installation that power or a signal ended begins anew
+    : > "$HOME_DIR/$release/complete"
   fi
   for name in agent.yaml gateway.yaml broker.conf; do
     if [ ! -e "$ETC/$name" ]; then install -m 0640 -o root -g pharmedge "$HERE/etc/$name" "$ETC/$name"; fi
@@ -142,8 +166,12 @@ install_() {
     for service in $SERVICES; do install -m 0644 "$HERE/systemd/$service.service" "$UNITS/$service.service"; done
   fi
   for name in edge-agent edge-gateway edge-sim; do ln -sfn "$HOME_DIR/current/bin/$name" "/usr/local/bin/$name"; done
-  switch "$release"
   [ -z "$before" ] || [ "$before" = "$release" ] || echo "$before" > "$HOME_DIR/$release/before"
+  switch "$release"
+  if [ -n "$down" ]; then
+    back=$(cat "$HOME_DIR/$release/before" 2>/dev/null || true)
+    fail "release $release is in force, but did not start:$down; why: journalctl -u SERVICE${back:+; back to $back: sh $HOME_DIR/install.sh rollback}"
+  fi
   tidy "$release" "$before"
   say "release $release runs now${before:+, before it $before}"
   [ -n "$before" ] || say "next: edge-agent browse opc.tcp://PLC:4840/ --init $ETC/agent.yaml, or edit that file; then as in $HOME_DIR/current/share/docs/first-hour.md"
@@ -163,10 +191,15 @@ upgrade() { # BUNDLE: an archive or a folder; a copy that only root can change i
   sh "$HERE/install.sh" install ${KEY:+--key "$KEY"}
 }
 
-tidy() { # releases beyond the newest KEEP go, never these two
-  for old in $(ls -1dt "$HOME_DIR"/*/bin/edge-agent 2>/dev/null | tail -n +$((KEEP + 1))); do
-    name=$(basename "$(dirname "$(dirname "$old")")")
-    case "$name" in "$1"|"$2"|current) ;; *) rm -rf "${HOME_DIR:?}/$name" ;; esac
+tidy() { # RELEASE BEFORE: what an interruption left and releases beyond the newest KEEP go, never these two
+  for left in "$HOME_DIR"/.upgrade.*; do
+    case "$HERE/" in "$left"/*) ;; *) rm -rf "$left" ;; esac
+  done
+  kept=0
+  for old in $(ls -1dt "$HOME_DIR"/*/ | grep -vxF "$HOME_DIR/current/"); do
+    name=$(basename "$old")
+    if whole "$name" && [ "$kept" -lt "$KEEP" ]; then kept=$((kept + 1)); continue; fi
+    case "$name" in "$1"|"$2") ;; *) drop "$name" ;; esac
   done
 }
 
@@ -176,7 +209,7 @@ rollback() {
   [ -n "$now" ] || fail "expected an installed release, found none"
   to=${1:-$(cat "$HOME_DIR/$now/before" 2>/dev/null || true)}
   [ -n "$to" ] || fail "expected a release before $now, found none; see: install.sh list"
-  [ -x "$HOME_DIR/$to/bin/edge-agent" ] || fail "expected release $to in $HOME_DIR, found none"
+  [ -x "$HOME_DIR/$to/bin/edge-agent" ] && whole "$to" || fail "expected release $to in $HOME_DIR, found none"
   keep_configuration "$now"
   for kind in agent gateway; do
     # What the newer release migrated the older one may not know: then it gets back what it ran with, and the newer file is kept beside it.
@@ -192,6 +225,7 @@ rollback() {
     done
   fi
   switch "$to"
+  [ -z "$down" ] || fail "release $to is in force again, but did not start:$down; why: journalctl -u SERVICE"
   say "release $to runs again, before it $now"
 }
 
@@ -200,6 +234,7 @@ list() {
     [ -e "$program" ] || continue
     name=$(basename "$(dirname "$(dirname "$program")")")
     [ "$name" = current ] && continue
+    whole "$name" || continue
     if [ "$name" = "$(current)" ]; then echo "* $name"; else echo "  $name"; fi
   done
 }

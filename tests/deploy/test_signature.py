@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from deploy.bundle import sums
 from deploy.sign import SIGNATURE, sign
+from tests.deploy.stranger import steps
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
@@ -119,3 +120,9 @@ def test_only_an_ed25519_key_signs(bundle: Path, tmp_path: Path) -> None:
     subprocess.run(made, check=True, capture_output=True, timeout=60)
     with pytest.raises(ValueError, match="expected an Ed25519 private key"):
         sign(bundle, key)
+
+
+def test_a_page_that_is_pasted_as_a_block_installs_only_what_was_verified() -> None:
+    lines = [line for step in steps() for line in step.commands if "install.sh" in line]
+    assert len(lines) == 1
+    assert [part.split(" -")[0] for part in lines[0].split(" && ")] == ["openssl pkeyutl", "sha256sum", "sudo sh install.sh"]
