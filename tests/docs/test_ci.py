@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,13 @@ def test_a_module_that_is_skipped_whole_fails_too(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "CI": "1"}, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     assert "skipped although CI is set: needs chromium" in done.stdout
+
+
+def test_what_a_test_is_skipped_without_is_installed_before_the_tests() -> None:
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    wanted = set(re.findall(r'skipif\(shutil\.which\("([\w-]+)"\) is None, reason="needs', text)) - {"sha256sum"}  # it is part of every base system
+    assert {"openssl", "systemd-analyze"} <= wanted
+    assert wanted <= set(re.findall(r"command -v ([\w-]+)", (ROOT / ".ci" / "run").read_text("utf-8")))
 
 
 def test_make_says_what_it_would_do() -> None:

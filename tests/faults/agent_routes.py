@@ -124,11 +124,11 @@ def fuzz_agent(folder: Path, number: int, seconds: float) -> tuple[int, str]:
     """Requests made until the time is over, half of them by somebody who is logged in at the panel; and the first finding."""
     folder.mkdir(parents=True, exist_ok=True)
     with agent_app(folder) as (app, line):
-        return asyncio.run(_fuzz(app, line, random.Random(number), time.monotonic() + seconds))
+        return asyncio.run(_fuzz(app, line, random.Random(number), seconds))
 
 
-async def _fuzz(app: ASGIApp, line: Line, rng: random.Random, until: float) -> tuple[int, str]:
-    made = 0
+async def _fuzz(app: ASGIApp, line: Line, rng: random.Random, seconds: float) -> tuple[int, str]:
+    made, until = 0, time.monotonic() + seconds  # to make the applications takes time too
     while time.monotonic() < until:
         who: dict[str, str] = {}
         if rng.random() < 0.5:

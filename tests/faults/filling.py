@@ -104,7 +104,7 @@ def filling(seed: int, folder: Path, long: bool) -> Happened:
     In the small form there is neither broker nor gateway: what the agent keeps for them is looked at.
     """
     rng, port, amid = random.Random(seed), free_port(), 0
-    kills, steps = (24, 400) if long else (2, 150)
+    kills, steps = (24, 400) if long else (2, 60)
     with Road(folder, Recording(rows=10, speed=0.0), seed) as road:
         historian = with_historian(road, port)
         historian.start()
@@ -132,7 +132,7 @@ def filling(seed: int, folder: Path, long: bool) -> Happened:
             road.until("the server to be done", (folder / "hushed").exists, 60.0)
             last = int((folder / "step").read_text())
             road.sent += [Sent(f"h/t{i}", last, last * (last + 1) / 2) for i in range(TAGS)]
-            road.until("everything from the history", lambda: all_asked(road) and arrived(road) >= 50 + last * TAGS, 900.0 if long else 60.0)
+            road.until("everything from the history", lambda: all_asked(road) and arrived(road) >= 50 + last * TAGS, 900.0 if long else 120.0)
             if not long:
                 road.children["agent"].stop()
             found, missing, back = kept_by_gateway(road) if long else kept_by_edge(road)

@@ -16,7 +16,7 @@ from tests.faults.register import ALL
 
 
 @pytest.mark.system
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", [name for name in ALL if FAULTS[name].quick])
 def test_what_was_promised_happens(tmp_path: Path, name: str) -> None:
     outcome = suffer(FAULTS[name], 7, tmp_path, long=False)
