@@ -55,7 +55,7 @@ def block_of(name: str, data: bytes, tag: Tag, time_ns: int, stream: StreamSecti
         return block(tag, [when], values, axis, axis_unit, unit, status=status, acquisition=acquisition)
     except (SpectrumError, BlockError) as error:
         raise SpectrumError(f"{name}: {error}") from error
-    except (ValueError, IndexError, KeyError, TypeError, ArithmeticError, AttributeError, OSError, struct.error) as error:
+    except Exception as error:  # what a format library left behind may fail in any way, and one bad file must not stop the folder
         raise SpectrumError(f"{name}: expected a {ending} file, found {type(error).__name__}: {error}") from error
 
 
@@ -136,7 +136,10 @@ def _jcamp(data: bytes, told: dict[str, str]) -> _Read:
         raise SpectrumError(f"expected at most {MOST_POINTS} points, found NPOINTS={int(said[1])}")
     found: dict[str, Any] = _by_library(jcamp.read, data)
     if found.get("children"):
-        found = next(c for c in found["children"] if len(c["x"]))
+        blocks = found["children"]
+        found = next((c for c in blocks if len(c["y"])), {})
+        if not found:
+            raise SpectrumError(f"expected a block with points in a LINK file, found none in {len(blocks)}")
     x, y = np.asarray(found["x"], np.float64), np.asarray(found["y"], np.float64)
     points = found.get("npoints")
     if points is not None and int(points) != len(y):

@@ -27,6 +27,9 @@ JCAMP = (
     b"1000 10 15 20 25 30\n1005 35 40 45 50 55\n##END=\n"
 )
 
+LINK = b"##TITLE=study\n##JCAMP-DX=4.24\n##DATA TYPE=LINK\n##BLOCKS=1\n"
+NO_POINTS = LINK + b"##TITLE=blend\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED SPECTRUM\n##XYPOINTS=(XY..XY)\n##END=\n##END=\n"
+
 
 def text(seed=0.0):
     return (
@@ -42,7 +45,7 @@ def spc(n=1):
 
 
 def test_jcamp_spc_and_csv_bring_axis_units_and_time():
-    for name, data, unit in (("a.jdx", JCAMP, "1/cm"), ("a.csv", text(), "nm"), ("a.spc", spc(), "")):
+    for name, data, unit in (("a.jdx", JCAMP, "1/cm"), ("a.dx", LINK + JCAMP + b"##END=\n", "1/cm"), ("a.csv", text(), "nm"), ("a.spc", spc(), "")):
         block = block_of(name, data, TAG, 5)
         np.testing.assert_allclose(block.values[0], Y, atol=1e-7)
         np.testing.assert_allclose(block.axis, X)
@@ -63,6 +66,7 @@ def test_jcamp_spc_and_csv_bring_axis_units_and_time():
         ("a.csv", b"nm;AU\n", "at least 2, found none: 'nm;AU'"),
         ("a.jdx", JCAMP + JCAMP, "expected one spectrum in a file, found 2"),
         ("a.jdx", JCAMP.replace(b"XYDATA=", b"NOTHING="), "expected one spectrum in a file, found 0"),
+        ("a.jdx", NO_POINTS, "expected a block with points in a LINK file, found none in 1"),
         ("a.spc", spc(2), "expected one spectrum in a file, found 2"),
         ("a.csv", b"# nothing\n", "at least 2"),
         ("a.spc", b"\x00" * 40, "expected a spc file"),
@@ -183,6 +187,15 @@ async def test_a_file_that_cannot_be_read_is_tried_again_and_then_kept(folder):
     assert gone.items == ()
     assert folder.plug.counters["dead_letters"] == 1
     assert "##END=" in (folder.data / "dead-letters.jsonl").read_text()
+
+
+async def test_a_file_of_linked_blocks_without_points_does_not_hold_up_the_others(folder):
+    await folder.source.open(None)
+    folder.put("link.jdx", NO_POINTS, age_s=100)
+    folder.put("good.csv", text(), age_s=2)
+    assert len((await asyncio.wait_for(folder.source.read(), 60.0)).items) == 1
+    assert folder.plug.counters["dead_letters"] == 1
+    assert "LINK file" in (folder.data / "dead-letters.jsonl").read_text()
 
 
 async def test_a_folder_that_is_not_there_is_not_connected(folder):
