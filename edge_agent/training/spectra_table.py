@@ -86,17 +86,21 @@ class _Rows:
 
 
 def read_table(
-    path: Path | Sequence[Path], reference: str, group: str | None = None, *, references: Path | None = None, sample: str | None = None
-) -> Table:
+    path: Path | Sequence[Path], reference: str, group: str | None = None, *, references: Path | None = None, sample: str | None = None,
+    named: bool = False,
+) -> Table:  # fmt: skip
     """Spectra of CSV or Parquet tables, or of folders of .jdx, .spc and .csv files, with their references; PharmedgeError names what is wrong.
 
     reference   column of the references, in the spectra's tables or in `references`
     references  the laboratory's table: spectra and references are then brought together by the names of samples
     sample      column of these names, `sample` when absent; of a folder it is the sample that a file names, or the file's name without its ending
+    named       names of samples are needed beside the references too
     """
     paths = [path] if isinstance(path, Path) else list(path)
     key = sample or SAMPLE
-    parts = [_folder(p) if p.is_dir() else _spectra(p, reference, group, key, named=references is not None or sample is not None) for p in paths]
+    apart = references is not None
+    named = named or apart or sample is not None
+    parts = [_folder(p) if p.is_dir() else _spectra(p, reference, group, key, named=named, apart=apart) for p in paths]
     first = parts[0]
     for other in parts[1:]:
         if other.axis.shape != first.axis.shape or not np.allclose(other.axis, first.axis, rtol=1e-6, atol=0.0):
@@ -133,7 +137,7 @@ class Pairs:
 def read_pairs(first: Path, second: Path, reference: str, sample: str | None = None) -> Pairs:
     """Samples measured on both instruments, replicates averaged; PharmedgeError when the two have no sample or no axis in common."""
     key = sample or SAMPLE
-    one, two = (_folder(p) if p.is_dir() else _spectra(p, reference, None, key, named=True) for p in (first, second))
+    one, two = (_folder(p) if p.is_dir() else _spectra(p, reference, None, key, named=True, apart=True) for p in (first, second))
     if one.axis.shape != two.axis.shape or not np.allclose(one.axis, two.axis, rtol=1e-6, atol=0.0):
         raise PharmedgeError(f"{second}: expected {_told(one.axis)} as in {first}, found {_told(two.axis)}")
     both = [n for n in dict.fromkeys(one.names) if n in set(two.names)]
@@ -167,13 +171,17 @@ def _told(axis: Float64) -> str:
     return f"{len(axis)} points from {axis[0]:g} to {axis[-1]:g}"
 
 
-def _spectra(path: Path, reference: str, group: str | None, sample: str, *, named: bool) -> _Part:
-    """A table of spectra; its references too where it has them."""
+def _spectra(path: Path, reference: str, group: str | None, sample: str, *, named: bool, apart: bool) -> _Part:
+    """A table of spectra; its references too where it has them.
+
+    named  its samples must have names
+    apart  references and groups may stand in another table
+    """
     rows = _rows(path)
     y = rows.numbers(reference) if rows.names.count(reference) == 1 else None
-    if not named:
+    if not apart:
         rows.column(reference, "references")
-    groups = rows.column(group, "groups") if group is not None and (not named or group in rows.names) else None
+    groups = rows.column(group, "groups") if group is not None and (not apart or group in rows.names) else None
     key = sample if named or rows.names.count(sample) == 1 else None
     names = rows.column(key, "sample names") if key is not None else None
     points = [(p, i) for i, n in enumerate(rows.names) if n not in (reference, group, sample) for p in _axis_point(n, rows.between)]

@@ -50,11 +50,12 @@ def transfer_model(
     n = len(pairs.first)
     if n < LEAST:
         raise PharmedgeError(f"transfer: expected {LEAST} or more samples measured on both instruments, found {n}")
+    _one_name_each(table, pairs)
     known = pairs.y is not None
     try:
         first = None if known else calibrate(X, y, axis)
         truth = pairs.y if pairs.y is not None else first.predict(pairs.first) if first is not None else np.zeros(n)
-        # A pair may be one of the calibration's own samples: it is left out there too.
+        # A pair may be one of the calibration's own samples: it is left out there too, by its name.
         fold, said = folds(truth, PARTS), np.empty(n)
         for k in range(PARTS):
             out = fold == k
@@ -89,6 +90,17 @@ def transfer_model(
         calibration=about, training=training,
         trained_by=trained_by, trained_ns=trained_ns, reason=reason, software=f"pharmedge {__version__}", fingerprint=fingerprint(),
     )  # fmt: skip
+
+
+def _one_name_each(table: Table, pairs: Pairs) -> None:
+    """PharmedgeError where a pair's spectrum stands in the calibration under another name: it could not be left out there."""
+    called: dict[bytes, set[str]] = {}
+    for row, name in zip(pairs.first, pairs.sample, strict=True):
+        called.setdefault(row.tobytes(), set()).add(name)
+    for row, name in zip(table.X, table.sample, strict=True):
+        names = called.get(row.tobytes())
+        if names is not None and name not in names:
+            raise PharmedgeError(f"transfer: expected one name of a sample, found the spectrum of {min(names)!r} as {name!r} in the calibration")
 
 
 def _told_from(calibration: Calibration, seen: Float64) -> Calibration:
@@ -137,7 +149,7 @@ def transfer(
     if out.exists():
         raise shared.failed(f"{out}: expected a new file, found one already", 2)
     try:
-        data = read_table(table, reference, group, references=references, sample=sample)
+        data = read_table(table, reference, group, references=references, sample=sample, named=True)
         pairs = read_pairs(first, second, reference, sample)
         for remark in (*(f"{cause}: {n}, left out" for cause, n in data.left), *pairs.remarks):
             print(f"note: {remark}", file=sys.stderr)

@@ -67,3 +67,24 @@ def test_pairs_that_are_none_are_named(files, tmp_path):
     few = written(tmp_path / "few.csv", X, y, [f"P{i}" for i in range(4)])
     said = CliRunner().invoke(app, [*run, "--from", few, "--to", files["two"]])
     assert (said.exit_code, "expected 10 or more samples measured on both instruments, found 4" in said.stderr) == (1, True)
+
+
+def test_a_pair_in_the_calibration_must_be_known_there_by_its_name(files, tmp_path):
+    """By it, it is left out of the calibration too; otherwise the interval would be that of samples already learned."""
+    X, y = spectra(30, 1)
+    first, answers = spectra(15, 2)
+    everything, truth = np.vstack([X, first]), np.concatenate([y, answers])
+    run = ["--reference", "assay", "--from", files["one"], "--to", files["two"], "--name", "a", "--tag", "t", "--out", str(files["out"])]
+    called = written(tmp_path / "otherwise.csv", everything, truth, [f"C{i}" for i in range(45)])
+    said = CliRunner().invoke(app, ["model", "transfer", called, *run])
+    assert (said.exit_code, "expected one name of a sample, found the spectrum of 'P0' as 'C30' in the calibration" in said.stderr) == (1, True)
+    rows = (tmp_path / "otherwise.csv").read_text().splitlines()
+    (tmp_path / "unnamed.csv").write_text("\n".join(r.partition(",")[2] for r in rows) + "\n")
+    said = CliRunner().invoke(app, ["model", "transfer", str(tmp_path / "unnamed.csv"), *run])
+    assert (said.exit_code, "unnamed.csv: expected one column 'sample' of sample names, found the columns assay, 1100" in said.stderr) == (1, True)
+
+
+def test_a_reference_that_is_not_there_is_named(files):
+    run = ["--reference", "water", "--from", files["one"], "--to", files["two"], "--name", "a", "--tag", "t", "--out", str(files["out"])]
+    said = CliRunner().invoke(app, ["model", "transfer", files["calibration"], *run])
+    assert (said.exit_code, "cal.csv: expected one column 'water' of references" in said.stderr) == (1, True)
