@@ -118,12 +118,15 @@ class Agent:
         self._approving = Approving(self._choice or Choice(self.settings, ""), self._data_dir, self._intake, self._file)
         self._choice = None
         self._approving.say()
+        runners = self._sources(whole)
+        del whole  # this frame stays as long as the agent; what the pipeline makes of the plan takes the room of these settings
         self._engine.start(start)
+        del start
         epoch = self._identity.epochs.current
         tags, alarms = len(self._start.tags), len(self._start.alarms)
         log.info("started", edge=self._start.edge, epoch=epoch, restepped=recovered.restepped, tags=tags, alarms=alarms)
-        self._reading.begin(self._sources(whole))
-        del whole, start  # this frame stays as long as the agent
+        self._reading.begin(runners)
+        del runners
         self._delivering.begin(self._uplinks())
         tasks = [
             asyncio.create_task(self._change(stop), name="approvals"),
