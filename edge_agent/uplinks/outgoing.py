@@ -1,7 +1,7 @@
 """What to send next: alarms before live data before backlog, at most a window of bytes that no gateway has confirmed.
 
-    outbox  1 .......... position .......... live_from .......... head
-            | confirmed          | backlog            | live          |      lane 0 (alarms, context, gaps ...) goes before both
+outbox  1 .......... position .......... live_from .......... head
+        | confirmed          | backlog            | live          |      lane 0 (alarms, context, gaps ...) goes before both
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PIECE_BYTES: Final = MAX_MESSAGE - 4096
 """Data of one message; the rest is for the head of the delivery."""
 _ROW_BYTES: Final = 24
 BACKLOG_BYTES: Final = 1 << 20
-"""Backlog on its way at the most: a live value waits for all that was sent before it, however far the gateway is behind."""
+"""Backlog on its way at the most, or half the window where that is less: a live value waits for all that was sent before it."""
 _MESSAGE_BYTES: Final = _PIECE_BYTES - _ROWS * _ROW_BYTES
 
 
@@ -69,7 +69,8 @@ class _Flying:
 class Outgoing:
     """Decides what is sent; knows nothing of connections. One thread at a time.
 
-    window_bytes   unconfirmed data at the most; alarms may take a quarter more, a single record always fits; backlog takes BACKLOG_BYTES of it
+    window_bytes   unconfirmed data at the most; alarms may take a quarter more, a single record always fits; backlog takes BACKLOG_BYTES of it,
+                   half of it at the most
     again_ns       age at which unconfirmed data is sent again
     gather_ns      time that live data waits for more before it is sent, once all that was there is sent; alarms and what was missed never wait
     """
@@ -77,12 +78,12 @@ class Outgoing:
     def __init__(self, outbox: Log, *, window_bytes: int, again_ns: int, gather_ns: int = 0) -> None:
         self._outbox = outbox
         self._gather_ns, self._gathered_ns = gather_ns, -gather_ns
-        self._window = window_bytes
+        self._window, self._backlog_window = window_bytes, min(BACKLOG_BYTES, window_bytes // 2)
         self._again_ns = again_ns
         self._held: Int64 = np.empty((0, 2), np.int64)
         self._flying: OrderedDict[int, _Flying] = OrderedDict()
         self._order = 0
-        self._newest_confirmed = -1
+        self._newest_confirmed, self._answered = -1, 0
         self._in_flight: set[int] = set()
         self._bytes = self._backlog_bytes = 0
         self._progress_ns = 0
@@ -99,6 +100,7 @@ class Outgoing:
     def _from_start(self) -> None:
         self._alarms = self._backlog = self.position
         self._live_from = self._live = max(self._outbox.head(STREAM).seq, self.position)
+        self._passed = self._live_from
 
     @property
     def in_flight_bytes(self) -> int:
@@ -118,8 +120,8 @@ class Outgoing:
                 self._live, message = self._take(self._live, head, LANE_DATA)
                 if message is not None and self._live >= head:
                     self._gathered_ns = now_ns
-            if message is None and self._backlog_bytes < BACKLOG_BYTES:
-                self._backlog, message = self._take(self._backlog, self._live_from, LANE_DATA)
+            if message is None and self._backlog_bytes < self._backlog_window:
+                message = self._take_backlog()
                 backlog = message.size if message is not None else 0
         if message is None:
             return None
@@ -130,6 +132,13 @@ class Outgoing:
         self._in_flight.update(message.seqs.tolist())
         self._bytes += message.size
         self._backlog_bytes += backlog
+        return message
+
+    def _take_backlog(self) -> Message | None:
+        self._backlog, message = self._take(self._backlog, self._live_from, LANE_DATA)
+        if message is None and self._passed < self._live_from:  # once all of it was sent: the next round, of what was passed over
+            self._backlog, self._passed = self._passed, self._live_from
+            self._backlog, message = self._take(self._backlog, self._live_from, LANE_DATA)
         return message
 
     def _take(self, after: int, through: int, lane: int) -> tuple[int, Message | None]:
@@ -163,6 +172,7 @@ class Outgoing:
     def confirm(self, held: Ranges, now_ns: int) -> None:
         """The gateways say that they hold these numbers, and no others; whatever they say, they are there."""
         self._patience, self._probe = 1, False
+        self._answered = self._order
         self._held = np.array(held.ranges, np.int64).reshape(-1, 2)
         for order, flying in list(self._flying.items()):
             if self._confirmed(flying.message.seqs).all():
@@ -193,6 +203,7 @@ class Outgoing:
 
         A message is overdue when a later one has been confirmed and it has not. When nothing at all is confirmed everything is overdue, and
         until a gateway says anything only one message is sent, ever more rarely: a broker must not be filled for a gateway that is away.
+        Backlog that a gateway has passed over waits until the rest of it was sent: what is never confirmed must not hold it up.
         """
         overdue = [o for o, f in self._flying.items() if o < self._newest_confirmed and now_ns - f.sent_ns >= self._again_ns]
         if not overdue and self._flying and now_ns - self._progress_ns >= self._again_ns * self._patience:
@@ -201,11 +212,18 @@ class Outgoing:
             overdue = list(self._flying)
         if not overdue:
             return False
-        first = min(int(self._flying[order].message.seqs[0]) for order in overdue)
         for order in overdue:
-            self.resent += len(self._flying[order].message.seqs)
+            flying = self._flying[order]
+            self.resent += len(flying.message.seqs)
             self._land(order)
-        self._rewind(first - 1)
+            before = int(flying.message.seqs[0]) - 1
+            if not flying.backlog:
+                self._alarms = min(self._alarms, before)
+                self._live = max(min(self._live, before), self._live_from)
+            elif order < self._answered:
+                self._passed = min(self._passed, before)
+            else:
+                self._backlog = min(self._backlog, before)
         return True
 
     def everything_again(self) -> None:
@@ -215,11 +233,6 @@ class Outgoing:
             self._land(order)
         self._patience, self._probe = 1, False
         self._from_start()
-
-    def _rewind(self, after: int) -> None:
-        self._alarms = min(self._alarms, after)
-        self._backlog = min(self._backlog, after)
-        self._live = max(min(self._live, after), self._live_from)
 
     def _land(self, order: int) -> None:
         flying = self._flying.pop(order)

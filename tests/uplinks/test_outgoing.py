@@ -95,6 +95,53 @@ def test_live_data_waits_for_little_of_a_backlog_that_is_on_its_way(log: Log) ->
     assert (out.position, out.in_flight_bytes) == (21, 0)
 
 
+def test_live_data_finds_room_in_the_smallest_window(log: Log) -> None:
+    fill(log, [100_000] * 20)
+    out = outgoing(log, 262_144)
+    sent = drain(out)
+    assert out.in_flight_bytes < 262_144
+    fill(log, [100])
+    assert drain(out) == [21]
+    out.confirm(Ranges([(1, sent[-1])]), 0)
+    assert drain(out)[0] == sent[-1] + 1
+
+
+def test_backlog_that_is_never_confirmed_holds_up_nothing_behind_it(log: Log) -> None:
+    fill(log, [200_000] * 10)
+    fill(log, [10], lane=0)
+    out = outgoing(log, 8 << 20)
+    assert drain(out) == [11, 1, 2, 3, 4, 5, 6]
+    fill(log, [100])
+    assert drain(out) == [12]
+    out.confirm(Ranges([(12, 12)]), SECOND)
+    assert out.again(6 * SECOND)
+    assert drain(out, 6 * SECOND) == [11, 7, 8, 9, 10, 1, 2]
+    out.confirm(Ranges([(7, 10), (12, 12)]), 7 * SECOND)
+    assert drain(out, 7 * SECOND) == [3, 4, 5, 6]
+    out.confirm(Ranges([(1, 12)]), 8 * SECOND)
+    assert (out.position, out.in_flight_bytes) == (12, 0)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_everything_but_what_is_never_confirmed_arrives_from_behind_it(log: Log, live: bool) -> None:
+    never = {*range(1, 13), 20}
+    fill(log, [200_000] * 30)
+    out = outgoing(log, 8 << 20)
+    held, lost = Ranges(), {15, 16, 17, 25, 30}
+    for turn in range(1, 41):
+        now = turn * 6 * SECOND
+        if live:
+            fill(log, [10])
+        for seq in drain(out, now):
+            if seq in lost:
+                lost.remove(seq)
+            elif seq not in never:
+                held.add(seq, seq)
+        out.confirm(Ranges(held.ranges), now + 1)
+        out.again(now + 6 * SECOND - 1)
+    assert set(range(1, log.head(STREAM).seq + 1)) - {n for a, b in held.ranges for n in range(a, b + 1)} == never
+
+
 def test_messages_stay_below_their_bound_and_large_records_go_in_pieces(log: Log) -> None:
     fill(log, [200_000, 100_000, 900_000, 10] + [50] * 3000)
     out = outgoing(log, 8 << 20)
