@@ -2,6 +2,7 @@
 
 One device per equipment unit (the ISA-95 path of its tags); tags without one are metrics of the node. Metrics carry the names of their tags.
 A device is dead while nothing is heard of any of its tags; of others that are not heard births say that they are stale.
+What was received before, or is computed, or stands for a whole window is no sign of life of such a tag: it is told as history.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.core import AlarmEvent, Block, Samples, Tag, Texts
+from edge_agent.core import AlarmEvent, Block, Recalled, RecalledTexts, Samples, Tag, Texts
 from edge_agent.core.status import BAD, UNCERTAIN_NO_COMMUNICATION_LAST_USABLE
 from edge_agent.sparkplug.payload import BD_SEQ, REBIRTH, Metric, encode, number, put, put_property, put_quality
 from edge_agent.sparkplug.sparkplug_b_pb2 import Payload
@@ -45,7 +46,8 @@ class EdgeNode:
         self._members: dict[str, list[Tag]] = {}
         for tag in tags:
             self._members.setdefault(self._device[tag.id], []).append(tag)
-        self._away: frozenset[int] = frozenset()
+        self._made_here = {tag.id for tag in tags if tag.derived_from or tag.record == "summary"}
+        self._away: dict[int, int] = {}
         self._alive: set[str] = set()
         self._spoke: set[str] = set()
         self._said: dict[int, int] = {}
@@ -87,8 +89,9 @@ class EdgeNode:
 
     def heard(self, away: frozenset[int], now_ms: int) -> list[Message]:
         """Births of devices with tags that are not heard any more, or are again; `away`: ids of all that are not. Deaths are told by `deaths`."""
-        changed = {self._device[tag] for tag in away ^ self._away if tag in self._device}
-        self._away = away
+        changed = {self._device[tag] for tag in away ^ self._away.keys() if tag in self._device}
+        since_ns = (now_ms + 1) * _MS  # what came within this millisecond came before
+        self._away = {tag: self._away.get(tag, since_ns) for tag in away}
         self._spoke = {device for device in self._spoke if self._unheard(device)}
         if "" in changed:
             return self.births(now_ms)
@@ -129,7 +132,8 @@ class EdgeNode:
             put_property(metric, "documentation", tag.description.get("en") or next(iter(tag.description.values())))
 
     def data(self, told: Sequence[Telling], now_ms: int, *, historical: bool) -> Iterator[Message]:
-        """NDATA and DDATA of values, oldest first; what is older than a value already told, or was missed, is marked historical.
+        """NDATA and DDATA of values, oldest first; what is older than a value already told, or was missed, or is no sign of life of a tag that is not
+        heard, is marked historical.
 
         Every value is taken into `newest`; metrics of one message are in order of time.
         """
@@ -140,7 +144,7 @@ class EdgeNode:
             if not historical:
                 tag = np.full(len(newer), item.tag) if isinstance(item, Block) else np.asarray(item.tag)
                 self._shown[tag[newer]] = self._newest.time_ns[tag[newer]]
-            past = np.ones(len(newer), np.bool_) if historical else ~newer
+            past = np.ones(len(newer), np.bool_) if historical else ~newer | self._lifeless(item)
             if isinstance(item, Samples):
                 yield from self._samples(item, past, now_ms)
             elif isinstance(item, Texts):
@@ -150,6 +154,14 @@ class EdgeNode:
                 worst = item.status if item.status.ndim == 1 else item.status.max(axis=1)
                 blocks = zip([item.tag] * len(item), item.time_ns.tolist(), item.values, worst.tolist(), past.tolist(), strict=True)
                 yield from self._one_by_one(blocks, now_ms)
+
+    def _lifeless(self, item: Samples | Texts | Block) -> NDArray[np.bool_]:
+        """Which rows say nothing of whether their tags are heard again: (rows,), of a block one for all."""
+        recalled = isinstance(item, Recalled | RecalledTexts)
+        tags = [item.tag] if isinstance(item, Block) else np.asarray(item.tag).tolist()
+        known = [self._away.get(tag) for tag in tags]
+        old = [at is not None and (recalled or tag in self._made_here or item.received_ns < at) for tag, at in zip(tags, known, strict=True)]
+        return np.array(old, np.bool_)
 
     def _samples(self, samples: Samples, past: NDArray[np.bool_], now_ms: int) -> Iterator[Message]:
         order = np.argsort(samples.time_ns, kind="stable")

@@ -15,7 +15,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 
 from edge_agent.broker import BrokerConfig, Link
-from edge_agent.core import Append, Block, Log, NotConnected, Samples, Summaries, Tag, Texts, encode
+from edge_agent.core import Append, Block, Log, NotConnected, Recalled, Samples, Summaries, Tag, Texts, encode
 from edge_agent.core.record import SUMMARY_DTYPE
 from edge_agent.core.wire import KINDS
 from edge_agent.sparkplug.payload import decode, qualities_of, value_of
@@ -51,9 +51,10 @@ def read(messages: Any) -> list[tuple[str, Payload]]:
     return [(topic, decode(payload)) for topic, payload in messages]
 
 
-def samples(*rows: tuple[int, int, float, int]) -> Samples:
+def samples(*rows: tuple[int, int, float, int], received_ms: int = 0) -> Samples:
     """Rows (ms behind T0, tag, value, status)."""
-    return Samples.of([T0 + t * MS for t, *_ in rows], [k for _, k, *_ in rows], [v for *_, v, _ in rows], [s for *_, s in rows])
+    columns = [T0 + t * MS for t, *_ in rows], [k for _, k, *_ in rows], [v for *_, v, _ in rows], [s for *_, s in rows]
+    return Samples.of(*columns, received_ns=received_ms * MS)
 
 
 def test_births_hold_every_metric_and_come_first() -> None:
@@ -199,7 +200,7 @@ def test_of_a_device_that_is_heard_in_part_births_say_which_metrics_are_stale() 
     assert (topic, qualities(born), born.metrics[0].double_value) == ("spBv1.0/g/DBIRTH/n/press1", [500, 192, 500], 1.0)
     assert made.deaths(5) == []
     # What comes of it all the same says that it is good, and births say so when the source is back.
-    ((_, told),) = read(made.data([samples((1, 0, 2.0, 0))], 0, historical=False))
+    ((_, told),) = read(made.data([samples((1, 0, 2.0, 0), received_ms=6)], 0, historical=False))
     assert qualities(told) == [192]
     assert qualities(read(made.heard(frozenset(), 7))[0][1]) == [192, 192, 500]
 
@@ -225,12 +226,71 @@ def test_what_was_missed_of_a_dead_device_comes_behind_its_birth_and_it_dies_aga
     assert (qualities(told[0][1]), told[0][1].metrics[0].double_value) == ([500], 3.0)
     assert [topic.split("/")[2] for topic, _ in read(made.deaths(3))] == ["DDEATH"]
     # Live values say that it lives, whatever is said of its source.
-    told = read(made.data([samples((6, 2, 4.0, 0))], 4, historical=False))
+    told = read(made.data([samples((6, 2, 4.0, 0), received_ms=4)], 4, historical=False))
     assert [(topic.split("/")[2], qualities(payload)) for topic, payload in told] == [("DBIRTH", [500]), ("DDATA", [192])]
     assert made.deaths(5) == []
     made.heard(frozenset(), 6)
     made.heard(frozenset({2}), 7)
     assert len(made.deaths(7)) == 1
+
+
+MIXER = (
+    Tag(id=0, name="mixer/torque", unit="Nm"),
+    Tag(id=1, name="mixer/heat", record="summary"),
+    Tag(id=2, name="mixer/energy", derived_from=("mixer/torque",)),
+    Tag(id=3, name="mixer/recipe", kind="text"),
+    Tag(id=4, name="mixer/nir", kind="block"),
+)
+
+
+def window(t: int, tag: int, value: float, received_ms: int) -> Summaries:
+    """A window of one tag that closed, its last value `t` ms behind T0."""
+    rows = np.zeros(1, SUMMARY_DTYPE)
+    rows["tag"], rows["part"], rows["count"], rows["last"], rows["last_ns"] = tag, 1, 1, value, T0 + t * MS
+    return Summaries(rows, received_ms * MS)
+
+
+def test_the_last_window_late_rows_and_what_is_computed_keep_nothing_alive_that_is_not_heard() -> None:
+    chosen, newest = Chosen(MIXER, ["*"]), Newest(len(MIXER))
+    made = EdgeNode("g", "n", MIXER, 7, newest, simulated=True)
+    made.births(0)
+    list(made.data([samples((0, 0, 1.0, 0), (0, 1, 50.0, 0))], 0, historical=False))
+    made.heard(frozenset(range(5)), 5000)
+    assert len(made.deaths(5000)) == 1
+    at_ns = 5000 * MS
+    block = Block(4, np.array([T0 + 4]), np.array([[1.0]]), np.array([0], np.uint32), np.array([900.0]), received_ns=at_ns)
+    for told in (
+        [*chosen.of(encode(window(4900, 1, 60.0, 13_900)))],  # the window closes behind the alarm
+        [samples((4800, 0, 2.0, 0), received_ms=5000)],  # waited here when the alarm came
+        [samples((13_000, 2, 9.0, 0), received_ms=13_000)],  # energy goes on with the clock
+        [Recalled.of([T0 + 4850 * MS], [0], [3.0], received_ns=14_000 * MS)],  # a server's history
+        [Texts((T0 + 1,), (3,), ("R2",), (0,), at_ns)],
+        [block],
+    ):
+        sent = read(made.data(told, 14_000, historical=False))
+        assert [topic.split("/")[2] for topic, _ in sent] == ["DBIRTH", "DDATA"]
+        assert set(qualities(sent[0][1])) == {500}
+        assert [m.is_historical for m in sent[1][1].metrics] == [True]
+        assert not made.outdated, "births of everything would not make it any newer"
+        assert [topic.split("/")[2] for topic, _ in read(made.deaths(14_000))] == ["DDEATH"]
+    ((topic, born),) = read(made.heard(frozenset(), 20_000))
+    assert (topic, qualities(born)) == ("spBv1.0/g/DBIRTH/n/mixer", [192] * 5)
+    assert [m.double_value for m in born.metrics[:3]] == [3.0, 60.0, 9.0]
+    ((_, live),) = read(made.data([*chosen.of(encode(window(21_000, 1, 61.0, 30_000)))], 30_000, historical=False))
+    assert [m.is_historical for m in live.metrics] == [False]
+
+
+def test_of_a_device_that_is_heard_in_part_the_last_window_of_a_tag_leaves_it_stale() -> None:
+    chosen = Chosen(MIXER, ["*"])
+    made = EdgeNode("g", "n", MIXER, 7, Newest(len(MIXER)), simulated=True)
+    made.births(0)
+    list(made.data([samples((0, 0, 1.0, 0), (0, 1, 50.0, 0))], 0, historical=False))
+    made.heard(frozenset({1}), 5000)
+    ((_, told),) = read(made.data([*chosen.of(encode(window(4900, 1, 60.0, 13_900)))], 14_000, historical=False))
+    assert [(m.is_historical, qualities_of(m)) for m in told.metrics] == [(True, (None, None))]
+    ((_, told),) = read(made.data([samples((14_100, 0, 2.0, 0), received_ms=14_100)], 14_100, historical=False))
+    assert [m.is_historical for m in told.metrics] == [False]
+    assert made.deaths(14_200) == []
 
 
 # -- with a broker ----------------------------------------------------------------------------------------------------------------
