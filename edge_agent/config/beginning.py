@@ -88,7 +88,7 @@ def tag_csv(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _source(name: str, url: str, username: str | None, password_file: Path | None) -> str:
-    lines = [f"  - name: {name}", "    kind: opcua", f"    url: {json.dumps(url)}"]
+    lines = [f"  - name: {json.dumps(name, ensure_ascii=False)}", "    kind: opcua", f"    url: {json.dumps(url)}"]
     if username is not None:
         lines.append(f"    username: {json.dumps(username)}")
     if password_file is not None:

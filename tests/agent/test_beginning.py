@@ -40,6 +40,14 @@ def test_a_new_file_is_the_example_and_a_real_server_is_not_called_simulated(tmp
     assert (found.edge.simulated, found.uplinks[0].name) == (False, "site")
 
 
+@pytest.mark.parametrize("name", ["10", "yes", "null", "#x", "a: b", "- a", 'so "called"', "1号压机", "*a"])
+def test_a_source_may_have_any_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "agent.yaml"
+    begin(file, URL, [row("a") | {"source": name}], simulated=False, username=None, password_file=None)
+    found = load_agent(file)
+    assert (found.sources[0].name, found.tags[0].source) == (name, name)
+
+
 def test_nobody_s_work_is_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text(TEMPLATE.read_text().replace("limit: 16 ", "limit: 17 "))
