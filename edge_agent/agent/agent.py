@@ -110,7 +110,7 @@ class Agent:
         self._engine = Engine(
             file, recovered.pipeline, self._intake, clock, self.settings.outbox, loop=loop, safe_through=self._delivery.safe_through,
             cursors=self._delivery.cursors, on_commit=self._committed, follow=(lambda: recording.follow(file)) if recording else None,
-            held=self._delivery.held,
+            held=self._delivery.held, count=self._delivery.count,
         )  # fmt: skip
         beside = self._beside = Beside(self.settings, self._data_dir, self._start, self._engine, self._intake, file, clock, act=self._act_here)
         self._say_what_was_found(opened, clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
 from edge_agent.alarms.standing import Standing
 from edge_agent.config import AgentSettings
-from edge_agent.core import Action, Log, Note, OperatorAction, Tag
+from edge_agent.core import Action, Log, LogError, Note, OperatorAction, Tag
 from edge_agent.core.change import ChangeApproval
 from edge_agent.core.log import Held
 from edge_agent.core.record import LANE_ALARM
+from edge_agent.uplinks import AnyUplink
 from edge_agent.uplinks.gateway import GatewayConfig
 from edge_agent.uplinks.runner import UplinkRunner
 from edge_agent.uplinks.syslog import SyslogConfig
@@ -29,13 +31,18 @@ def away_of(standing: Iterable[Standing], measured: Mapping[str, frozenset[int]]
 
 
 class Delivery:
-    """The places of all uplinks in the outbox, and what each uplink is given; on the event loop, but for `cursors` and `safe_through`."""
+    """The places of all uplinks in the outbox, and what each uplink is given.
+
+    On the event loop, but for `cursors`, `safe_through`, `held` and `count`.
+    """
 
     def __init__(self, settings: AgentSettings, outbox: Log, identity: Identity, intake: Intake, data_dir: Path, clock: Callable[[], int]) -> None:
         self.settings = settings
         """Those in force; another reload brings others."""
         self._outbox, self._identity, self._intake, self._data_dir, self._clock = outbox, identity, intake, data_dir, clock
         self._delivered = {u.name: outbox.cursor(f"uplink/{u.name}") for u in settings.uplinks}
+        self._behind: dict[str, int] = {}
+        self.count(settings.uplinks)
         self._grown: dict[str, asyncio.Event] = {}
         self._seen_actions: dict[str, set[str]] = {}
 
@@ -67,12 +74,18 @@ class Delivery:
         ]
 
     def behind(self, name: str) -> int:
-        """Records in the outbox that this uplink still has to deliver; of a log server's those that it is sent."""
-        place = self._delivered.get(name, 0)
-        for uplink in self.settings.uplinks:
-            if uplink.name == name and isinstance(uplink, SyslogConfig):
-                return self._outbox.waiting(OUTBOX, place, uplink.carries, (LANE_ALARM,))
-        return self._outbox.waiting(OUTBOX, place)
+        """Records in the outbox that this uplink still had to deliver when they were last counted; of a log server's those that it is sent."""
+        return self._behind.get(name, 0)
+
+    def count(self, uplinks: Iterable[AnyUplink] | None = None) -> None:
+        """Count what these uplinks, or all, still have to deliver: it reads the outbox, so the event loop only asks for the last figures."""
+        for uplink in self.settings.uplinks if uplinks is None else uplinks:
+            place = self._delivered.get(uplink.name, 0)
+            with contextlib.suppress(LogError, sqlite3.Error):  # what cannot be read is told by whoever needs it; the last figure stays
+                if isinstance(uplink, SyslogConfig):
+                    self._behind[uplink.name] = self._outbox.waiting(OUTBOX, place, uplink.carries, (LANE_ALARM,))
+                else:
+                    self._behind[uplink.name] = self._outbox.waiting(OUTBOX, place)
 
     def grown(self) -> None:
         """Wake all uplinks: the outbox has grown."""
@@ -102,6 +115,7 @@ class Delivery:
         for config in wanted:
             if config.name not in self._delivered:  # a new dictionary: the writer's thread may be reading this one
                 self._delivered = {**self._delivered, config.name: self._outbox.cursor(f"uplink/{config.name}")}
+                self.count([config])
         return [UplinkRunner(config, self.port(config.name, tags, people, approved, given_up, away)) for config in wanted]
 
     def port(

@@ -50,7 +50,7 @@ class Engine:
 
     on_commit is called on the event loop after each commit, with the alarm events in it.
     safe_through says up to which number every required uplink has delivered, cursors where each uplink is: kept with the next commit. held says what
-    is kept longer for single readers.
+    is kept longer for single readers. count is called on the writer's thread now and then: what takes reading to know.
     """
 
     def __init__(
@@ -67,9 +67,10 @@ class Engine:
         on_commit: Callable[[list[AlarmEvent]], None],
         follow: Callable[[], None] | None = None,
         held: Callable[[], Sequence[Held]] = tuple,
+        count: Callable[[], None] | None = None,
     ) -> None:
         self.log, self.pipeline, self._intake, self._clock, self._settings = log_file, pipeline, intake, clock, settings
-        self._held = held
+        self._held, self._count_now = held, count
         self._durable_held: Sequence[Held] = ()
         self._unsent: bool | None = None
         self.given_up: dict[str, int] = {}
@@ -86,7 +87,7 @@ class Engine:
         self.latencies_ms: deque[float] = deque(maxlen=LATENCIES)
         self.latency_count = 0
         self.full = False
-        self._full_before: bool | None = None
+        self._full_before = False
         self.write_error = ""
         self.failed: BaseException | None = None
         self.commits = 0
@@ -115,6 +116,9 @@ class Engine:
         commit.state = self.pipeline.state()
         commit.standing = self.pipeline.alarms.standing()
         commit.diverts = self.pipeline.diverts
+        before = {alarm.alarm for alarm in commit.standing if alarm.met}
+        self._full_before = "edge/outbox_full" in before
+        self._filling = Filling(self._settings.max_bytes, before)
         self._commits.put(commit)
         self._judge.start()
         self._writer.start()
@@ -296,12 +300,9 @@ class Engine:
     def _keep_house(self) -> None:
         """Forget what is delivered, keep the journal to its ring, shed when the budget is used up, notice clock steps."""
         self._growth.take(time.monotonic(), self.held_bytes)
-        standing = {alarm.alarm for alarm in self.standing if alarm.met}
-        if self._full_before is None:
-            self._full_before = "edge/outbox_full" in standing  # of the life before: it ends when there is room now
         with contextlib.suppress(OSError):  # a disk that is gone is told by the commits that fail
-            free = shutil.disk_usage(self.log.path.parent).free
-            for said in self._filling.look(self.held_bytes, free, self.to_full_s, standing):
+            free = shutil.disk_usage(self.log.path.parent).free + self.log.reusable_bytes
+            for said in self._filling.look(self.held_bytes, free, self.to_full_s):
                 self._intake.put(said)
         through = min(self._safe_through(), self.log.head(OUTBOX).seq)
         held, given_up = self._bounded(self._held(), through)
@@ -325,6 +326,8 @@ class Engine:
             excess = self.held_bytes - self._settings.max_bytes
         self._declare_abandoned()
         self._say_full(excess > 0)
+        if self._count_now is not None:
+            self._count_now()
         for entry_at in self._clock_watch.look():
             self._intake.put(entry_at)
 
@@ -378,7 +381,7 @@ class Engine:
 
     def _say_full(self, full: bool) -> None:
         # One of the life before stands and ends at the first look that finds room; one that goes on holds the sources back like a new one.
-        over, self._full_before = bool(self._full_before) and not full, False
+        over, self._full_before = self._full_before and not full, False
         if full != self.full or over:
             self.full = full
             text = f"{self.held_bytes} bytes wait for delivery, budget {self._settings.max_bytes}"

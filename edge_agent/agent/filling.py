@@ -17,7 +17,8 @@ BACK: Final = 0.05
 class Filling:
     """Judges the room that is left now and then; tells what changed.
 
-    limit  bytes that may wait
+    limit     bytes that may wait
+    standing  alarms that stand from before
 
     >>> filling = Filling(1000)
     >>> [(d(0).alarm, d(0).active) for d in filling.look(700, 5000, 600.0)], filling.look(660, 5000, math.inf)
@@ -26,17 +27,13 @@ class Filling:
     'the disk has 50 bytes left, and 900 more may have to wait'
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, standing: Collection[str] = ()) -> None:
         self._limit = limit
-        self._standing: set[str] | None = None
+        self._standing = {name for _, name in LEVELS if name in standing}
 
-    def look(self, held: int, free: int, to_full_s: float, standing: Collection[str] = ()) -> list[Callable[[int], Diagnostic]]:
-        """What to say: `held` bytes wait, `free` are left on the disk, the budget is used up in `to_full_s` seconds at the rate of the last minutes.
-
-        standing  alarms that stand from before; asked at the first look alone
-        """
-        if self._standing is None:
-            self._standing = {name for _, name in LEVELS if name in standing}
+    def look(self, held: int, free: int, to_full_s: float) -> list[Callable[[int], Diagnostic]]:
+        """What to say: `held` bytes wait, `free` are left on the disk or in the file, the budget is used up in `to_full_s` seconds at the rate of
+        the last minutes."""
         room = max(0, min(self._limit - held, free))
         used = 1 - room / self._limit
         told: list[Callable[[int], Diagnostic]] = []

@@ -112,8 +112,8 @@ class Log:
             for stream in self.streams:
                 self._db.executescript(_STREAM.format(stream))
                 self._db.execute("INSERT OR IGNORE INTO head VALUES (?, 0, 0, 0)", (stream,))
-            held = {s: int(self._db.execute(f'SELECT count(*) FROM "{s}"').fetchone()[0]) for s in self.streams}
-            self._heads = {s: Head(q, c, b, held.get(s, 0)) for s, q, c, b in self._db.execute("SELECT stream, seq, chain, bytes FROM head")}
+            heads = self._db.execute("SELECT stream, seq, chain, bytes FROM head").fetchall()
+            self._heads = {s: Head(q, c, b, self._counted(s, q)) for s, q, c, b in heads}
             self._reader = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             self._reader.execute("PRAGMA query_only=1")
         except sqlite3.DatabaseError:
@@ -155,6 +155,20 @@ class Log:
         # The tail is what a torn write or a bad block hits first; a full check is `verify`.
         for stream in self.streams:
             self._db.execute(f'SELECT max(seq), count(*) FROM (SELECT seq FROM "{stream}" ORDER BY seq DESC LIMIT 100)').fetchone()
+
+    def _counted(self, stream: str, seq: int) -> int:
+        # Counting reads a whole index: a page that rotted there makes no number unreadable, and what the file is worth `_probe` judges.
+        if stream not in self.streams:
+            return 0
+        for sql in ('SELECT count(*) FROM "{0}"', 'SELECT max(0, ? - min(seq) + 1) FROM "{0}"'):
+            try:
+                found = self._db.execute(sql.format(stream), (seq,) * sql.count("?")).fetchone()[0]
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                continue
+            return int(found or 0)
+        return 0
 
     def close(self) -> None:
         """Release the file; further calls fail."""
@@ -236,6 +250,11 @@ class Log:
     def head(self, stream: str) -> Head:
         """The end of a stream, as it was last committed."""
         return self._heads[stream]
+
+    @property
+    def reusable_bytes(self) -> int:
+        """Bytes of the file that hold nothing any more: it never gets smaller, but new frames go there first."""
+        return int(self._query("PRAGMA freelist_count")[0][0]) * int(self._query("PRAGMA page_size")[0][0])
 
     def first(self, stream: str) -> int:
         """The oldest number still held; one more than the head when none is."""

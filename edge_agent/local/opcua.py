@@ -150,8 +150,15 @@ class OpcUaServer:
             self.port = server.bserver._server.sockets[0].getsockname()[1]
             self._started.set()
             shown: dict[str, Any] = {}
+            failing = ""
             while not self._ended.is_set():
-                await self._tell(server, space, edge, variables, shown)
+                try:
+                    await self._tell(server, space, edge, variables, shown)
+                    failing = ""
+                except Exception as error:  # noqa: BLE001 - the next telling is tried; meanwhile the heartbeat stands still
+                    if str(error) != failing:
+                        log.warning("the figures of the OPC UA server were not told", error=str(error))
+                    failing = str(error)
                 self._conditions.check()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), LOOK_S)
@@ -250,8 +257,8 @@ class OpcUaServer:
             told |= found
         for name, (value, kind) in told.items():
             if shown.get(name) != value:
-                shown[name] = value
                 await server.write_attribute_value(variables[name], ua.DataValue(ua.Variant(value, getattr(ua.VariantType, kind))))
+                shown[name] = value
 
 
 class _People:

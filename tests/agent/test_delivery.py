@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from edge_agent.agent.delivery import Delivery, away_of
 from edge_agent.agent.identity import Identity
 from edge_agent.agent.intake import Intake
 from edge_agent.alarms.standing import Standing
-from edge_agent.core import AlarmEvent, Append, Audit, Catalogue, Log, OperatorAction, Samples
+from edge_agent.core import AlarmEvent, Append, Audit, Catalogue, Log, LogError, OperatorAction, Samples
 from edge_agent.core.log import Held
 from edge_agent.core.record import LANE_ALARM
 from edge_agent.core.wire import KINDS
@@ -65,10 +66,31 @@ def test_each_uplink_has_a_backlog_of_its_own_and_a_log_server_s_is_what_it_is_s
     delivery = one.delivery()
     assert (delivery.behind("site"), delivery.behind("siem")) == (1, 1)
     one.log.forget(OUTBOX, 5, delivery.held())
+    delivery.count()
     assert one.log.head(OUTBOX).rows == 2  # entry 4, held for the log server, and what is new
     assert (delivery.behind("site"), delivery.behind("siem")) == (1, 1)
     one.log.commit([samples] * 10)
+    delivery.count()
     assert (delivery.behind("site"), delivery.behind("siem")) == (11, 1)
+
+
+def test_asking_for_a_backlog_reads_nothing_and_an_outbox_that_cannot_be_read_leaves_the_last_figure(tmp_path, monkeypatch):
+    one = Edge(tmp_path)
+    one.log.commit([Append(OUTBOX, KINDS[Samples], b"s")] * 3)
+    delivery = one.delivery()
+    for error in (LogError("edge.sqlite: log: expected a readable database"), sqlite3.OperationalError("disk I/O error")):
+
+        def unreadable(*_: Any, error: Exception = error) -> Any:
+            raise error
+
+        monkeypatch.setattr(one.log, "_query", unreadable)
+        delivery.count()
+        assert delivery.behind("site") == 3
+    monkeypatch.undo()
+    one.log.commit([Append(OUTBOX, KINDS[Samples], b"s")])
+    assert delivery.behind("site") == 3
+    delivery.count()
+    assert (delivery.behind("site"), delivery.behind("unheard of")) == (4, 0)
 
 
 def noted(one: Edge) -> list[Any]:

@@ -19,7 +19,22 @@ from edge_agent.agent.engine import Engine
 from edge_agent.agent.intake import Intake
 from edge_agent.agent.recovery import recover
 from edge_agent.config.sections import OutboxSection
-from edge_agent.core import SUMMARY_DTYPE, AlarmEvent, Append, Catalogue, Connection, Filled, Gap, Log, Overflow, Samples, Summaries, decode, encode
+from edge_agent.core import (
+    SUMMARY_DTYPE,
+    AlarmDefinition,
+    AlarmEvent,
+    Append,
+    Catalogue,
+    Connection,
+    Filled,
+    Gap,
+    Log,
+    Overflow,
+    Samples,
+    Summaries,
+    decode,
+    encode,
+)
 from edge_agent.core.log import SHED_SUMMARY
 from edge_agent.core.status import GOOD
 from tests.pipeline.line import start
@@ -33,10 +48,13 @@ def batch(now: int) -> Samples:
 class Running:
     """An engine over a log in a folder."""
 
-    def __init__(self, folder: Path, *, queue_bytes: int = 1 << 20, safe: int = 0, quiet: bool = False, **outbox: Any) -> None:
+    def __init__(
+        self, folder: Path, *, queue_bytes: int = 1 << 20, safe: int = 0, quiet: bool = False, edge_alarms: tuple[str, ...] = (), **outbox: Any
+    ) -> None:
         self.log = Log(folder / "edge.sqlite", STREAMS)
         self.clock = Clock()
-        plan = start(self.clock(), models=(), alarms=()) if quiet else start(self.clock())
+        alarms = tuple(AlarmDefinition(name=name, tag="", kind="diagnostic", priority=2) for name in edge_alarms)
+        plan = start(self.clock(), models=(), alarms=alarms) if quiet else start(self.clock())
         self.intake = Intake(self.clock, Catalogue(plan.tags), queue_bytes)
         self.events: list[AlarmEvent] = []
         section = OutboxSection.model_construct(**(OutboxSection().model_dump() | outbox))

@@ -12,8 +12,8 @@ from tests.agent.line import settings
 MUCH = 10**12
 
 
-def told(filling: Filling, held: int, free: int = MUCH, to_full_s: float = math.inf, standing: tuple[str, ...] = ()) -> list[tuple[str, bool]]:
-    return [(entry(1).alarm, entry(1).active) for entry in filling.look(held, free, to_full_s, standing)]
+def told(filling: Filling, held: int, free: int = MUCH, to_full_s: float = math.inf) -> list[tuple[str, bool]]:
+    return [(entry(1).alarm, entry(1).active) for entry in filling.look(held, free, to_full_s)]
 
 
 def test_an_alarm_at_70_and_at_90_percent_and_none_that_chatters() -> None:
@@ -46,8 +46,8 @@ def test_it_says_how_much_is_used_and_when_it_is_full() -> None:
 
 def test_what_stood_before_a_restart_ends_behind_it() -> None:
     standing = ("edge/outbox_filling", "edge/outbox_nearly_full", "edge/clock")
-    assert told(Filling(1000), 750, standing=standing) == [("edge/outbox_nearly_full", False)]
-    assert told(Filling(1000), 0, standing=standing) == [("edge/outbox_filling", False), ("edge/outbox_nearly_full", False)]
+    assert told(Filling(1000, standing), 750) == [("edge/outbox_nearly_full", False)]
+    assert told(Filling(1000, standing), 0) == [("edge/outbox_filling", False), ("edge/outbox_nearly_full", False)]
 
 
 def test_every_edge_has_these_alarms_with_what_to_do_in_both_languages(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,6 @@ import pytest
 from edge_agent.agent import engine as engine_module
 from edge_agent.agent.commit import CHECKPOINTS, JOURNAL, OUTBOX, STREAMS, checkpoint_position
 from edge_agent.agent.recovery import recover
-from edge_agent.alarms.standing import Standing
 from edge_agent.core import Append, Audit, Diagnostic, Log, encode, pack
 from edge_agent.core.log import Held
 from edge_agent.core.wire import KINDS
@@ -23,6 +24,14 @@ from tests.agent.test_engine import Running
 @pytest.fixture(autouse=True)
 def _no_housekeeping_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "HOUSEKEEPING_S", 3600.0)
+    left_on_disk(monkeypatch, 1 << 40)
+
+
+def left_on_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(engine_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+
+STANDING = ("edge/outbox_filling", "edge/outbox_full", "edge/outbox_nearly_full")
 
 
 def moving(run: Running, through: int) -> None:
@@ -178,34 +187,33 @@ async def test_somebody_is_told_before_there_is_no_more_room_and_when_there_is_a
     assert sorted(found + said(run)) == [(False, "edge/outbox_filling"), (False, "edge/outbox_full"), (False, "edge/outbox_nearly_full")]
 
 
-def standing(alarm: str) -> Standing:
-    """An alarm of the life before."""
-    return Standing(
-        alarm=alarm, tag="", state="UNACK", suppression=0, priority=2, advisory=False, raised_ns=1, last_ns=1, value=None, limit=None, unit="",
-        explanation="",
-    )  # fmt: skip
-
-
-async def test_an_outbox_that_was_full_before_a_restart_is_told_to_have_room_again(tmp_path):
-    run = Running(tmp_path, quiet=True)
+async def restarted(folder: Path, *standing: str, **outbox: Any) -> Running:
+    """An edge behind a restart, in whose life before these alarms were raised; its threads have ended, the test keeps house."""
+    before = Running(folder, quiet=True, edge_alarms=standing)
+    for name in standing:
+        before.intake.put(lambda now, name=name: Diagnostic(received_ns=now, alarm=name, active=True))  # type: ignore[misc]
+    await before.stop()
+    before.log.close()
+    run = Running(folder, quiet=True, edge_alarms=standing, **outbox)
     await run.stop()
     moving(run, 0)
     run.engine._held = list
     said(run)
-    run.engine.standing = [standing("edge/outbox_full")]
+    return run
+
+
+async def test_an_outbox_that_was_full_before_a_restart_is_told_to_have_room_again(tmp_path):
+    run = await restarted(tmp_path, *STANDING)
+    run.engine.standing = []  # as long as nothing has come round to the event loop
     run.engine._keep_house()
-    assert said(run) == [(False, "edge/outbox_full")]
+    assert sorted(said(run)) == [(False, name) for name in STANDING]
     run.engine._keep_house()
     assert said(run) == []
 
 
 async def test_an_outbox_that_was_full_before_a_restart_and_still_is_holds_the_sources_back(tmp_path):
-    run = Running(tmp_path, max_bytes=100_000, quiet=True)
-    await run.stop()
-    moving(run, 0)
-    run.engine._held = list
+    run = await restarted(tmp_path, *STANDING, max_bytes=100_000)
     run.log.commit([Append(OUTBOX, KINDS[Audit], bytes(200_000))])
-    run.engine.standing = [standing("edge/outbox_full")]
     run.engine._keep_house()
     assert run.engine.full
     offered = asyncio.ensure_future(run.values(1))
@@ -218,3 +226,27 @@ async def test_an_outbox_that_was_full_before_a_restart_and_still_is_holds_the_s
     run.engine._keep_house()
     assert (not run.engine.full, (False, "edge/outbox_full") in said(run)) == (True, True)
     await asyncio.wait_for(offered, 30)
+
+
+async def test_what_the_file_holds_no_more_is_room_again_on_a_small_disk(tmp_path, monkeypatch):
+    run = await restarted(tmp_path, max_bytes=1_000_000)
+    for _ in range(20):
+        run.log.commit([Append(OUTBOX, KINDS[Audit], bytes(40_000))])
+    left_on_disk(monkeypatch, 50_000)
+    run.engine._keep_house()
+    assert said(run) == [(True, "edge/outbox_filling"), (True, "edge/outbox_nearly_full")]
+    moving(run, run.log.head(OUTBOX).seq)
+    run.engine._keep_house()  # forgotten only now: it is seen at the next look
+    assert said(run) == []
+    assert run.log.reusable_bytes > 700_000
+    run.engine._keep_house()
+    assert said(run) == [(False, "edge/outbox_filling"), (False, "edge/outbox_nearly_full")]
+
+
+async def test_backlogs_are_counted_with_the_house_kept(tmp_path):
+    run = await restarted(tmp_path)
+    counted: list[int] = []
+    run.engine._count_now = lambda: counted.append(run.log.first(OUTBOX))
+    moving(run, run.log.head(OUTBOX).seq)
+    run.engine._keep_house()
+    assert counted == [run.log.head(OUTBOX).seq + 1], "what is left when the rest is forgotten"

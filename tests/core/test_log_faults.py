@@ -232,6 +232,24 @@ def test_a_damaged_file_is_set_aside_and_work_goes_on(filled: Path, damage: str)
     log.close()
 
 
+def test_a_rotten_page_of_an_index_sets_nothing_aside_while_all_frames_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite"
+    log = Log(path, STREAMS)
+    for _ in range(50):
+        log.commit([Append("outbox", 1, b"%d" % i) for i in range(100)])
+    log.forget("outbox", 10)
+    log.close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        root = db.execute("SELECT rootpage FROM sqlite_master WHERE name='outbox_lane'").fetchone()[0]
+    db.close()
+    damage_pages(path, root - 1, 1)
+    log, aside = Log.open_or_quarantine(path, STREAMS, now_ns=77)
+    assert (aside, log.head("outbox").rows) == (None, 4990)
+    assert [row.seq for row in log.read("outbox", 0, max_rows=10_000)] == list(range(11, 5001))
+    log.close()
+
+
 def test_a_sound_file_is_not_set_aside(filled: Path) -> None:
     log, aside = Log.open_or_quarantine(filled, STREAMS, now_ns=77)
     assert (aside, log.head("journal").seq) == (None, 20)

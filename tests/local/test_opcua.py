@@ -144,6 +144,26 @@ async def test_figures_follow_the_desk_and_nothing_can_be_written(open_server: t
             await client.delete_nodes([client.get_node(ua.NodeId("press-edge-1/Heartbeat", space))])
 
 
+async def test_a_figure_that_cannot_be_told_now_is_told_later(open_server: tuple[Line, OpcUaServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    line, server = open_server
+    real, failed = line.desk.supervision, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fails() -> Any:
+        loop.call_soon_threadsafe(failed.set)
+        raise OSError("disk I/O error")
+
+    monkeypatch.setattr(line.desk, "supervision", fails)
+    await asyncio.wait_for(failed.wait(), 15)
+    monkeypatch.setattr(line.desk, "supervision", real)
+    line.committed([])
+    async with Client(f"opc.tcp://127.0.0.1:{server.port}/", timeout=15) as client:
+        node = client.get_node(ua.NodeId("press-edge-1/Heartbeat", await client.get_namespace_index(NAMESPACE)))
+        async with asyncio.timeout(15):
+            while await node.read_value() != real().beat:
+                await asyncio.sleep(0.05)
+
+
 async def test_what_a_diverter_has_to_do_is_shown_and_old_words_mean_divert(open_server: tuple[Line, OpcUaServer]) -> None:
     line, server = open_server
     calm = DivertNow("cm1/divert", False, 0, 0, 41, line.clock() + 3600 * 10**9, low=99.0, high=101.0)
