@@ -15,6 +15,7 @@ from edge_agent import __version__
 from edge_agent.config import fingerprint
 from edge_agent.core.errors import PharmedgeError
 from edge_agent.core.model_file import ModelFile, Training
+from edge_agent.training.made_of import by_name, sha256_of
 from edge_agent.training.spectra_table import Table
 from models.spectra import pls
 from models.spectra.choose import calibrate, rmse
@@ -107,7 +108,7 @@ def calibrated(
     )
     about = {"rmsecv": rmse(error), "bias": float(error.mean()), "half_width": half, "coverage": coverage, "members": words}
     config = {"method": method, "coverage": coverage}
-    training = Training(files=table.files, data_sha256=table.sha256, rows_used=len(y), rows_left_out=dict(table.left))
+    training = Training(files=by_name(table.files), data_sha256=sha256_of(table.files), rows_used=len(y), rows_left_out=dict(table.left))
     file = ModelFile(
         kind="spectra", name=name, tags=(tag,), units={"value": unit}, config=config, arrays=arrays, calibration=about, training=training,
         trained_by=trained_by, trained_ns=trained_ns, reason=reason, software=f"pharmedge {__version__}", fingerprint=fingerprint(),

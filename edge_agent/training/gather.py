@@ -20,6 +20,7 @@ from edge_agent.core import AlarmEvent, Catalogue, Context, Record
 from edge_agent.core.errors import PharmedgeError
 from edge_agent.pipeline.chain import Pipeline
 from edge_agent.pipeline.quality import FATES, Screened
+from edge_agent.training.made_of import by_name
 
 FOREVER: Final = 2**63 - 1
 
@@ -197,8 +198,8 @@ def rejected_batches(file: Path | None) -> frozenset[str]:
 
 def file_hashes(files: Sequence[Path]) -> dict[str, str]:
     """SHA-256 of each input file by its name."""
-    found = {}
+    found = []
     for file in files:
         with file.open("rb") as stream:
-            found[file.name if file.name not in found else str(file)] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+            found.append((file, hashlib.file_digest(stream, "sha256").hexdigest()))
+    return by_name(found)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.training.made_of import by_name
+
 if TYPE_CHECKING:
     from edge_agent.training.calibrate import Calibrated
     from edge_agent.training.spectra_table import Table
@@ -173,7 +175,7 @@ def _odd(table: Table, made: Calibrated, u: str) -> str:
 
 
 def _made_of(table: Table, made: Calibrated) -> str:
-    files = "".join(f"<tr><td>{html.escape(n)}</td><td><code>{h}</code></td></tr>" for n, h in table.files.items())
+    files = "".join(f"<tr><td>{html.escape(n)}</td><td><code>{h}</code></td></tr>" for n, h in by_name(table.files).items())
     return (
         f"<section><h2>Made of</h2><table><tr><th>file<th>SHA-256</tr>{files}</table>"
         f"<p class=quiet>{html.escape(made.file.software)}. `edge-agent model verify` prints the SHA-256 of the model's own file.</p></section>"

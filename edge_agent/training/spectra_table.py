@@ -22,6 +22,7 @@ from edge_agent.core import Tag
 from edge_agent.core.errors import PharmedgeError
 from edge_agent.sources.spectra_files import ENDINGS, block_of
 from edge_agent.sources.spectra_text import SEPARATORS, decoded, number
+from edge_agent.training.made_of import Files
 
 Float64 = NDArray[np.float64]
 LEAST: Final = 12
@@ -38,6 +39,7 @@ _POINT: Final = re.compile(r"([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)\s*(?:nm|cm-
 class Table:
     """Spectra (n, k) on an axis (k,) with references (n,); `group` names samples that belong together, each its own where there is no such column.
 
+    files    what it was read from
     sample   what each row is called: its name, or its line in the file
     left     rows that were not used, by cause
     remarks  what whoever approves the calibration should know of its data
@@ -47,8 +49,7 @@ class Table:
     X: Float64
     y: Float64
     group: tuple[str, ...]
-    sha256: str
-    files: dict[str, str]
+    files: Files
     sample: tuple[str, ...] = ()
     left: tuple[tuple[str, int], ...] = ()
     remarks: tuple[str, ...] = ()
@@ -107,11 +108,11 @@ def read_table(
             raise PharmedgeError(f"{other.path}: expected {_told(first.axis)} as in {first.path}, found {_told(other.axis)}")
     X, names = np.vstack([p.X for p in parts]), [n for p in parts for n in p.names]
     groups = [g for p in parts for g in p.groups]
-    files = {p.path.name: p.sha256 for p in parts}
+    files = [(p.path, p.sha256) for p in parts]
     left: dict[str, int] = {}
     if references is not None:
         y, own = _from_laboratory(_rows(references), reference, key, group, names, left)
-        files[references.name] = hashlib.sha256(references.read_bytes()).hexdigest()
+        files.append((references, hashlib.sha256(references.read_bytes()).hexdigest()))
         groups = own if group is not None else names
     else:
         for p in parts:
@@ -130,7 +131,7 @@ class Pairs:
     second: Float64
     sample: tuple[str, ...]
     y: Float64 | None
-    files: dict[str, str]
+    files: Files
     remarks: tuple[str, ...]
 
 
@@ -152,7 +153,7 @@ def read_pairs(first: Path, second: Path, reference: str, sample: str | None = N
     alone = len(set(one.names) ^ set(two.names))
     return Pairs(
         one.axis, mean(one, one.X), mean(two, two.X), tuple(both), y if y is not None and np.isfinite(y).all() else None,
-        {p.path.name: p.sha256 for p in (one, two)}, (f"samples on one instrument only: {alone}, left out",) if alone else (),
+        tuple((p.path, p.sha256) for p in (one, two)), (f"samples on one instrument only: {alone}, left out",) if alone else (),
     )  # fmt: skip
 
 
@@ -250,7 +251,7 @@ def _from_laboratory(
     groups = [str(c) for c in rows.column(group, "groups")] if group is not None else told
     of: dict[str, tuple[float, str]] = {}
     for name, value, together in zip(told, values.tolist(), groups, strict=True):
-        if name in of and not (of[name][0] == value or math.isnan(value)):
+        if name in of and not (of[name][0] == value or math.isnan(value) or math.isnan(of[name][0])):
             raise PharmedgeError(f"{rows.path}: expected one reference of sample {name!r}, found {of[name][0]:g} and {value:g}")
         if name not in of or not math.isnan(value):
             of[name] = (value, together)
@@ -268,7 +269,7 @@ def _from_laboratory(
 
 
 def _judged(
-    axis: Float64, X: Float64, y: Float64, names: Sequence[str], groups: Sequence[str], files: dict[str, str], left: dict[str, int],
+    axis: Float64, X: Float64, y: Float64, names: Sequence[str], groups: Sequence[str], files: Files, left: dict[str, int],
     path: Path, reference: str,
 ) -> Table:  # fmt: skip
     """The rows that have a reference, and what is to be said of them."""
@@ -284,8 +285,7 @@ def _judged(
     X, y = np.ascontiguousarray(X[known]), np.ascontiguousarray(y[known])
     sample = tuple(n for n, k in zip(names, known, strict=True) if k)
     group = tuple(g for g, k in zip(groups, known, strict=True) if k)
-    digest = hashlib.sha256("".join(f"{n}\0{h}\0" for n, h in files.items()).encode()).hexdigest() if len(files) > 1 else next(iter(files.values()))
-    return Table(axis, X, y, group, digest, files, sample, tuple(left.items()), tuple(_remarks(axis, X, y, group)))
+    return Table(axis, X, y, group, tuple(files), sample, tuple(left.items()), tuple(_remarks(axis, X, y, group)))
 
 
 def _remarks(axis: Float64, X: Float64, y: Float64, group: Sequence[str]) -> Iterator[str]:

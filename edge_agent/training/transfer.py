@@ -20,6 +20,7 @@ from edge_agent.config import fingerprint
 from edge_agent.core.errors import PharmedgeError
 from edge_agent.core.model_file import ModelFile, Training, write
 from edge_agent.training import sensor_commands as shared
+from edge_agent.training.made_of import by_name, sha256_of
 from edge_agent.training.spectra_table import Pairs, Table, read_pairs, read_table
 from models.spectra.choose import Calibration, calibrate, rmse
 from models.spectra.folds import folds
@@ -83,8 +84,8 @@ def transfer_model(
         "against": "references" if known else "the first instrument",
         "members": [f"{w:.2f} {m.words}" for m, w in zip(whole.members, whole.weights, strict=True)],
     }  # fmt: skip
-    files = table.files | pairs.files
-    training = Training(files=files, data_sha256=table.sha256, rows_used=len(y), rows_left_out=dict(table.left))
+    files = (*table.files, *pairs.files)
+    training = Training(files=by_name(files), data_sha256=sha256_of(files), rows_used=len(y), rows_left_out=dict(table.left))
     return ModelFile(
         kind="spectra", name=name, tags=(tag,), units={"value": unit}, config={"method": "transfer", "coverage": coverage}, arrays=arrays,
         calibration=about, training=training,

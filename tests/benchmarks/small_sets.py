@@ -38,7 +38,7 @@ def drawn(X: Array, y: Array, axis: Array, n: int, method: str, rng: np.random.G
     """Calibrate on n samples, judge the others."""
     rows = rng.permutation(len(y))
     train, rest = np.sort(rows[:n]), rows[n:]
-    table = Table(axis, np.ascontiguousarray(X[train]), y[train], tuple(map(str, train)), "", {}, tuple(map(str, train)))
+    table = Table(axis, np.ascontiguousarray(X[train]), y[train], tuple(map(str, train)), (), tuple(map(str, train)))
     made = calibrated(
         table, name="a", tag="a", unit="", method=method, coverage=COVERAGE, saturation=math.inf, trained_by="a", trained_ns=0, reason=""
     )  # fmt: skip

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,7 @@ from typer.testing import CliRunner
 from edge_agent.__main__ import app
 from edge_agent.core import PharmedgeError
 from edge_agent.core.model_file import read
+from edge_agent.training.made_of import by_name, sha256_of
 from edge_agent.training.spectra_table import read_table
 from models.spectra.sensor import Sensor
 from tests.models.spectra.lamp import AXIS, spectra
@@ -174,10 +177,13 @@ def test_files_of_an_instrument_meet_the_table_of_the_laboratory(tmp_path):
     assert np.allclose(found.X, X, rtol=0, atol=1e-9)
     assert np.allclose(found.y, np.repeat(y[::2], 2), rtol=0, atol=1e-6)
     assert (len(set(found.group)), found.left) == (13, (("references without a spectrum", 1),))
-    assert found.files.keys() == {"export", "lab.csv"}
+    assert by_name(found.files).keys() == {"export", "lab.csv"}
     laboratory.write_text("sample,assay\n" + "".join(f"B-{i},{i}\n" for i in range(13)))
     with pytest.raises(PharmedgeError, match=r"lab\.csv: expected the names of samples of the spectra \('T0', .*found others \('B-0'"):
         read_table(folder, "assay", references=laboratory)
+    laboratory.write_text("sample,assay\n" + "".join(f"T{i},\nT{i},{i}\n" for i in range(13)) + "T2,\n")
+    late = read_table(folder, "assay", references=laboratory)  # each sample entered first and its answer later
+    assert late.y.tolist() == [float(i // 2) for i in range(26)]
     laboratory.write_text("sample,assay\nT1,1\nT1,2\n")
     with pytest.raises(PharmedgeError, match="expected one reference of sample 'T1', found 1 and 2"):
         read_table(folder, "assay", references=laboratory)
@@ -186,3 +192,16 @@ def test_files_of_an_instrument_meet_the_table_of_the_laboratory(tmp_path):
     (folder / "99.csv").write_text("1100;0,1\n1105;0,2\n")
     with pytest.raises(PharmedgeError, match=r"99\.csv: expected 80 points from 1100 to 1495 as in 00\.csv, found 2 points"):
         read_table(folder, "assay", references=laboratory)
+
+
+def test_files_of_one_name_are_all_told(tmp_path):
+    X, y = spectra(24, 3)
+    for name, part in (("lotA", slice(0, 12)), ("lotB", slice(12, 24))):
+        (tmp_path / name).mkdir()
+        table(tmp_path / name / "spectra.csv", X[part], y[part])
+    paths = [tmp_path / name / "spectra.csv" for name in ("lotA", "lotB")]
+    found = read_table(paths, "assay")
+    before = sha256_of(found.files)
+    assert by_name(found.files) == {f"{p.parent.name}/spectra.csv": hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+    paths[0].write_text(paths[0].read_text() + "\n")
+    assert sha256_of(read_table(paths, "assay").files) != before

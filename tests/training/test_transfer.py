@@ -1,5 +1,7 @@
 """A calibration taken to a second instrument by the command, from samples measured on both."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -50,7 +52,9 @@ def test_the_second_instrument_answers_like_the_first_and_says_how_sure(files, f
     assert f"against {against}" in said.output
     assert "samples on one instrument only: 1" in said.stderr
     file = read(out)
-    assert (file.tags, file.calibration["against"], set(file.training.files) >= {"cal.csv", "two.csv"}) == (("blend/nir2",), against, True)
+    assert (file.tags, file.calibration["against"], set(file.training.files)) == (("blend/nir2",), against, {"cal.csv", f"{first}.csv", "two.csv"})
+    told = "".join(f"{name}\0{sha256}\0" for name, sha256 in file.training.files.items())
+    assert file.training.data_sha256 == hashlib.sha256(told.encode()).hexdigest()
     fresh, truth = spectra(60, 7, **OTHER)
     found, _ = Sensor(file.arrays).judge(fresh)
     assert np.sqrt(np.mean((found[:, 0] - truth) ** 2)) < 0.02
