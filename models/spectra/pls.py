@@ -66,6 +66,8 @@ def fit(X: NDArray[Any], y: NDArray[Any], factors: int, *, scale: bool = False) 
         raise ValueError(f"pls: expected spectra (n, k) and references (n,) of 3 or more samples, found {X.shape} and {y.shape}")
     if not 1 <= factors <= min(len(y) - 1, X.shape[1]):
         raise ValueError(f"pls: expected 1..{min(len(y) - 1, X.shape[1])} factors, found {factors}")
+    if not np.ptp(X, axis=0).any():  # the mean of equal numbers may be another one: what is left of them is no covariance
+        raise ValueError("pls: expected spectra that differ from each other, found no covariance of equal ones")
     mean, y_mean = X.mean(axis=0), float(y.mean())
     sd = X.std(axis=0, ddof=1) if scale else np.ones(X.shape[1])
     sd = np.where(sd > 0, sd, 1.0)

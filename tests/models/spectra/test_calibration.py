@@ -34,7 +34,12 @@ def test_mistakes_of_pls_are_named():
     with pytest.raises(ValueError, match=r"expected 1\.\.4 factors, found 5"):
         pls.fit(np.zeros((5, 9)), np.zeros(5), 5)
     with pytest.raises(ValueError, match="no covariance"):
-        pls.fit(np.ones((5, 9)), np.arange(5.0), 1)
+        pls.fit(np.outer(np.arange(5.0), np.ones(9)), np.ones(5), 1)
+    for seed in range(40):  # the mean of alike values is not always the value
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(3, 40))
+        with pytest.raises(ValueError, match="expected spectra that differ from each other"):
+            pls.fit(np.tile(rng.random((1, 30)), (n, 1)), rng.random(n), 2)
 
 
 def test_samples_of_one_group_stay_together_and_folds_are_stratified():
