@@ -20,14 +20,17 @@ MONTHS: Final = {m: i for i, m in enumerate(_SLOVENE)} | {"may": 4, "aug": 7, "o
 TARGETS: Final = ("dissolution_av", "impurities_total")
 _RESULTS: Final = ("dissolution_av", "dissolution_min", "resodual_solvent", "impurities_total", "impurity_o", "impurity_l")
 _NOT_INPUT: Final = {*_RESULTS, "batch", "start", "strength", "code", "api_code", "api_batch", "smcc_batch", "lactose_batch", "starch_batch"}
+_PRESS_RESULTS: Final = ("Drug release average (%)", "Drug release min (%)", "Residual solvent", "Total impurities", "Impurity O", "Impurity L")
+_NOT_PRESS: Final = {*_RESULTS, *_PRESS_RESULTS, "batch", "code"}
 _CODES: Final = ("code", "api_code")
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    """Rows of a `;` table, plain or gzip."""
+    """Rows of a `;` table, plain or gzip; a line without a batch is none."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     lines = data.decode("utf-8-sig").splitlines()
-    return [{k.strip(): v.strip() for k, v in row.items()} for row in csv.DictReader(lines, delimiter=";")]
+    rows = [{k.strip(): v.strip() for k, v in row.items() if k} for row in csv.DictReader(lines, delimiter=";", restval="")]
+    return [row for row in rows if np.isfinite(number(row["batch"]))]
 
 
 def series(path: Path) -> pa.Table:
@@ -50,12 +53,12 @@ def batches(folder: Path) -> dict[int, dict[str, Any]]:
     press = next((p for p in (folder / "Process.csv.gz", folder / "Process.csv") if p.is_file()), None)
     if laboratory is None:
         return {}
-    pressed = {int(number(r["batch"])): list(r.items())[:-6] for r in table(press)} if press is not None else {}
+    pressed = {int(number(r["batch"])): r for r in table(press)} if press is not None else {}
     found: dict[int, dict[str, Any]] = {}
     for row in table(laboratory):
         batch = int(number(row["batch"]))
         x = {k: number(v) for k, v in row.items() if k not in _NOT_INPUT}
-        x |= {f"press {k}": float(v == "yes") if v in ("yes", "no") else number(v) for k, v in pressed.get(batch, []) if k not in ("batch", "code")}
+        x |= {f"press {k}": float(v == "yes") if v in ("yes", "no") else number(v) for k, v in pressed.get(batch, {}).items() if k not in _NOT_PRESS}
         month, _, year = row["start"].partition(".")
         x["month"] = 12.0 * number(year) + MONTHS.get(month.lower(), np.nan)
         x["strength"] = number("".join(c for c in row["strength"] if c.isdigit() or c == "."))

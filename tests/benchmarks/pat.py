@@ -2,8 +2,8 @@
 
 `python -m tests.benchmarks.pat --train DIR --data DIR [--sets idrc_1,ku_nir] [--folds N]`: both folders hold idrc2002_tablets.npz,
 ku_tablets_nir.npz, ku_tablets_raman.npz, corn.npz, gasoline.npz and fermentation_mir.npz. Everything is trained on --train; predicted are the rows
-of --data that are not in --train, and its `*_test` arrays. Where nothing new is in --data, cross-validation with everything (choice of treatment,
-region and channels included) inside each training part. Prints a table and one JSON line.
+of --data that have a reference and are not in --train, and its `*_test` arrays. Where nothing new is in --data, cross-validation with everything
+(choice of treatment, region and channels included) inside each training part. Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +64,28 @@ def load(folder: Path, name: str) -> dict[str, NDArray[Any]]:
         return {k: arrays[k] for k in arrays.files}
 
 
+def known(y: Array, *parts: Array) -> tuple[Array, ...]:
+    """References and rows of samples that have a reference."""
+    told = np.isfinite(y)
+    return (y, *parts) if told.all() else (y[told], *(part[told] for part in parts))
+
+
+def single(row: NDArray[Any]) -> bytes:
+    return np.asarray(row, np.float32).tobytes()
+
+
 def new_rows(
     train: NDArray[Any], data: NDArray[Any] | None, y: NDArray[Any] | None, *tests: tuple[NDArray[Any] | None, NDArray[Any] | None]
 ) -> tuple[Array, Array]:
-    """Rows of `data` and of the test arrays whose spectra are not in `train`."""
-    known = {row.tobytes() for row in train}
+    """Rows of `data` and of the test arrays that have a reference and whose spectra, to single precision, are not in `train`."""
+    taught = {single(row) for row in train}
     X: list[NDArray[Any]] = []
     answers: list[Any] = []
     for rows, references in ((data, y), *tests):
         if rows is None or references is None:
             continue
         for row, reference in zip(rows, references, strict=True):
-            if row.tobytes() not in known:
+            if np.isfinite(reference) and single(row) not in taught:
                 X.append(row)
                 answers.append(reference)
     return np.array(X, np.float64).reshape(-1, train.shape[1]), np.array(answers, np.float64)
@@ -83,32 +94,35 @@ def new_rows(
 def simple(train: dict[str, Any], data: dict[str, Any], name: str, spectra: str, axis: str, reference: str, column: int | None = None) -> Set:
     pick = (lambda a: None if a is None else a[:, column]) if column is not None else (lambda a: a)
     X, y, x = np.asarray(train[spectra], np.float64), np.asarray(pick(train[reference]), np.float64), np.asarray(train[axis], np.float64)
+    y, X = known(y, X)
     test = (data.get(f"{spectra}_test"), pick(data.get(f"{reference}_test", data.get("y_test"))))
     X_new, y_new = new_rows(train[spectra], data.get(spectra), pick(data.get(reference)), test)
     return Set(name, X, y, lambda rows: calibrate(X[rows], y[rows], x).predict, X, X_new, y_new)
 
 
-def idrc(train: dict[str, Any], data: dict[str, Any]) -> Iterator[Set]:
+def idrc(train: dict[str, Any], data: dict[str, Any], instrument: int) -> Set:
     f = {k: np.asarray(v, np.float64) for k, v in train.items()}
+    for part in ("cal", "trans"):
+        f[f"y_{part}"], f[f"X1_{part}"], f[f"X2_{part}"] = known(f[f"y_{part}"], f[f"X1_{part}"], f[f"X2_{part}"])
     x, y, pairs = f["wavelength_nm"], f["y_cal"], f["y_trans"]
-    for instrument in (1, 2):
-        cal = f"X{instrument}_cal"
-        test = (data.get(f"X{instrument}_test"), data.get("y_test"))
-        X_new, y_new = new_rows(np.vstack([train[cal], train[f"X{instrument}_trans"]]), data.get(cal), data.get("y_cal"), test)
+    cal = f"X{instrument}_cal"
+    test = (data.get(f"X{instrument}_test"), data.get("y_test"))
+    X_new, y_new = new_rows(np.vstack([train[cal], train[f"X{instrument}_trans"]]), data.get(cal), data.get("y_cal"), test)
 
-        def one(rows: NDArray[np.intp]) -> Callable[[Array], Array]:
-            return calibrate(np.vstack([f["X1_cal"][rows], f["X1_trans"]]), np.concatenate([y[rows], pairs]), x).predict
+    def one(rows: NDArray[np.intp]) -> Callable[[Array], Array]:
+        return calibrate(np.vstack([f["X1_cal"][rows], f["X1_trans"]]), np.concatenate([y[rows], pairs]), x).predict
 
-        def two(rows: NDArray[np.intp]) -> Callable[[Array], Array]:
-            return transferred(f["X1_cal"][rows], y[rows], x, f["X1_trans"], f["X2_trans"], pairs).predict
+    def two(rows: NDArray[np.intp]) -> Callable[[Array], Array]:
+        return transferred(f["X1_cal"][rows], y[rows], x, f["X1_trans"], f["X2_trans"], pairs).predict
 
-        yield Set(f"idrc_{instrument}", f["X1_cal"], y, one if instrument == 1 else two, f[cal], X_new, y_new)
+    return Set(f"idrc_{instrument}", f["X1_cal"], y, one if instrument == 1 else two, f[cal], X_new, y_new)
 
 
-def sets(train: Path, data: Path) -> Iterator[Set]:
+def sets(train: Path, data: Path) -> Iterator[tuple[str, Callable[[], Set]]]:
+    """Each set that both folders have, by its name."""
     a, b = load(train, "idrc2002_tablets.npz"), load(data, "idrc2002_tablets.npz")
-    if a and b:
-        yield from idrc(a, b)
+    for instrument in (1, 2) if a and b else ():
+        yield f"idrc_{instrument}", partial(idrc, a, b, instrument)
     for name, file, spectra, axis, reference in (
         ("ku_nir", "ku_tablets_nir.npz", "X", "wavenumber_cm1", "y_active_pct"),
         ("ku_raman", "ku_tablets_raman.npz", "X", "wavenumber_cm1", "y_active_pct"),
@@ -116,11 +130,11 @@ def sets(train: Path, data: Path) -> Iterator[Set]:
     ):
         a, b = load(train, file), load(data, file)
         if a and b:
-            yield simple(a, b, name, spectra, axis, reference)
+            yield name, partial(simple, a, b, name, spectra, axis, reference)
     a, b = load(train, "corn.npz"), load(data, "corn.npz")
     if a and b:
         for column, name in enumerate(("moisture", "oil", "protein", "starch")):
-            yield simple(a, b, f"corn_{name}", "X_m5", "wavelength_nm", "Y", column)
+            yield f"corn_{name}", partial(simple, a, b, f"corn_{name}", "X_m5", "wavelength_nm", "Y", column)
 
 
 def judged(s: Set, k: int) -> dict[str, Any]:
@@ -147,14 +161,23 @@ def judged(s: Set, k: int) -> dict[str, Any]:
 
 
 def fermentation(train: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """Calibrate on mixtures, predict the run, set the bias at the second laboratory value; the median of 15 spectra is what counts."""
+    """Calibrate on mixtures, predict the run, set the bias at the second laboratory value; the median of 15 spectra is what counts.
+
+    What `data` does not hold of the run is the same as in `train`.
+    """
+    data = {k: train[k] for k in ("X_run", "time_run_h", "hplc") if k in train} | data
     axis = np.asarray(train["wavenumber_cm1"], np.float64)
     region = (axis >= 950) & (axis <= 1550)
     X, y = np.asarray(train["X_train"][:, region], np.float64), np.asarray(train["glucose_train"], np.float64)
     run, hours = np.asarray(data["X_run"][:, region], np.float64), np.asarray(data["time_run_h"], np.float64)
+    y, X = known(y, X)
     laboratory = np.asarray(np.vstack([data["hplc"], data.get("hplc_test", data["hplc"][:0])]), np.float64)
+    laboratory = laboratory[np.isfinite(laboratory[:, :2]).all(axis=1)]
     laboratory = laboratory[np.unique(laboratory[:, 0], return_index=True)[1]]
     first = np.asarray(train.get("hplc", laboratory), np.float64)
+    first = first[np.isfinite(first[:, :2]).all(axis=1)]
+    if len(first) < 2:
+        raise ValueError(f"expected 2 or more laboratory values of the run, found {len(first)}")
     update_h, update = first[np.argsort(first[:, 0], kind="stable")][1, :2]
     p = foreign(X, y, axis[region], run[hours <= update_h])(run)
     smooth = np.array([np.median(p[max(0, i - 14) : i + 1]) for i in range(len(p))])
@@ -196,18 +219,25 @@ def main() -> None:
         line = f"{name:14} n {found['n']:4}  rmsep {found['rmsep']:8.4f}  bias {found['bias']:8.4f}  {cover}  {found['mode']:16}"
         print(f"{line}  {PUBLISHED[name]}", flush=True)
 
-    for s in sets(opt.train, opt.data):
-        if s.name in only:
-            begin = time.perf_counter()
-            try:
-                told(s.name, judged(s, 5 if len(s.y) >= 200 else opt.folds), begin)
-            except ValueError as error:  # too few samples or none that vary: the other sets are still scored
-                figures[s.name] = {"error": str(error)}
-                print(f"{s.name:14} {error}", flush=True)
+    def score(name: str, found: Callable[[], dict[str, Any]]) -> None:
+        begin = time.perf_counter()
+        try:
+            told(name, found(), begin)
+        except (ValueError, KeyError, IndexError) as error:  # too few samples, arrays that are not there or do not fit: the others are still scored
+            said = f"expected an array {error}, found none" if isinstance(error, KeyError) else str(error)
+            figures[name] = {"error": said}
+            print(f"{name:14} {said}", flush=True)
+
+    def of_set(made: Callable[[], Set]) -> dict[str, Any]:
+        s = made()
+        return judged(s, 5 if len(s.y) >= 200 else opt.folds)
+
+    for name, made in sets(opt.train, opt.data):
+        if name in only:
+            score(name, partial(of_set, made))
     a, b = load(opt.train, "fermentation_mir.npz"), load(opt.data, "fermentation_mir.npz")
     if a and b and "fermentation" in only:
-        begin = time.perf_counter()
-        told("fermentation", fermentation(a, b), begin)
+        score("fermentation", lambda: fermentation(a, b))
     print(json.dumps({"benchmark": "pat", "sets": figures}))
 
 

@@ -1,8 +1,9 @@
 """Models of several tags on the Skoltech anomaly benchmark, through `edge-agent replay` with one configuration for all files.
 
 `python -m tests.benchmarks.skab --data DIR --out OUT`: DIR holds `<group>/<n>.csv` (`;` between cells; datetime, the tags, and the labels anomaly and
-changepoint, which are taken off before anything runs). Everything is learned from the first 400 rows of each file. OUT gets `<group>/<n>.csv` with
-datetime;anomaly;changepoint. The last line is one JSON object; beside the change-point score stand missed and false calls, and those of blind clocks.
+changepoint, which are taken off before anything runs). Everything is learned from the first 400 rows of each file; a file that has no more is not
+scored. OUT gets `<group>/<n>.csv` with datetime;anomaly;changepoint. The last line is one JSON object; beside the change-point score stand missed and
+false calls, and those of blind clocks.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main() -> None:
             with path.open("w", newline="") as handle:
                 handle.write("datetime;anomaly;changepoint\n")
                 handle.writelines(f"{r['datetime']};{int(a)};{int(c)}\n" for r, (a, c) in zip(rows, flags, strict=True))
-            if all(label in rows[0] for label in LABELS):
+            if len(rows) > TRAIN and all(label in rows[0] for label in LABELS):
                 truth = [np.array([float(r[label] or 0) == 1.0 for r in rows])[TRAIN:] for label in LABELS]
                 judged.append(File(times[TRAIN:], truth[0], truth[1], flags[TRAIN:, 0], flags[TRAIN:, 1]))
     figures: dict[str, object] = {"benchmark": "skab", "files": len(names), "seconds": round(seconds, 1)}
