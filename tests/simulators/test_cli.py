@@ -98,9 +98,9 @@ def test_a_line_that_has_ended_stays_readable_when_asked_to(tmp_path: Path) -> N
         return (tmp_path / "sim.json").exists() and bool(json.loads((tmp_path / "sim.json").read_text())[key])
 
     try:
-        assert wait_for(lambda: state("started"), 20)
+        assert wait_for(lambda: state("started"), 60)
         (tmp_path / "stop").touch()
-        assert wait_for(lambda: state("ended"), 10)
+        assert wait_for(lambda: state("ended"), 60)
         assert answers(port)
         assert process.poll() is None
         process.terminate()
