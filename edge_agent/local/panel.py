@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_agent.core import PharmedgeError, parse_occurrence_id
 from edge_agent.core.alarm import ActionKind
+from edge_agent.core.patience import BODY_S
 from edge_agent.local.desk import Actor, Desk, WrongAction
 from edge_agent.local.panel_stream import PanelStream, Streams
 from edge_agent.local.sessions import STATION, NotAllowed, NotLoggedIn, PanelSessions, Session, TooSoon
@@ -37,8 +38,15 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), usb=()",
 }
+
+
+class TooLate(PharmedgeError):
+    """A body that did not come in time."""
+
+
 _STATUS: Final[dict[type[Exception], int]] = {
     NotLoggedIn: 401, NotAllowed: 403, TooSoon: 429, WrongAction: 404, msgspec.DecodeError: 400, msgspec.ValidationError: 422, ValueError: 422,
+    TooLate: 408,
 }  # fmt: skip
 
 Text = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -107,8 +115,10 @@ class Panel:
             except (PharmedgeError, msgspec.DecodeError, ValueError) as error:
                 status = next((s for kind, s in _STATUS.items() if type(error) is kind), 422)
                 body = {"type": "about:blank", "title": type(error).__name__, "status": status, "detail": str(error), "instance": request.url.path}
-                wait = {"Retry-After": str(max(1, round(error.wait_s)))} if isinstance(error, TooSoon) else {}
-                return Response(msgspec.json.encode(body), status, media_type="application/problem+json", headers=wait)
+                more = {"Retry-After": str(max(1, round(error.wait_s)))} if isinstance(error, TooSoon) else {}
+                if isinstance(error, TooLate):
+                    more["Connection"] = "close"
+                return Response(msgspec.json.encode(body), status, media_type="application/problem+json", headers=more)
 
         return guarded
 
@@ -238,10 +248,14 @@ class _Shield:
 
 async def _read(request: Request) -> bytes:
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_MAX:
-            raise ValueError(f"body: expected at most {BODY_MAX} bytes, found more")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > BODY_MAX:
+                    raise ValueError(f"body: expected at most {BODY_MAX} bytes, found more")
+    except TimeoutError:
+        raise TooLate(f"body: expected all of it within {BODY_S:g} s") from None
     return body
 
 

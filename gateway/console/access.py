@@ -27,8 +27,8 @@ from gateway.users import RIGHTS, Right
 COOKIE: Final = "pharmedge_session"
 MOST: Final = 1000
 """Occurrences that are acknowledged by one request at the most."""
-MANY_BODY: Final = 2 << 20
-"""Bytes of a body: `MOST` occurrences of 1,024 characters each have room."""
+MANY_BODY: Final = 4 << 20
+"""Bytes of a body: `MOST` occurrences of 1,024 characters each have room, in whatever writing (UTF-8 has at most four bytes for one)."""
 PROPOSAL_BODY: Final = MAX_DOCUMENT + (1 << 20)
 RIGHT_OF: Final[dict[ActionKind, Right]] = {
     "acknowledge": "acknowledge",

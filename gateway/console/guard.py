@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge_agent.core.patience import BODY_RATE, BODY_S
 from gateway.console.errors import MEDIA_TYPE
 
 CONTENT_SECURITY_POLICY: Final = (
@@ -43,8 +44,6 @@ ADDRESSES: Final = 4096
 
 SMALL_BODY: Final = 64 << 10
 """Bytes of a body that anybody may send: a login is far smaller."""
-BODY_S: Final = 30.0
-"""Seconds in which a body has to be whole."""
 
 
 class Rate:
@@ -99,7 +98,7 @@ class Guard:
     proxies  addresses whose X-Forwarded-For is believed
     spared   whether a request is answered although its address has had its share: people who acknowledge an alarm must not wait for others
     largest  bytes that the body of a request may have; asked only for more than `SMALL_BODY`
-    body_s   seconds in which it has to be whole
+    body_s   seconds in which it has to be whole, and one more for each `BODY_RATE` bytes that came
     """
 
     def __init__(
@@ -151,7 +150,8 @@ class Guard:
             try:
                 body = await self._body(scope, receive)
             except TimeoutError:
-                answer = _problem(scope, 408, "Request Timeout", f"body: expected all of it within {self._body_s:g} s", {"Connection": "close"})
+                why = f"body: expected all of it within {self._body_s:g} s, and {BODY_RATE >> 10} KB a second beyond"
+                answer = _problem(scope, 408, "Request Timeout", why, {"Connection": "close"})
             except _TooLargeError as error:
                 answer = _problem(scope, 413, "Content Too Large", str(error), {"Connection": "close"})
             else:
@@ -166,7 +166,8 @@ class Guard:
         size = int(length) if length.isdecimal() else 0
         taken: list[Message] = []
         came, whole = 0, False
-        async with asyncio.timeout(self._body_s):
+        async with asyncio.timeout(self._body_s) as patience:
+            latest = patience.when() or 0.0
             while True:
                 if max(came, size) > most and not asked:
                     most, asked = max(most, self._largest(scope)), True
@@ -177,6 +178,7 @@ class Guard:
                 message = await receive()
                 taken.append(message)
                 came += len(message.get("body", b""))
+                patience.reschedule(latest + came / BODY_RATE)
                 whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
 
     def _refusal(self, scope: Scope) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Scope
 
+from edge_agent.core.patience import BODY_RATE, BODY_S
 from gateway.console.guard import LOOPBACK, SMALL_BODY, Guard, Rate
 
 
@@ -81,7 +82,7 @@ async def _size(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
 
 
-def taking(largest: int = SMALL_BODY, body_s: float = 30.0) -> tuple[httpx.AsyncClient, list[Scope]]:
+def taking(largest: int = SMALL_BODY, body_s: float = BODY_S) -> tuple[httpx.AsyncClient, list[Scope]]:
     """A client of an application that counts bodies, and the requests of which more than a little was asked for."""
     app = Starlette(routes=[Route("/x", _size, methods=["POST"])])
     asked: list[Scope] = []
@@ -141,3 +142,22 @@ async def test_a_body_that_does_not_come_is_not_waited_for():
     async with http:
         answer = await http.post("/x", content=never())
     assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+
+
+@pytest.mark.parametrize(("rate", "status"), [(2 * BODY_RATE, 200), (BODY_RATE // 2, 408)])
+async def test_a_large_body_has_the_time_that_its_size_needs(rate: int, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, later = asyncio.get_running_loop(), 0.0
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + later)
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal later
+        for _ in range(int(3 * BODY_S / 5)):
+            later += 5.0
+            for _ in range(3):  # what is due by now comes first
+                await asyncio.sleep(0)
+            yield bytes(5 * rate)
+
+    http, _ = taking(16 << 20)
+    async with http:
+        assert (await http.post("/x", content=slow())).status_code == status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 
+from edge_agent.local import panel
 from edge_agent.local.panel import routes
 from edge_agent.local.panel_stream import PanelStream
 from tests.local.line import PASSWORD, PEOPLE, T0, Line, S, listed, person
@@ -178,6 +180,19 @@ async def test_other_sites_other_hosts_and_what_is_no_action_are_refused(line: L
         page = await http.get("")
         assert "script-src 'self'" in page.headers["content-security-policy"]
     assert line.actions == []
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(panel, "BODY_S", 0.05)
+    async with client(line) as http:
+        for path in ("api/session", "api/actions"):
+            answer = await http.post(path, content=never())
+            assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+            assert answer.json()["detail"] == "body: expected all of it within 0.05 s"
 
 
 async def test_without_accounts_a_name_is_given_and_without_a_list_nobody_acts(line: Line) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from gateway.audit import Act, Actor
+from gateway.console.access import MOST
 from gateway.console.app import create_app
 from gateway.console.guard import LOOPBACK, Rate
 from tests.gateway.console.plant import Plant
@@ -232,7 +234,7 @@ async def test_a_new_login_ends_the_session_that_the_same_browser_had(client: ht
 async def test_a_large_body_needs_somebody_who_may_send_one(client: httpx.AsyncClient, plant: Plant, desk: Desk) -> None:
     people(desk)
     desk.add("li", "engineer")
-    large, larger = b" " * 100_000, b" " * 3_000_000
+    large, larger = b" " * 100_000, b" " * 5_000_000
     for token, path, body, status in (
         (None, "/api/v1/session", large, 413),
         (None, "/api/v1/proposals", large, 413),
@@ -246,6 +248,15 @@ async def test_a_large_body_needs_somebody_who_may_send_one(client: httpx.AsyncC
         assert answer.status_code == status, (token, path, answer.text)
         if token is None:
             assert "session" not in dict(client.cookies)
+
+
+async def test_as_many_occurrences_as_one_request_may_name_have_room_in_chinese_too(client: httpx.AsyncClient, desk: Desk) -> None:
+    people(desk)
+    token = await login(client, "wang")
+    named = [f"press-edge-1~压片机/主压力.高{i:04d}".ljust(1024, "高") for i in range(MOST)]
+    body = json.dumps({"occurrences": named, "reason": "已处理"}, ensure_ascii=False).encode()
+    answer = await client.post("/api/v1/alarms/ack", content=body, headers={**token, "Content-Type": "application/json"})
+    assert (answer.status_code, len(answer.json()["results"])) == (202, MOST)
 
 
 async def test_ones_own_password_over_http(client: httpx.AsyncClient, desk: Desk) -> None:
