@@ -158,6 +158,33 @@ def test_the_audit_page_filters_signs_and_prints(open_page: Open, desk: Desk, tm
     expect(page.locator(".audit-table caption")).to_be_visible()
 
 
+def test_two_people_who_both_approved_sign_in_turn(open_page: Open, desk: Desk, tmp_path: Path) -> None:
+    desk.add("qian", "quality")
+    history(desk, tmp_path)
+    for name in ("zhao", "qian"):
+        desk.trail.append(Actor(name, "quality", name.title()), Act("approve", f"edge e1: proposal of {name}"), desk.now)
+    page = open_page("#/audit?exceptions=1")
+    said, sign = page.locator(".audit-page p.quiet").last, page.get_by_role("button", name="Sign review")
+    login(page, "zhao")
+    expect(said).to_contain_text("Entry 8 is your own act: you sign through entry 7, another person signs the rest.")
+    sign.click()
+    expect(page.locator("dialog")).to_contain_text("All entries up to 7 were reviewed.")
+    page.locator("dialog input[name=signature]").fill(PASSWORD)
+    page.locator("dialog button.primary").click()
+    expect(said).to_contain_text("Reviewed through entry 7: Zhao")
+    expect(said).to_contain_text("Entry 8 is your own act: another person has to sign this review.")
+    expect(sign).to_be_disabled()
+    page.locator(".who").click()
+    page.get_by_role("button", name="Log out").click()
+    login(page, "qian")
+    expect(said).to_contain_text("Entry 9 is your own act: you sign through entry 8, another person signs the rest.")
+    sign.click()
+    page.locator("dialog input[name=signature]").fill(PASSWORD)
+    page.locator("dialog button.primary").click()
+    expect(said).to_contain_text("Reviewed through entry 8: Qian")
+    expect(sign).to_be_disabled()
+
+
 def test_without_accounts_the_page_says_so(open_page: Open, desk: Desk, plant: Plant) -> None:
     desk.users.ask("DELETE FROM user")
     page = open_page()

@@ -30,6 +30,7 @@ export function audit(root, params) {
   let closed = false;
   let turn = 0;
   let limit = SHOWN;
+  let upTo = 0;
   const field = (name, label) => h("input", { type: "search", value: filter[name], placeholder: label, "aria-label": label, onchange: (event) => change({ [name]: event.target.value.trim() }) });
   const fields = { user: field("user", t("audit.user")), object: field("object", t("audit.object")), q: field("q", t("filter.text")) };
   const actions = ["login", "logout", "login_failed", "refused", "acknowledge", "acknowledge_refused", "password", "user_add", "user_role", "user_disable", "session_end", "audit_export", "audit_verify", "propose", "approve", "proposal_refused", "proposal_withdrawn", "handover_offer", "handover_accept", "handover_withdraw", "notify_test", "config_applied", "config_refused", "approval_kept", "approval_refused", "new_epoch", "log_set_aside", "restep_differs", "checkpoint_unusable", "clock_behind", "clock_step", "start", "edge_forgotten", "set_mode", "set_mode_refused", "withdraw_mode", "withdraw_mode_refused", "unit_mode", "unit_mode_refused", "renewed", "renewed_refused", "no_fault", "no_fault_refused", "withdraw_no_fault", "withdraw_no_fault_refused", "rejected", "rejected_refused", "withdraw_rejected", "withdraw_rejected_refused", "action_refused", "unit_mode_withdrawn", "unit_mode_ended", "people", "people_refused", "model_approved", "model_refused", "model_file_changed", "edge_config", "definition", "gateway_config", "review", "audit_broken"];
@@ -126,8 +127,9 @@ export function audit(root, params) {
     empty.hidden = rows.length > 0;
     login.hidden = session.open || Boolean(session.user);
     review.hidden = session.open || !session.may("review_audit");
-    const why = answer ? unreviewable(rows) : "";
-    review.disabled = !answer?.head.seq || Boolean(why);
+    const { why, through } = answer ? reviewable(rows) : { why: "", through: 0 };
+    upTo = through;
+    review.disabled = !through;
     attribute(review, "title", review.hidden ? null : why);
     all.hidden = review.hidden || why !== t("audit.reviewAll");
     csv.href = query({ format: "csv", limit: MOST });
@@ -158,15 +160,20 @@ export function audit(root, params) {
     }
   }
 
-  /** Why what is shown cannot be signed as reviewed; "" when the whole of it is on the screen. */
-  function unreviewable(rows) {
-    if (["user", "action", "object", "q", "from", "to"].some((key) => filter[key])) return t("audit.reviewWhole");
+  /** The entry through which what is shown can be signed as reviewed, 0 when nothing can; and why it is not the newest. */
+  function reviewable(rows) {
+    if (["user", "action", "object", "q", "from", "to"].some((key) => filter[key])) return { why: t("audit.reviewWhole"), through: 0 };
     const since = Number(answer.reviewed?.new ?? 0);
     const whole = filter.batch ? rows.length < limit : rows.filter((e) => e.seq > since).length >= answer.head.seq - since;
-    if (!whole) return t("audit.reviewAll");
-    // Nobody reviews what they did themselves; the gateway refuses it, here it is said before.
-    const own = rows.filter((e) => e.seq > since && e.user === session.user?.name && !answer.personal.includes(e.action)).at(-1);
-    return own ? t("audit.reviewOwn", { seq: own.seq }) : "";
+    if (!whole) return { why: t("audit.reviewAll"), through: 0 };
+    // Nobody reviews what they did themselves; the gateway refuses it. What others did before it can be signed, so that two people who both act never wait for each other.
+    const fresh = rows.filter((e) => e.seq > since);
+    const me = session.user?.name;
+    const own = fresh.filter((e) => e.user === me && !answer.personal.includes(e.action)).map((e) => e.seq);
+    if (!own.length) return { why: "", through: answer.head.seq };
+    const seq = Math.min(...own);
+    if (!fresh.some((e) => e.seq < seq && e.user !== me)) return { why: t("audit.reviewOwn", { seq }), through: 0 };
+    return { why: t("audit.reviewUpTo", { seq, through: seq - 1 }), through: seq - 1 };
   }
 
   /** When and where a batch was made, and its alarms; a reviewer reads both before the entries. */
@@ -190,7 +197,7 @@ export function audit(root, params) {
   }
 
   async function sign() {
-    const through = answer.head.seq;
+    const through = upTo;
     const reason = h("input", { type: "text", maxlength: 500, autocomplete: "off" });
     const signed = signature(t("sign.reviewed"));
     const done = await ask({
