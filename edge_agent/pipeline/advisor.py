@@ -6,7 +6,7 @@ Advice is context of a machine, valid until the next: role "advice", the value i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -33,7 +33,8 @@ REMEMBERED_ACTIONS: Final = 256
 AGREE: Final = 3
 """Waveforms in a row that must say the same of a machine before it is told; findings in a row before anything is taken back."""
 GREW: Final = 2.0
-"""Rejected advice is given again when its evidence has grown by this factor: the time that is left has halved, the line stands twice as high."""
+"""Rejected advice is given again when any evidence of it has grown by this factor: the early end or the middle of the time that is left has halved,
+the line stands twice as high."""
 FORGOTTEN: Final = 50
 """Findings in a row without what was rejected, behind which the rejection counts no more: a repair of which nobody told."""
 _RANK: Final = {"plan": 1, "act": 2}
@@ -41,6 +42,7 @@ _BEARING: Final = {"cage": "cage", "outer": "outer race", "inner": "inner race",
 _REACHED: Final = 1e-9
 _LEAST: Final = 1e-12
 """Of evidence; where a checkpoint of an earlier version does not say how strong it was, whatever is found next is more."""
+_NOT_TOLD: Final = (_LEAST, _LEAST)
 _UNKNOWN: Final = ("", -1)
 """What advice is about and its time, where a checkpoint of an earlier version does not say it."""
 
@@ -55,20 +57,24 @@ class _Source:
 class _Hushed:
     """Advice that people found to be wrong, or rejected: what it was about, how urgent, since when, and how often in a row nothing was found since.
 
-    evidence: of rejected advice, how strong it was when it was rejected; 0 for what was found to be no fault, however strong.
+    evidence: of rejected advice, how strong it was when it was rejected, each larger the worse it is; none for what was found to be no fault, however
+    strong.
     """
 
-    def __init__(self, finding: str, urgency: str, advised_ns: int, gone: int = 0, evidence: float = 0.0) -> None:
+    def __init__(self, finding: str, urgency: str, advised_ns: int, gone: int = 0, evidence: tuple[float, ...] = ()) -> None:
         self.finding, self.urgency, self.advised_ns, self.gone, self.evidence = finding, urgency, advised_ns, gone, evidence
 
-    def covers(self, finding: str, urgency: str, evidence: float) -> bool:
+    def grew(self, evidence: tuple[float, ...]) -> bool:
+        """Whether any of the evidence is clearly more than it was when the advice was rejected."""
+        return any(now >= GREW * then for now, then in zip(evidence, self.evidence, strict=False))
+
+    def covers(self, finding: str, urgency: str, evidence: tuple[float, ...]) -> bool:
         """Whether this is no news."""
-        grew = self.evidence > 0.0 and evidence >= GREW * self.evidence
-        return finding == self.finding and _RANK.get(urgency, 0) <= _RANK.get(self.urgency, 0) and not grew
+        return finding == self.finding and _RANK.get(urgency, 0) <= _RANK.get(self.urgency, 0) and not self.grew(evidence)
 
     def over(self) -> bool:
         """Whether nothing was found for so long that it counts no more."""
-        return self.gone >= (FORGOTTEN if self.evidence > 0.0 else AGREE)
+        return self.gone >= (FORGOTTEN if self.evidence else AGREE)
 
 
 class Advisor:
@@ -98,7 +104,7 @@ class Advisor:
         self._now: dict[str, str] = {}
         self._seen: dict[str, tuple[str, int]] = {}
         self._stands: dict[str, tuple[str, int]] = {}
-        self._evidence: dict[str, float] = {}
+        self._evidence: dict[str, tuple[float, ...]] = {}
         self._hushed: dict[str, _Hushed] = {}
         self._acted: dict[str, None] = {}
 
@@ -133,10 +139,10 @@ class Advisor:
             if not before or action.kind in ("withdraw_no_fault", "withdraw_rejected"):
                 continue
             finding, advised_ns = self._stands.pop(source.name, _UNKNOWN)
-            strength = self._evidence.pop(source.name, _LEAST)
+            strength = self._evidence.pop(source.name, _NOT_TOLD)
             if not renewed:
                 rejected = action.kind == "rejected"
-                self._hushed[source.name] = _Hushed(finding, before.partition(":")[0], advised_ns, evidence=strength if rejected else 0.0)
+                self._hushed[source.name] = _Hushed(finding, before.partition(":")[0], advised_ns, evidence=strength if rejected else ())
             self._now[source.name] = ""
             told.append(self._context(source, None, received_ns, received_ns, before))
         return told, frozenset(tag for s in mine for tag in s.tags.values()) if renewed else none
@@ -177,7 +183,8 @@ class Advisor:
             advice = _of_wear(source, values, whys[key]) if source.kind == "wear" else _of_fleet(source, values, whys[key])
             if self._lasts(source.name, advice):
                 continue
-            evidence = max(1.0 / max(values.get("rul_low", math.inf), _REACHED), _LEAST)
+            # The middle as well: the early end is often 0 long before the middle is.
+            evidence = tuple(max(1.0 / max(values.get(o, math.inf), _REACHED), _LEAST) for o in ("rul_low", "rul"))
             told += [(origin[key], context) for context in self._tell(source, advice, "", evidence, key[1], int(received_ns[origin[key]]))]
         return told
 
@@ -197,9 +204,9 @@ class Advisor:
             part = max(strengths, key=lambda p: strengths[p]) if strengths else ""
             clear = part if part and strengths[part] >= CLEAR else ""
             zone = "ABCD"[int(values["zone"]) - 1]
-            evidence = max(strengths[clear] if clear else values.get("velocity", 0.0), _LEAST)
+            evidence = (max(strengths[clear] if clear else values.get("velocity", 0.0), _LEAST),)
             hushed = self._hushed.get(name)
-            worse = hushed is not None and hushed.evidence > 0.0 and evidence >= GREW * hushed.evidence
+            worse = hushed is not None and hushed.grew(evidence)
             said = f"{clear}/{zone if zone in 'CD' else ''}{'+' if worse and (clear or zone in 'CD') else ''}"
             before, n = self._seen.get(name, ("", 0))
             n = n + 1 if said == before else 1
@@ -229,10 +236,13 @@ class Advisor:
         self._seen[name] = "milder", min(n, AGREE)
         return n < AGREE
 
-    def _tell(self, source: _Source, advice: Advice | None, finding: str, evidence: float, time_ns: int, received_ns: int) -> list[Context]:
+    def _tell(
+        self, source: _Source, advice: Advice | None, finding: str, evidence: tuple[float, ...], time_ns: int, received_ns: int
+    ) -> list[Context]:
         """The advice as context where it is another than before: another urgency, or another thing to do.
 
-        `finding` tells apart what may be found of one machine; empty where it can be one thing only. `evidence` is larger the worse it is.
+        `finding` tells apart what may be found of one machine; empty where it can be one thing only. `evidence` is larger
+        the worse it is.
         """
         key = "" if advice is None or advice.urgency == "watch" else f"{advice.urgency}: {advice.what['en']}"
         if self._silent(source, finding, key, evidence):
@@ -250,7 +260,7 @@ class Advisor:
             self._evidence.pop(source.name, None)
         return [self._context(source, advice if key else None, time_ns, received_ns, before)]
 
-    def _silent(self, source: _Source, finding: str, key: str, evidence: float) -> bool:
+    def _silent(self, source: _Source, finding: str, key: str, evidence: tuple[float, ...]) -> bool:
         """Whether this is what people found to be wrong or rejected, no worse than it was, and nothing else was found since."""
         hushed = self._hushed.get(source.name)
         if hushed is None:
@@ -275,8 +285,8 @@ class Advisor:
         return {
             "now": sorted([k, v] for k, v in self._now.items()), "seen": sorted([k, said, n] for k, (said, n) in self._seen.items()),
             "stands": sorted([k, finding, at] for k, (finding, at) in self._stands.items()),
-            "hushed": sorted([k, h.finding, h.urgency, h.advised_ns, h.gone, h.evidence] for k, h in self._hushed.items()),
-            "acted": list(self._acted), "evidence": sorted([k, e] for k, e in self._evidence.items()),
+            "hushed": sorted([k, h.finding, h.urgency, h.advised_ns, h.gone, list(h.evidence)] for k, h in self._hushed.items()),
+            "acted": list(self._acted), "evidence": sorted([k, list(e)] for k, e in self._evidence.items()),
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -285,9 +295,17 @@ class Advisor:
         self._seen = {k: (said, n) for k, said, n in state["seen"]}
         # A checkpoint of an earlier version knows neither since when advice stands nor what people found.
         self._stands = {k: (finding, at) for k, finding, at in state.get("stands", ())}
-        self._hushed = {k: _Hushed(*rest) for k, *rest in state.get("hushed", ())}
+        kept = ((*hushed, 0, 0)[:6] for hushed in state.get("hushed", ()))
+        self._hushed = {k: _Hushed(finding, how, at, gone, _strengths(strength)) for k, finding, how, at, gone, strength in kept}
         self._acted = dict.fromkeys(state.get("acted", ()))
-        self._evidence = {k: e for k, e in state.get("evidence", ())}  # noqa: C416 - pairs come as lists
+        self._evidence = {k: _strengths(e) for k, e in state.get("evidence", ())}
+
+
+def _strengths(kept: float | Sequence[float]) -> tuple[float, ...]:
+    """Evidence as a checkpoint has it; one of an earlier version has the first number alone, 0 for none."""
+    if isinstance(kept, int | float):
+        return (kept, _LEAST) if kept > 0.0 else ()
+    return tuple(kept)
 
 
 def written(kind: str, advice: Advice) -> str:

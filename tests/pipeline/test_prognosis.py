@@ -23,6 +23,7 @@ from edge_agent.core import (
     Samples,
     pack,
 )  # fmt: skip
+from edge_agent.pipeline.banks import Derived
 from edge_agent.pipeline.chain import Pipeline
 from edge_agent.pipeline.machines import NO_SPEED
 from edge_agent.training.fleet import read_fleet, trained
@@ -222,6 +223,38 @@ def test_what_was_rejected_is_advised_again_when_it_has_clearly_grown(machine: A
     pipeline = reborn(pipeline)
     wrong = run(pipeline, [found("r2", "withdraw_rejected", "filter1/dp", T0 + 330 * HOUR // 2, of=plan)])
     assert refusals(wrong) == [("r2", "withdraw_rejected_refused", "nothing is kept silent because of this advice")]
+
+
+def test_rejected_advice_whose_early_end_is_over_is_given_again_when_the_middle_has_halved(machine: Any) -> None:
+    start = shown(machine)
+    ids = {t.name.rpartition(".")[2]: t.id for t in start.tags if t.name.startswith("filter1/dp.wear.")}
+    pipeline = Pipeline()
+    run(pipeline, [start])
+
+    def left(hour: int, rul: float) -> list[Context]:
+        figures = {"rul": rul, "rul_low": 0.0, "rul_high": 30.0, "drift": 0.01, "health": 0.1}
+        at, n = T0 + hour * HOUR, len(figures)
+        rows = Samples.of([at] * n, [ids[k] for k in figures], list(figures.values()), 0, at)
+        zero = np.zeros(n, np.uint8)
+        derived = Derived(rows, zero, zero, np.zeros(n, np.intp), 0, (), np.zeros((n, 0)))
+        return [context for _, context in pipeline._parts.advisor.derived(derived, np.array([at]))]
+
+    given = left(1, 14.0)
+    assert advised(given) == ["act"]
+    assert advised(run(pipeline, [found("r1", "rejected", "filter1/dp", T0 + 2 * HOUR, of=newest(given))])) == [""]
+    assert advised(left(3, 10.0)) == []
+    pipeline = reborn(pipeline)
+    assert advised(left(4, 7.5)) == []
+    given = left(5, 7.0)
+    assert advised(given) == ["act"]
+    run(pipeline, [found("r2", "rejected", "filter1/dp", T0 + 6 * HOUR, of=newest(given))])
+    state = pipeline._parts.advisor.state()
+    assert advised(left(7, 5.0)) == []
+    assert advised(left(8, 0.0)) == ["act"]
+    # A checkpoint of an earlier version knows the early end alone: rather once more than never.
+    state["hushed"] = [[*kept[:5], kept[5][0]] for kept in state["hushed"]]
+    pipeline._parts.advisor.restore(state)
+    assert advised(left(7, 5.0)) == ["act"]
 
 
 def test_advice_is_given_again_when_it_was_a_fault_after_all(machine: Any) -> None:
