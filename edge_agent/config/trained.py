@@ -20,6 +20,7 @@ from edge_agent.core.salvage import Place
 from edge_agent.core.signing import public_keys
 from edge_agent.pipeline.plan import GroupPlan, JudgementPlan, plan_of
 from models import BANKS, GROUPS, GroupConfig, ModelConfig
+from models.chart import ChartConfig
 from models.drift import Drift, DriftConfig
 from models.prognosis.running import RemainingConfig, Running, packed
 
@@ -60,8 +61,14 @@ def model_name(model: ModelConfig) -> str:
 
 
 def settled_config(model: ModelConfig) -> dict[str, Any]:
-    """The options that a model file must have been trained with."""
-    return model.model_dump(mode="json", by_alias=True, exclude={"tags", "name", "file"})
+    """The options that a model file must have been trained with; not the warm-up of a chart, which has none beside a file."""
+    return _settled(model, model.model_dump(mode="json", by_alias=True))
+
+
+def _settled(model: ModelConfig, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of options of the kind of `model`, in whatever version they were written, those that a model file must have been trained with."""
+    free = {"tags", "name", "file", "warmup"} if isinstance(model, ChartConfig) else {"tags", "name", "file"}
+    return {k: v for k, v in options.items() if k not in free}
 
 
 def inputs(settings: AgentSettings, place: int) -> list[str]:
@@ -130,7 +137,7 @@ def _fitting(settings: AgentSettings, place: int, file: ModelFile, approval: App
         raise ModelFileError(path, "kind", model.kind, file.kind)
     if isinstance(model, RemainingConfig):
         return _of_a_fleet(model, file, approval)
-    wanted, trained = settled_config(model), file.config
+    wanted, trained = settled_config(model), _settled(model, file.config)
     for key in sorted({*wanted, *trained}):
         if wanted.get(key) != trained.get(key):
             raise ModelFileError(path, f"config.{key}", f"{wanted.get(key)!r} as configured", repr(trained.get(key)))
@@ -203,8 +210,7 @@ def _kept(settings: AgentSettings, place: int, previous: Start) -> Trained | Non
     }  # fmt: skip
 
     def fits(p: JudgementPlan | GroupPlan) -> bool:
-        options = {k: v for k, v in p.config.items() if k not in ("tags", "name", "file")}
-        return p.kind == model.kind and bool(p.learned) and options == settled_config(model)
+        return p.kind == model.kind and bool(p.learned) and _settled(model, p.config) == settled_config(model)
 
     if isinstance(model, GroupConfig):
         for g in plan.groups:

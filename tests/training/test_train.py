@@ -143,6 +143,13 @@ def test_a_file_that_does_not_fit_the_configuration_is_refused(plant: Path, chan
         start_of(load_agent(path), 0)
 
 
+def test_a_file_of_a_version_with_another_warm_up_goes_on(plant: Path) -> None:
+    path = config(plant, ewma="other.model", advisory=True)
+    file = read(plant / "force.model")
+    (plant / "other.model").write_bytes(encode_model(msgspec.structs.replace(file, config=file.config | {"warmup": 77})))
+    assert "ok" in check(path, 0)
+
+
 def test_a_damaged_and_a_missing_file_are_told_with_the_key(plant: Path) -> None:
     path = config(plant, ewma="force.model", pca="none.model", advisory=True)
     data = bytearray((plant / "force.model").read_bytes())
