@@ -294,4 +294,7 @@ class River(ArrayState):
             made.row(_scaled(config, x), score=False)
         self._frozen[slot] = made
 
-        self._running = {}
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state; what ran until now is made anew from its rows."""
+        super().restore(state)
+        self._running.clear()

@@ -77,6 +77,16 @@ def test_a_restart_anywhere_changes_no_bit(name: str) -> None:
     assert np.concatenate(parts).tobytes() == whole.tobytes()
 
 
+def test_a_bank_in_use_forgets_at_restore_what_it_learned_since() -> None:
+    x = values("anomaly.GaussianScorer")
+    bank = River([config("anomaly.GaussianScorer")])
+    run(bank, x[:120])
+    saved = unpack(pack(bank.state()))
+    after = run(bank, x[120:])
+    bank.restore(saved)
+    assert run(bank, x[120:]).tobytes() == after.tobytes()
+
+
 def test_the_library_is_imported_only_when_it_is_used_and_another_process_says_the_same() -> None:
     code = """
 import sys, edge_agent.config, edge_agent.pipeline.chain, models
