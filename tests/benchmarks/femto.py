@@ -1,7 +1,8 @@
 """Bearings run to failure (PRONOSTIA, IEEE PHM 2012): first alarm and remaining life, one default procedure.
 
 `python -m tests.benchmarks.femto --train DIR --data DIR --out OUT`: both folders hold Bearing*.npz, and beside each its *_features.csv.gz where all
-snapshots are known. A bearing of --data is judged by a model of the bearings of --train without itself. OUT/alarms.csv: bearing, first_alarm_s
+snapshots are known. A bearing of --data is judged by a model of the bearings of --train that ran to failure (no `test_cut`), without itself; the JSON
+line says who is not judged, with fewer than two of those. Both options may name one folder. OUT/alarms.csv: bearing, first_alarm_s
 (empty: none), life_s. OUT/predictions.csv: bearing, predicted_s, actual_s, lower_s, upper_s at its `test_cut` (last snapshot that is known), or,
 where that is -1, at 50 to 95 % of its life, as bearing@share. Prints one JSON line.
 """
@@ -68,15 +69,21 @@ def main() -> None:
     if opt.train is None or opt.data is None or opt.out is None:
         print("skipped: needs --train DIR --data DIR --out DIR")
         return
-    known, data = bearings(opt.train), bearings(opt.data)
+    failed = {name: level for name, (level, _, cut) in bearings(opt.train).items() if cut < 0}
+    data = bearings(opt.data)
     if not data:
         raise SystemExit(f"{opt.data}: expected Bearing*.npz, found none")
     opt.out.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, float, float, float, float]] = []
     alarms: list[tuple[str, float | None, float]] = []
     limits: dict[str, float] = {}
+    not_judged: dict[str, str] = {}
     for name, (level, life, cut) in data.items():
-        model = learn([k[0] for other, k in known.items() if other != name])
+        try:
+            model = learn([history for other, history in failed.items() if other != name])
+        except ValueError as error:
+            not_judged[name] = str(error)
+            continue
         first = model.first(level)
         alarms.append((name, None if first is None else PERIOD_S * first, PERIOD_S * (life - 1)))
         rows += predictions(name, model, level, life, cut)
@@ -91,11 +98,11 @@ def main() -> None:
     p, a, low, high = (np.array([r[i] for r in told]) for i in range(1, 5))
     shares = {n: None if f is None else round(f / s, 3) for n, f, s in alarms}
     result: dict[str, Any] = {
-        "benchmark": "femto", "phm2012_score": round(float(accuracy(a, p).mean()), 3), "interval": 0.8,
-        "coverage": round(float(np.mean((a >= low) & (a <= high))), 3), "first_alarm_share_of_life": shares,
+        "benchmark": "femto", "phm2012_score": round(float(accuracy(a, p).mean()), 3) if told else None, "interval": 0.8,
+        "coverage": round(float(np.mean((a >= low) & (a <= high))), 3) if told else None, "first_alarm_share_of_life": shares,
         "alarm_in_last_half": sum(s is not None and s >= 0.5 for s in shares.values()),
         "before_30_percent": sum(s is not None and s < 0.3 for s in shares.values()),
-        "bearings": len(data), "limit_g": limits, "published": PUBLISHED,
+        "bearings": len(alarms), "not_judged": not_judged, "limit_g": limits, "published": PUBLISHED,
     }  # fmt: skip
     print(json.dumps(result))
 
