@@ -25,9 +25,10 @@ MOST_ROWS: Final = 2.0**33
 class AdwinConfig(ModelConfig):
     """Adaptive windowing per tag: `drift` is 1 on the row at which the mean has moved, `width` the rows over which it has not.
 
-    Row for row the answers of `drift.ADWIN` of River with the same constants, in a kernel. No constant is in the tag's unit: any tag may have it.
-    It begins anew behind each drift. Always adaptive, so advisory: it compares the halves of one window, and a frozen half is a known mean. Prefer
-    `cusum`, or `page_hinkley` with a file, where there is one.
+    Row for row the answers of `drift.ADWIN` of River with the same constants, in a kernel. No constant is in the tag's unit. For values that are
+    independent of one another: where they follow from one another it calls drift for nothing. It begins anew behind each drift. Always adaptive, so
+    advisory: it compares the halves of one window, and a frozen half is a known mean. Prefer `cusum`, or `page_hinkley` with a file, where there is
+    one.
     """
 
     kind: Literal["adwin"] = "adwin"
@@ -245,4 +246,3 @@ class Adwin(ArrayState):
         """Judge n rows in order; see `models.model.Bank.step`."""
         check_rows(len(self._delta), 3, slot, out)
         adwin(slot, value, usable, out, self._delta, self._constants, *self._state.values())
-

@@ -23,12 +23,15 @@ class DegradationConfig(ModelConfig):
     """1 when 5 of the last 10 values lie above the limit, or one above four limits; 0 again behind `quiet` values in a row below it.
 
     The limit is `ratio` times the median of the machine's own first values, and never below `limit`. Take the `level` of a machine, which grows with
-    energy and with impacts, or any figure that only grows with wear. The baseline is taken once, anew only when the part is as new.
+    energy and with impacts, or any figure that only grows with wear. The baseline is taken once, anew only when the part is as new. Values of
+    a machine at rest (up to `idle`) are passed over: they neither teach nor end anything.
     """
 
     kind: Literal["degradation"] = "degradation"
     limit: float = Field(0.0, ge=0, le=HUGE)
     """Lowest limit, in the tag's unit, where machines of the same type tell one: judged by it from the first value on. 0: own baseline alone."""
+    idle: float = Field(0.0, ge=0, le=HUGE)
+    """Values up to this, in the tag's unit, are those of a machine at rest: above what its sensor says at standstill, below what it says running."""
     ratio: float = Field(RATIO, gt=1, le=100)
     """Times its own baseline a machine may become."""
     skip: int = Field(10, ge=0, le=10_000)
@@ -37,6 +40,12 @@ class DegradationConfig(ModelConfig):
     """Values behind them that are the baseline."""
     quiet: int = Field(360, ge=1, le=1_000_000)
     """Values in a row below the limit that end it: an hour of a value every 10 s."""
+
+    @model_validator(mode="after")
+    def _rests_below_its_limit(self) -> Self:
+        if self.limit and not self.idle < self.limit:
+            raise ValueError(f"idle: expected less than limit ({self.limit:g}), found {self.idle:g}")
+        return self
 
     @model_validator(mode="after")
     def _no_file(self) -> Self:
@@ -67,8 +76,9 @@ def onset(
     ints: NDArray[np.int64],
     above: NDArray[np.int64],
 ) -> None:
-    """options (slots, 5): limit, ratio, values skipped, of the baseline, quiet ones; known (slots, most) the baseline so far, ascending;
+    """options (slots, 6): limit, ratio, values skipped, of the baseline, quiet ones, the highest of a machine at rest;
 
+    known (slots, most): the baseline so far, ascending;
     ints (slots, 4): values seen, held, quiet in a row, on; above (slots, of) a ring. The streaming form of `models.prognosis.degradation.watched`.
     """
     for i in range(len(slot)):
@@ -76,7 +86,7 @@ def onset(
         x = value[i]
         for c in range(out.shape[1]):
             out[i, c] = np.nan
-        if usable[i] == 0 or not abs(x) <= 1e150:
+        if usable[i] == 0 or not options[s, 5] < x <= 1e150:
             continue
         n, held = ints[s, 0], ints[s, 1]
         if options[s, 2] <= n and held < options[s, 3]:
@@ -127,7 +137,7 @@ class Onset(ArrayState):
 
     def __init__(self, configs: Sequence[DegradationConfig]) -> None:
         n = len(configs)
-        self._options = np.array([(c.limit, c.ratio, c.skip, c.baseline, c.quiet) for c in configs], np.float64).reshape(n, 5)
+        self._options = np.array([(c.limit, c.ratio, c.skip, c.baseline, c.quiet, c.idle) for c in configs], np.float64).reshape(n, 6)
         self._state: dict[str, NDArray[Any]] = {
             "known": np.zeros((n, MOST)), "ints": np.zeros((n, 4), np.int64), "above": np.zeros((n, OF), np.int64),
         }  # fmt: skip

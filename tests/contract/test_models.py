@@ -51,7 +51,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "wear": [{"healthy": 0, "limit": 50, "every_h": 0.002}, {"healthy": 10, "limit": -5, "every_h": 0.001, "serviced": 1.5},
              {"healthy": 1, "limit": 1e7, "every_h": 0.003}, {"healthy": 0, "limit": 4, "every_h": 0.0005}],
     "degradation": [{"skip": 0, "baseline": 2, "quiet": 2}, {"skip": 3, "baseline": 5, "ratio": 1.1, "quiet": 5}, {"limit": 2.0, "quiet": 1},
-                    {"limit": 0.5, "skip": 1, "baseline": 3, "ratio": 3.0}],
+                    {"limit": 0.5, "skip": 1, "baseline": 3, "ratio": 3.0, "idle": 0.25}],
     "robust_z": [{"window": 5}, {"window": 6}, {"window": 13, "min_sigma": 0.25}, {"window": 8}],
 }
 """Four slots per kind; a new kind adds its line."""

@@ -22,6 +22,8 @@ class NaiveOnset:
     def row(self, x: float, time_ns: int = 0) -> list[float]:
         """Outputs of one row."""
         c = self.config
+        if x <= c.idle:
+            return [NAN] * 4
         self.values.append(x)
         own = self.values[c.skip : c.skip + c.baseline]
         base = statistics.median(own) if own else 0.0

@@ -106,6 +106,25 @@ def test_while_it_runs_the_same_is_found_as_over_the_whole_history():
     assert 0 < out[:, 0].sum() < 400
 
 
+def test_standstill_is_no_baseline_and_a_machine_that_rests_in_between_is_as_it_runs():
+    rng = np.random.default_rng(4)
+    runs = 1.0 + 0.1 * rng.random(600)
+    rests = np.r_[np.zeros(300), 0.02 * rng.random(80)]
+    level = np.r_[rests, *(part for i in range(0, 600, 40) for part in (runs[i : i + 40], np.full(60, 0.01)))]
+    running = level > 0.1
+    bank = Onset([DegradationConfig(tags=("a",), idle=0.1)])
+    out = np.empty((len(level), 4))
+    bank.step(np.zeros(len(level), np.int32), np.arange(len(level)), level, np.ones(len(level), np.uint8), out)
+    assert np.isnan(out[~running]).all()
+    assert np.nanmax(out[:, 0]) == 0
+    assert np.isfinite(out[running, 0]).sum() == 600 - 109
+    alone, judged = Onset([DegradationConfig(tags=("a",))]), np.empty((600, 4))
+    alone.step(np.zeros(600, np.int32), np.arange(600), runs, np.ones(600, np.uint8), judged)
+    np.testing.assert_array_equal(out[running], judged)
+    with pytest.raises(ValueError, match=r"idle: expected less than limit \(1\), found 2"):
+        DegradationConfig(tags=("a",), limit=1, idle=2)
+
+
 def test_without_a_limit_of_its_type_a_machine_is_judged_by_its_own_baseline_and_anew_when_it_is_as_new():
     level = np.r_[np.full(20, 5.0), np.full(100, 1.0), np.full(30, 1.8), np.full(30, 2.2), np.full(50, 1.0)]
     bank = Onset([DegradationConfig(tags=("a",), skip=20, quiet=40)])
