@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -112,6 +112,8 @@ class Panel:
         async def guarded(request: Request) -> Response:
             try:
                 return await answer(request)
+            except ClientDisconnect:
+                return Response(status_code=400)  # whoever was asking has gone
             except (PharmedgeError, msgspec.DecodeError, ValueError) as error:
                 status = next((s for kind, s in _STATUS.items() if type(error) is kind), 422)
                 body = {"type": "about:blank", "title": type(error).__name__, "status": status, "detail": str(error), "instance": request.url.path}

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 from starlette.applications import Starlette
+from starlette.types import Message
 
 from edge_agent.local import panel
 from edge_agent.local.panel import routes
@@ -193,6 +194,19 @@ async def test_a_body_that_does_not_come_is_not_waited_for(line: Line, monkeypat
             answer = await http.post(path, content=never())
             assert (answer.status_code, answer.headers["connection"]) == (408, "close")
             assert answer.json()["detail"] == "body: expected all of it within 0.05 s"
+
+
+async def test_whoever_goes_in_the_middle_of_a_body_leaves_no_fault_behind(line: Line) -> None:
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def nobody(_: Message) -> None:
+        return
+
+    headers = [(b"host", b"127.0.0.1:9580"), (b"content-length", b"100")]
+    scope = {"type": "http", "method": "POST", "path": "/panel/api/session", "root_path": "", "query_string": b"", "headers": headers}
+    await Starlette(routes=routes(line.panel))(scope, gone, nobody)
+    assert line.notes == []
 
 
 async def test_without_accounts_a_name_is_given_and_without_a_list_nobody_acts(line: Line) -> None:
