@@ -57,12 +57,14 @@ class Conditions:
 def learn(units: list[tuple[NDArray[Any], NDArray[Any]]], remaining: NDArray[Any], step: NDArray[Any], smooth: float) -> Conditions:
     """Conditions of units, each settings (n, s) and sensors (n, m), whose rows had `remaining` to go, all units in a row; smooth: cycles.
 
-    ValueError when no sensor tells anything.
+    ValueError when no sensor tells anything, or no point of the grid holds its share of the rows.
     """
     settings, values = (np.concatenate([np.asarray(u[i], np.float64) for u in units]) for i in (0, 1))
     step = np.asarray(step, np.float64)
     cells, belongs = np.unique(np.round(settings / step), axis=0, return_inverse=True)
     often = np.bincount(belongs.ravel(), minlength=len(cells)) >= LEAST_SHARE * len(values)
+    if not often.any():
+        raise ValueError(f"settings: expected points that come again and again, found none with {LEAST_SHARE:.0%} of the rows; take a larger step")
     m = values.shape[1]
     found = Conditions(step, cells[often], np.arange(m), np.zeros((int(often.sum()), m)), np.ones((int(often.sum()), m)))
     index, _ = found.nearest(settings)

@@ -70,8 +70,8 @@ def test_run_leaves_its_books_when_it_is_stopped(tmp_path: Path, how: signal.Sig
                                 "--keep", str(keep), "--fault", "punch_sticking@0.5", "--tags", str(tmp_path / "tags.csv")],
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        assert wait_for(lambda: answers(port), 20)
-        assert wait_for(lambda: (keep / "sim.json").exists() and json.loads((keep / "sim.json").read_text())["started"], 10)
+        assert wait_for(lambda: answers(port), 60)
+        assert wait_for(lambda: (keep / "sim.json").exists() and json.loads((keep / "sim.json").read_text())["started"], 30)
         wait_for(lambda: False, 1.5)
         process.send_signal(how)
         out, _ = process.communicate(timeout=20)
@@ -137,7 +137,7 @@ def test_replay_serves_a_recording_and_writes_tags(tmp_path: Path) -> None:
                     await asyncio.sleep(0.05)
 
     try:
-        assert wait_for(lambda: answers(port), 20)
+        assert wait_for(lambda: answers(port), 60)
         value, batch = asyncio.run(read())
         assert value >= 15.0
         assert batch == "20"

@@ -106,3 +106,9 @@ def test_a_cycle_that_is_missing_is_as_the_one_before(tmp_path):
     ((settings, values),) = cmapss.units(tmp_path / "train_FD001.txt")
     assert values[:, 0].tolist() == [10, 20, 20, 20, 50]
     assert settings.shape == (5, 3)
+
+
+def test_settings_that_never_come_again_are_refused_by_name():
+    settings = np.column_stack([np.arange(400.0), np.zeros(400), np.zeros(400)])
+    with pytest.raises(ValueError, match="take a larger step"):
+        conditions.learn([(settings, np.zeros((400, 3)))], np.arange(400.0), np.ones(3), 10.0)
