@@ -7,28 +7,33 @@ angles of the shaft before the envelope is looked at (order tracking): lines of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
 from edge_agent.core import Block, Catalogue, Samples
 from edge_agent.core.status import BAD, BAD_SENSOR_FAILURE
-from models.prognosis.rotating import PARTS, SLIP, Bearing, Envelope, line, resampled, velocity, zone
+from models.prognosis.rotating import PARTS, SLIP, Bearing, Envelope, line, orders, resampled, velocity, zone
 from models.prognosis.waveform import features
+
+Wave = np.ndarray[Any, np.dtype[np.float64]]
 
 UNITS: Final = {
     "velocity": "mm/s", "zone": "", "rms": "m/s2", "peak": "m/s2", "crest": "", "kurtosis": "", "level": "m/s2",
+    "order1": "mm/s", "order2": "mm/s", "order3": "mm/s",
     "cage": "", "outer": "", "inner": "", "ball": "", "cage_hz": "Hz", "outer_hz": "Hz", "inner_hz": "Hz", "ball_hz": "Hz", "fault": "",
 }  # fmt: skip
 OUTPUTS: Final = tuple(UNITS)
-"""Derived tags of a machine: `<name>.<output>`. zone 1 to 4 for A to D; cage to ball: how far a line stands above the floor."""
+"""Derived tags of a machine: `<name>.<output>`. zone 1 to 4 for A to D; order1 to order3: at that many times the speed of the shaft; cage to
+ball: how far a line stands above the floor."""
 OF_BEARING: Final = frozenset({"cage", "outer", "inner", "ball", "cage_hz", "outer_hz", "inner_hz", "ball_hz"})
 """Those that only a machine of known bearing has."""
 NO_WAVEFORM: Final = 8
 """Bit of `fault` beside those of `models.prognosis.waveform`: the block's axis is no even time, or its unit no acceleration."""
 NO_SPEED: Final = 16
-"""Bit of `fault`: the speed tag said nothing good within `SPEED_HOLD_NS` of the waveform, or that the shaft rests; the lines are missing then."""
+"""Bit of `fault`: the speed tag said nothing good within `SPEED_HOLD_NS` of the waveform, or that the shaft rests; orders and lines are
+missing then."""
 SPEED_HOLD_NS: Final = 60_000_000_000
 SPEEDS: Final = 64
 """Values of a speed that are remembered."""
@@ -60,6 +65,15 @@ class MachinePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     full_scale: float = 0.0
     speed_tag: str = ""
     envelope: str = ""
+
+
+class Turning(NamedTuple):
+    """A waveform (n,) at even time or at equal angles of the shaft: points a second or a turn, speed of the shaft in Hz or 1, what 1 is in Hz."""
+
+    wave: Wave
+    rate: float
+    shaft: float
+    hz: float
 
 
 class _Speed:
@@ -137,13 +151,9 @@ class Machines:
         mine = [m for m in self._machines if m[0] == block.tag and len(block)]
         return [self._one(block, outputs, plan, spectra) for _, outputs, plan in mine], spectra
 
-    def _lines(
-        self, wave: np.ndarray[Any, np.dtype[np.float64]], rate: float, begin_ns: int, plan: MachinePlan, envelope: Envelope
-    ) -> tuple[list[float], np.ndarray[Any, np.dtype[np.float64]], float] | None:
-        """How far the lines of cage, outer race, inner race and balls stand above the floor and at how many Hz; the spectrum of the envelope and its
-        bins, Hz. None where the speed is not known."""
-        assert plan.bearing is not None
-        shaft, turns, bearing = plan.speed_rpm / 60.0, 1.0, Bearing(*plan.bearing)
+    def _turning(self, wave: Wave, rate: float, begin_ns: int, plan: MachinePlan) -> Turning | None:
+        """The waveform as its lines stand still in it; None where the speed is not known, or the shaft nearly stood."""
+        shaft = plan.speed_rpm / 60.0
         if plan.speed_tag:
             over = self._speeds[plan.speed_tag].over(begin_ns, len(wave), rate)
             if over is None:
@@ -152,14 +162,20 @@ class Machines:
             if float(over.max() - over.min()) > VARIES * shaft:
                 # Points per turn of the shaft: what were Hz are orders now, and the shaft turns once.
                 wave, rate = resampled(wave, rate, over)
-                if len(wave) < LEAST_POINTS:
-                    return None  # the shaft nearly stood: too few turns to see anything
-                turns, shaft, envelope = shaft, 1.0, Envelope(len(wave), rate)
-        spectrum = envelope.spectrum(wave)
+                return Turning(wave, rate, 1.0, shaft) if len(wave) >= LEAST_POINTS else None  # else too few turns to see anything
+        return Turning(wave, rate, shaft, 1.0)
+
+    def _lines(self, seen: Turning, plan: MachinePlan, envelope: Envelope) -> tuple[list[float], Wave, float]:
+        """How far the lines of cage, outer race, inner race and balls stand above the floor and at how many Hz; the spectrum of the envelope and its
+        bins, Hz."""
+        assert plan.bearing is not None
+        if envelope.points != len(seen.wave) or envelope.rate_hz != seen.rate:
+            envelope = Envelope(len(seen.wave), seen.rate)
+        spectrum = envelope.spectrum(seen.wave)
         last = self._kurtoses[plan.name]
         last.append(envelope.kurtoses(spectrum))
         del last[:-CHOSEN_OVER]
-        cage, outer, inner, spin = bearing.frequencies(shaft)
+        cage, outer, inner, spin = Bearing(*plan.bearing).frequencies(seen.shaft)
         places = (cage, outer, inner, 2 * spin)
         # Its own band as well: a large fault waits for no median. The one counts in which a line stands higher.
         bands = {(b.level, b.index): b for b in (envelope.choose(np.stack(last)), envelope.choose(last[-1]))}
@@ -168,11 +184,9 @@ class Machines:
         best = max(range(len(found)), key=lambda i: max(found[i]))
         strengths, (amplitude, bin_hz) = found[best], looked[best]
         kept = min(len(amplitude), ENVELOPE_POINTS, int(3.3 * inner / bin_hz) + 1)
-        return [*strengths, *(turns * hz for hz in places)], amplitude[:kept], turns * bin_hz
+        return [*strengths, *(seen.hz * hz for hz in places)], amplitude[:kept], seen.hz * bin_hz
 
-    def _envelope(
-        self, plan: MachinePlan, block: Block, i: int, amplitude: np.ndarray[Any, np.dtype[np.float64]], bin_hz: float, status: int
-    ) -> Block:
+    def _envelope(self, plan: MachinePlan, block: Block, i: int, amplitude: Wave, bin_hz: float, status: int) -> Block:
         """One spectrum of the squared envelope as a block of its own stream."""
         return Block(
             self._envelopes[plan.name], block.time_ns[i : i + 1].copy(), np.ascontiguousarray(amplitude[None]), np.array([status], np.uint32),
@@ -196,14 +210,16 @@ class Machines:
             for i in np.flatnonzero((shape.fault == 0) & (status < BAD)).tolist():
                 found[i, 0] = velocity(waves[i], rate, 2.0 if plan.speed_rpm <= SLOW_RPM else 10.0)
                 found[i, 1] = "ABCD".index(zone(found[i, 0], plan.group, plan.support)) + 1
+                turning = self._turning(waves[i], rate, int(block.time_ns[i]), plan)
+                if turning is None:
+                    found[i, -1] = NO_SPEED
+                    continue
+                found[i, 7:10] = orders(turning.wave, turning.rate, turning.shaft) / turning.hz
                 if plan.bearing is not None:
-                    seen = self._lines(waves[i], rate, int(block.time_ns[i]), plan, envelope)
-                    if seen is None:
-                        found[i, -1] = NO_SPEED
-                    else:
-                        found[i, 7 : 7 + 2 * len(PARTS)] = seen[0]
-                        if plan.envelope:
-                            spectra.append(self._envelope(plan, block, i, seen[1], seen[2], int(status[i])))
+                    lines, amplitude, bin_hz = self._lines(turning, plan, envelope)
+                    found[i, 10 : 10 + 2 * len(PARTS)] = lines
+                    if plan.envelope:
+                        spectra.append(self._envelope(plan, block, i, amplitude, bin_hz, int(status[i])))
         dark = ((found[:, -1] > 0) & (found[:, -1] != NO_SPEED)) | (status >= BAD)
         found[dark, :-1] = np.nan
         kept = np.array([plan.bearing is not None or name not in OF_BEARING for name in OUTPUTS])

@@ -24,6 +24,8 @@ HOLD: Final = 1.0
 LOWEST_HZ: Final = 50.0
 SLIP: Final = 0.02
 """Bearing lines are looked for within this share of their frequency."""
+LEAST_TURNS: Final = 6.0
+"""Turns of the shaft that a waveform must hold for its orders to stand apart: the main lobe of a Hann window is four bins wide."""
 CLEAR: Final = 4.0
 """A line this many times above the floor of the spectrum is there."""
 
@@ -86,6 +88,35 @@ def velocity(wave: NDArray[Any], rate_hz: float, low_hz: float = 10.0, high_hz: 
     use = (f >= low_hz) & (f <= high_hz)
     power = np.abs(spectrum[use]) ** 2 / (2 * np.pi * f[use]) ** 2
     return 1000.0 * math.sqrt(2.0 * float(power.sum()) / (n * float((hann**2).sum())))
+
+
+def orders(wave: NDArray[Any], rate_hz: float, shaft_hz: float) -> Float64:
+    """(3,) velocity, mm/s rms, at one, two and three times the speed of the shaft, of an acceleration in m/s2 (n,).
+
+    Once a turn is unbalance, twice misalignment, three times looseness. The largest peak within the slip of each order counts, with all of the main
+    lobe of its Hann window: so it does not matter where between two bins it stands. NaN where the waveform holds fewer than `LEAST_TURNS` turns, or
+    its spectrum ends before.
+
+    >>> t = np.arange(8192) / 8192
+    >>> wave = 2 * np.pi * 24.7 * 1e-3 * np.sqrt(2) * np.sin(2 * np.pi * 24.7 * t)  # 1 mm/s rms
+    >>> orders(wave, 8192.0, 24.5).round(2).tolist()
+    [1.0, 0.0, 0.0]
+    """
+    n = len(wave)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
+    x = np.asarray(wave, np.float64)
+    power = np.abs(np.fft.rfft((x - x.mean()) * hann)) ** 2
+    turns = shaft_hz * n / rate_hz
+    found = np.full(3, np.nan)
+    for i in range(3 if turns >= LEAST_TURNS else 0):
+        first, last = math.floor((i + 1) * turns * (1 - SLIP)), math.ceil((i + 1) * turns * (1 + SLIP))
+        if last + 2 >= len(power):
+            break
+        peak = first + int(np.argmax(power[first : last + 1]))
+        bins = np.arange(peak - 2, peak + 3)
+        speed = power[bins] / (2 * np.pi * bins * rate_hz / n) ** 2
+        found[i] = 1000.0 * math.sqrt(2.0 * float(speed.sum()) / (n * float((hann**2).sum())))
+    return found
 
 
 @kernel("void(float64[::1], float64[::1], float64, float64[::1])")

@@ -421,6 +421,20 @@ def test_severity_of_a_slow_machine_counts_from_2_hz(machine: Any, tmp_path: Pat
     assert said["pump1/drive_end.zone"] == [4.0]
 
 
+@pytest.mark.parametrize("hz", [np.full(RATE, 24.3), np.linspace(20.0, 26.0, RATE)], ids=["steady", "varying"])
+def test_orders_tell_unbalance_from_misalignment_whatever_the_speed_does(machine: Any, hz: Any) -> None:
+    start = shown(machine)
+    speed = next(t.id for t in start.tags if t.name == "pump1/speed")
+    turns, w = 2 * np.pi * np.cumsum(hz) / RATE, 2 * np.pi * hz.mean()
+    # 3 and 1 mm/s rms at once and twice the speed; the amplitude follows no speed, as that of an order of constant acceleration.
+    wave = 1e-3 * np.sqrt(2) * (3 * w * np.sin(turns) + 1 * 2 * w * np.sin(2 * turns + 1)) + np.random.default_rng(0).normal(0, 0.02, RATE)
+    told = [Samples.of([T0 + i * S], [speed], [60.0 * v], 0, T0 + i * S) for i, v in ((10, hz[0]), (11, hz[-1]))]
+    said = values(run(Pipeline(), [start, *told, block(start, wave, T0 + 10 * S)]), start)
+    assert said["pump1/drive_end.order1"] == [pytest.approx(3.0, rel=0.02)]
+    assert said["pump1/drive_end.order2"] == [pytest.approx(1.0, rel=0.02)]
+    assert said["pump1/drive_end.order3"] == [pytest.approx(0.0, abs=0.02)]
+
+
 def test_cuts_and_restarts_change_no_bit(machine: Any) -> None:
     start, rng = machine, np.random.default_rng(0)
     dp, speed = (next(t.id for t in start.tags if t.name == n) for n in ("filter1/dp", "pump1/speed"))

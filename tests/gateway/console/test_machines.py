@@ -37,7 +37,7 @@ def _signals() -> list[Signal]:
         return Signal(name, unit, 0, 0, decimals, mean, 0.0, en, zh, period_s=60.0, swing=swing, swing_s=86_400 * 70, derived_from=("x",))
 
     machine = {"velocity": ("mm/s", 3.4), "zone": ("", 3.0), "rms": ("m/s2", 2.7), "peak": ("m/s2", 17.9), "crest": ("", 6.6),
-               "kurtosis": ("", 7.9),
+               "kurtosis": ("", 7.9), "order1": ("mm/s", 2.9), "order2": ("mm/s", 0.8), "order3": ("mm/s", 0.3),
                "outer": ("", 9.3), "inner": ("", 1.2), "ball": ("", 1.6), "cage": ("", 1.1), "fault": ("", 0.0),
                "envelope": ("(m/s2)2", 0.0)}  # fmt: skip
     found = [one(f"pump1/drive_end.{name}", unit, mean) for name, (unit, mean) in machine.items()]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.prognosis.rotating import Band, Bearing, Envelope, diagnose, line, resampled, velocity, zone
+from models.prognosis.rotating import Band, Bearing, Envelope, diagnose, line, orders, resampled, velocity, zone
 from simulators.rotating import waveform
 
 RATE = 25_600.0
@@ -88,3 +88,10 @@ def test_order_tracking_makes_one_line_of_a_machine_that_speeds_up():
     assert blurred.max() < 0.4
     with pytest.raises(ValueError, match="expected a shaft that turns"):
         resampled(wave, RATE, speed - 20.0)
+
+
+def test_orders_are_missing_where_the_waveform_holds_too_few_turns_or_its_spectrum_ends_before():
+    wave = np.random.default_rng(0).normal(0, 1, 2048)
+    assert np.isnan(orders(wave, 2048.0, 5.9)).all()
+    assert np.isfinite(orders(wave, 2048.0, 6.1)).all()
+    assert np.isfinite(orders(wave, 2048.0, 400.0)).tolist() == [True, True, False]

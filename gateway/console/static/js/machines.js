@@ -16,9 +16,9 @@ import { choice, field, input, sheet } from "./sheet.js";
 const PERIOD_MS = 20_000;
 const DAY_S = 86_400;
 const MODELS = /^(.+)\.(wear|remaining|energy|oee|cold_chain|sterilisation)\.(\w+)$/;
-const VIBRATION = /^(.+)\.(velocity|zone|rms|peak|crest|kurtosis|level|cage|outer|inner|ball|cage_hz|outer_hz|inner_hz|ball_hz|fault|envelope)$/;
+const VIBRATION = /^(.+)\.(velocity|zone|rms|peak|crest|kurtosis|level|order1|order2|order3|cage|outer|inner|ball|cage_hz|outer_hz|inner_hz|ball_hz|fault|envelope)$/;
 const PARTS = ["outer", "inner", "ball", "cage"];
-const FEATURES = ["velocity", "rms", "peak", "crest", "kurtosis"];
+const FEATURES = ["velocity", "order1", "order2", "order3", "rms", "peak", "crest", "kurtosis"];
 /** A line this many times above the floor of the envelope is there. */
 const CLEAR = 4;
 /** Figures of the tiles: [output, decimals, whether a value calls for a look]. */

@@ -58,7 +58,7 @@ function tagWords(tag) {
   const [judged, ...rest] = words.split(" · ");
   const output = tag.name.slice(tag.name.lastIndexOf(".") + 1);
   if (rest.at(-1) !== output && has(`output.${output}`)) rest.push(output);
-  return [judged, ...rest.map((part) => [`kind.${part}`, `output.${part}`].filter(has).map((key) => t(key))[0] ?? part)];
+  return [judged, ...rest.map((part) => [`kind.${part}`, `output.${part}`, `machines.feature.${part}`].filter(has).map((key) => t(key))[0] ?? part)];
 }
 
 /** What is wrong, in words: the tag's description and which limit. */
