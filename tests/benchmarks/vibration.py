@@ -1,6 +1,6 @@
 """What the vibration chain costs: eight channels at 25.6 kHz, a second at a time, beside the same with scipy.
 
-`python -m tests.benchmarks.vibration [--seconds N]`: validity and shape, velocity, all 30 bands, envelope spectrum, four bearing lines. CPU time of
+`python -m tests.benchmarks.vibration [--seconds N]`: validity and shape, velocity, three orders, all 30 bands, envelope spectrum, four bearing lines. CPU time of
 one thread, share of one core. The scipy version filters each band (Butterworth, order 4) and takes the Hilbert envelope. One JSON line.
 """
 
@@ -13,7 +13,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from models.prognosis.rotating import LEVELS, SLIP, Bearing, Envelope, line, velocity
+from models.prognosis.rotating import LEVELS, SLIP, Bearing, Envelope, line, orders, velocity
 from models.prognosis.waveform import features
 from simulators.rotating import waveform
 
@@ -27,6 +27,7 @@ def ours(waves: NDArray[np.float64], envelope: Envelope) -> list[float]:
     features(waves, 50.0)
     for wave in waves:
         velocity(wave, RATE)
+        orders(wave, RATE, 24.67)
         spectrum = envelope.spectrum(wave)
         amplitude, bin_hz = envelope.lines(spectrum, envelope.choose(envelope.kurtoses(spectrum)))
         out.append(max(float(line(amplitude, bin_hz, hz, 3, SLIP)) for hz in BEARING.frequencies(24.67)))
