@@ -14,15 +14,15 @@ from edge_agent.core import LogError
 from gateway.backup import backup, restore, sealing_lock, verify
 from gateway.store import Store
 from tests.gateway.conftest import Clock, feed, seal
-from tests.gateway.edge import SECOND, START
-from tests.gateway.test_store import KEY, _line
+from tests.gateway.edge import SECOND, START, line
+from tests.gateway.test_store import KEY
 
 
 @pytest.fixture
 def folder(opened: Callable[..., Store], clock: Clock) -> Path:
     """A store with sealed and unsealed records, closed."""
     store = opened()
-    edge = _line(60)
+    edge = line(60)
     edge.gap(3)
     feed(store, edge.deliver())
     seal(store, clock)
@@ -109,7 +109,7 @@ def test_a_changed_inbox_record_is_named(folder: Path) -> None:
 
 def test_backup_of_a_running_store_restores_to_the_same_answers(opened: Callable[..., Store], clock: Clock, tmp_path: Path) -> None:
     store = opened()
-    edge = _line(60)
+    edge = line(60)
     feed(store, edge.deliver())
     seal(store, clock)
     edge.summary(edge.samples(60, 30))
