@@ -1,7 +1,7 @@
 """What the vibration chain costs: eight channels at 25.6 kHz, a second at a time, beside the same with scipy.
 
-`python -m tests.benchmarks.vibration [--seconds N]`: validity and shape, velocity, three orders, all 30 bands, envelope spectrum, four bearing lines. CPU time
-of one thread, share of one core. The scipy version filters each band (Butterworth, order 4) and takes the Hilbert envelope. One JSON line.
+`python -m tests.benchmarks.vibration [--seconds N]`: validity and shape, velocity, three orders, all 30 bands, envelope spectrum, four bearing lines.
+CPU time of one thread, share of one core. The scipy version filters each band (Butterworth, order 4) and takes the Hilbert envelope. One JSON line.
 """
 
 from __future__ import annotations
