@@ -21,11 +21,11 @@ def peak_mb(child: Child) -> float:
 @fault("outage of the gateway, compressed, with its backlog",
        "drained at least 50 times faster than it arose, live values of after the return first, every value stored once", quick=False)  # fmt: skip
 def outage(seed: int, folder: Path, long: bool) -> Happened:
-    """A day (long) or two hours of 20 tags, 1 value a second each, are taken while broker and gateway are away; on return a machine begins to speak.
+    """A day (long) or six hours of 20 tags, 1 value a second each, are taken while broker and gateway are away; on return a machine begins to speak.
 
     The small form lets less be on its way at once, so that live values have something to overtake.
     """
-    hours = 24 if long else 2
+    hours = 24 if long else 6  # less is drained before a live value could overtake it
     recording = Recording(rows=hours * 3600, tags=20, speed=0.0)
     road = Road(folder, recording, seed)
     if not long:
